@@ -1,0 +1,127 @@
+#include "core/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+yyjson_doc *json_parse(const char *text, size_t len, struct err *err)
+{
+	yyjson_read_err why;
+	yyjson_doc *doc;
+
+	/* Not in place: the text stays as it is. */
+	doc = yyjson_read_opts((char *)(uintptr_t)text, len, 0, NULL, &why);
+	if (!doc)
+		err_set(err, E_INVALID, "not JSON: %s at byte %zu", why.msg,
+			why.pos);
+	return doc;
+}
+
+const char *json_str(yyjson_val *obj, const char *key, const char *fallback)
+{
+	const char *s = yyjson_get_str(yyjson_obj_get(obj, key));
+
+	return s ? s : fallback;
+}
+
+int64_t json_int(yyjson_val *obj, const char *key, int64_t fallback)
+{
+	yyjson_val *v = yyjson_obj_get(obj, key);
+
+	if (yyjson_is_int(v))
+		return yyjson_get_sint(v);
+	return fallback;
+}
+
+double json_num(yyjson_val *obj, const char *key, double fallback)
+{
+	yyjson_val *v = yyjson_obj_get(obj, key);
+
+	return yyjson_is_num(v) ? yyjson_get_num(v) : fallback;
+}
+
+bool json_bool(yyjson_val *obj, const char *key, bool fallback)
+{
+	yyjson_val *v = yyjson_obj_get(obj, key);
+
+	return yyjson_is_bool(v) ? yyjson_get_bool(v) : fallback;
+}
+
+/* Length of the well-formed UTF-8 sequence at p (n bytes left), or 0. */
+static size_t utf8_at(const unsigned char *p, size_t n)
+{
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] >= 0xc2 && p[0] <= 0xdf)
+		return n >= 2 && (p[1] & 0xc0) == 0x80 ? 2 : 0;
+	if (p[0] >= 0xe0 && p[0] <= 0xef) {
+		if (n < 3 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80)
+			return 0;
+		if (p[0] == 0xe0 && p[1] < 0xa0)
+			return 0;
+		if (p[0] == 0xed && p[1] > 0x9f)
+			return 0;
+		return 3;
+	}
+	if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+		if (n < 4 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80 ||
+		    (p[3] & 0xc0) != 0x80)
+			return 0;
+		if (p[0] == 0xf0 && p[1] < 0x90)
+			return 0;
+		if (p[0] == 0xf4 && p[1] > 0x8f)
+			return 0;
+		return 4;
+	}
+	return 0;
+}
+
+void json_quote(struct buf *b, struct str text)
+{
+	const unsigned char *p = (const unsigned char *)text.p;
+	const unsigned char *end = p + text.n;
+
+	buf_addc(b, '"');
+	while (p < end) {
+		size_t n = utf8_at(p, (size_t)(end - p));
+
+		if (!n) {
+			buf_adds(b, "\xef\xbf\xbd");
+			p++;
+			continue;
+		}
+		if (n > 1)
+			buf_add(b, p, n);
+		else if (*p == '"' || *p == '\\')
+			buf_addf(b, "\\%c", *p);
+		else if (*p == '\n')
+			buf_adds(b, "\\n");
+		else if (*p == '\t')
+			buf_adds(b, "\\t");
+		else if (*p < 0x20 || *p == 0x7f)
+			buf_addf(b, "\\u%04x", *p);
+		else
+			buf_addc(b, (char)*p);
+		p += n;
+	}
+	buf_addc(b, '"');
+}
+
+char *json_write(yyjson_mut_doc *doc, size_t *ret_len)
+{
+	char *text = yyjson_mut_write(doc, YYJSON_WRITE_ALLOW_INVALID_UNICODE,
+				      ret_len);
+
+	if (!text)
+		abort();
+	return text;
+}
+
+char *json_write_val(yyjson_val *val, size_t *ret_len)
+{
+	char *text = yyjson_val_write(val, YYJSON_WRITE_ALLOW_INVALID_UNICODE,
+				      ret_len);
+
+	if (!text)
+		abort();
+	return text;
+}

@@ -1,0 +1,120 @@
+/* spec.h: what a user asks for: apis read from soma.yaml, with defaults and
+ * every problem found. */
+#ifndef SPEC_SPEC_H
+#define SPEC_SPEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/arena.h"
+#include "core/err.h"
+
+enum predictor_type {
+	PREDICTOR_PYTHON,
+	PREDICTOR_COMMAND,
+};
+
+struct spec_var {
+	const char *name;
+	const char *value;	 /* NULL when from a secret */
+	const char *from_secret; /* secret's name, or NULL */
+};
+
+/* One api as asked for, defaults filled in. Everything lives in the arena of
+ * the set it came from. Absent strings are NULL. */
+struct spec {
+	const char *name;
+	const char *kind;     /* "RealtimeAPI" */
+	const char *endpoint; /* "/iris": begins with '/', no trailing '/' */
+	struct {
+		enum predictor_type type;
+		const char *path; /* python: file with the class, relative to
+				     the project */
+		const char *python_path; /* added to sys.path, relative to the
+					    project; or NULL */
+		const char
+			*python; /* interpreter or venv; NULL: chosen by Soma */
+		const char *config_json; /* "{}" when absent */
+		const char **command; /* command: argv; run without a shell */
+		uint32_t n_command;
+		struct spec_var *env;
+		uint32_t n_env;
+		uint32_t processes; /* processes_per_replica */
+		uint32_t threads;   /* threads_per_process */
+		const char *pip;    /* requirements file, relative; NULL:
+				       "requirements.txt" if the project has it */
+		const char *shell;  /* dependencies.sh, likewise */
+		uint32_t predict_timeout_ms; /* 0: none */
+		uint32_t max_concurrency;    /* command: requests at once per
+						replica; 0: no limit */
+		const char *readiness_path; /* command: GET answers 2xx/3xx when
+					       ready; NULL: port accepts */
+		uint32_t start_timeout_ms;  /* spawn to ready; default 10 min */
+		bool expose_tracebacks;
+		const char *log_level; /* debug, info, warning, error */
+	} predictor;
+	struct {
+		int64_t cpu_millis; /* reservation; default 200 */
+		int64_t mem_bytes;  /* reservation; 0: none */
+		int64_t mem_limit;  /* ours: enforced; 0: none */
+	} compute;
+	struct {
+		uint32_t min_replicas, max_replicas, init_replicas;
+		uint32_t max_replica_concurrency; /* in flight per replica
+						     before 503 */
+	} scale;
+	uint32_t request_timeout_ms; /* whole request, waiting included; default
+					60 s; 0: none */
+	bool retry_safe;	     /* `retry: safe` */
+	uint32_t grace_ms; /* to end in-flight requests on stop; default 60 s */
+};
+
+enum problem_level {
+	PROBLEM_ERROR,	 /* the file is refused */
+	PROBLEM_WARNING, /* a key that is not acted on yet; deploy goes on */
+};
+
+/* One thing to mend, worded for the person who wrote the file. */
+struct problem {
+	enum problem_level level;
+	uint32_t line, column; /* from 1; 0: not tied to a place */
+	const char *api;       /* name, or NULL */
+	const char *key;       /* path: "predictor.config", or NULL */
+	const char *text;      /* "unknown key; did you mean ..." */
+};
+
+/* All apis and all problems of one file. Any error: specs must not be used. */
+struct spec_set {
+	struct arena arena;
+	struct spec *specs;
+	uint32_t n_specs;
+	struct problem *problems; /* in file order */
+	uint32_t n_problems;
+	uint32_t n_errors;
+};
+
+/* What the project folder has, for keys that name files. NULL: not checked. */
+struct spec_files {
+	/* Whether the project has this path: 0 no, 1 file, 2 directory. */
+	int (*kind_of)(void *data, const char *path);
+	void *data;
+};
+
+/* Reads YAML text of at most SPEC_MAX_BYTES. Always leaves a set that must be
+ * given to spec_set_fini; returns 0, or E_UNPROCESSABLE when n_errors > 0. */
+enum { SPEC_MAX_BYTES = 1 << 20 };
+int spec_parse(struct spec_set *set, const char *file_name, const char *text,
+	       size_t len, const struct spec_files *files);
+void spec_set_fini(struct spec_set *set);
+
+/* "soma.yaml:12:5: iris: predictor.processes: unknown key ..." in the arena. */
+const char *spec_problem_line(struct spec_set *set, const char *file_name,
+			      const struct problem *p);
+
+/* The normalised form that the store keeps: stable, defaults included.
+ * free() it. Reading it back gives an equal spec; a set of one. */
+char *spec_to_json(const struct spec *spec);
+int spec_from_json(struct spec_set *set, const char *json, size_t len,
+		   struct err *err);
+
+#endif
