@@ -1,0 +1,85 @@
+/* store.h: what must outlive the daemon: apis, revisions, events, secrets
+ * (SQLite), on one thread of its own. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "core/err.h"
+
+struct store;
+
+/* Rows. Strings are borrowed for the length of the call they are given to. */
+struct store_api {
+	const char *name;
+	int64_t revision; /* the one asked for */
+	int64_t uid;	  /* unprivileged user of its replicas; 0: none given */
+	bool deleting;
+	int64_t updated_ms;    /* wall clock, Unix ms */
+	const char *spec_json; /* of that revision, spec_to_json's */
+	const char *project;   /* hash of that revision's project; NULL: none */
+};
+
+struct store_event {
+	const char *api;
+	int64_t seq; /* per api, from 1, given by the caller, increasing */
+	int64_t time_ms;
+	int64_t revision;
+	const char *type;
+	const char *replica; /* or NULL */
+	const char *text;
+	const char *log_json; /* JSON array of lines, or NULL */
+};
+
+struct store_secret {
+	const char *name;
+	const char *value;
+	int64_t updated_ms;
+};
+
+/* Opens DIR/state.db (mode 0600; WAL, synchronous=FULL, foreign keys), brings
+ * its schema up to date by numbered migrations, refuses a newer one. Blocks:
+ * for start-up only. */
+int store_open(struct store **ret, uv_loop_t *loop, const char *dir,
+	       struct err *err);
+/* Everything queued is committed first, then closed_cb on the loop, then the
+ * store is freed. */
+void store_close(struct store *s, void (*closed_cb)(void *data), void *data);
+
+/* Reads all rows, in a stable order. Block: for start-up only. Events: at most
+ * the newest 200 of each api, oldest first. */
+int store_load_apis(struct store *s,
+		    void (*row)(void *data, const struct store_api *a),
+		    void *data, struct err *err);
+int store_load_events(struct store *s,
+		      void (*row)(void *data, const struct store_event *e),
+		      void *data, struct err *err);
+int store_load_secrets(struct store *s,
+		       void (*row)(void *data, const struct store_secret *v),
+		       void *data, struct err *err);
+
+/* Writes. Arguments are copied. They run in order on the store thread, as
+ * many as are waiting in one transaction (group commit); `done` comes on the
+ * loop once the change is durable, or with an error (E_NOSPACE for a full disk,
+ * nothing changed by this write then). done may be NULL: a failure is then
+ * logged. */
+typedef void store_done(void *data, const struct err *err /* NULL: durable */);
+/* Inserts or replaces the api and adds the revision (kept: the newest 20 of an
+ * api). */
+void store_put_api(struct store *s, const struct store_api *a, store_done *done,
+		   void *data);
+void store_mark_deleting(struct store *s, const char *api, store_done *done,
+			 void *data);
+/* Removes the api, its revisions and events. */
+void store_remove_api(struct store *s, const char *api, store_done *done,
+		      void *data);
+/* Keeps the newest 1000 of an api. */
+void store_add_event(struct store *s, const struct store_event *e);
+void store_put_secret(struct store *s, const struct store_secret *v,
+		      store_done *done, void *data);
+void store_remove_secret(struct store *s, const char *name, store_done *done,
+			 void *data);
+
+#endif
