@@ -1,0 +1,41 @@
+/* child.h: the keeper's list of children, each with what a new daemon must get
+ * back. */
+#ifndef KEEP_CHILD_H
+#define KEEP_CHILD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/list.h"
+#include "keep/proto.h"
+
+struct child {
+	struct list link;
+	uint64_t id;
+	pid_t pid;   /* 0 once reaped */
+	int status;  /* wait status once reaped */
+	int log_fd;  /* owned: read end */
+	int control; /* owned: the daemon's end, or -1 */
+	char *name;  /* owned: what SOMA_REPLICA says */
+	char *meta;  /* owned: opaque, the daemon's */
+};
+
+/* Starts a process from a SPAWN message. All fds are taken. On success the
+ * child is in `children`; on failure -errno and nothing is left. */
+int child_spawn(struct list *children, const struct keep_head *head,
+		const int *fds, size_t n_fds);
+void child_free(struct child *c);
+
+struct child *child_by_id(struct list *children, uint64_t id);
+struct child *child_by_pid(struct list *children, pid_t pid);
+
+/* Kills what a dead child left behind: its process group, and orphans that
+ * came to us with its mark. */
+void child_kill_rest(struct list *children, const struct child *dead,
+		     pid_t daemon);
+
+/* Kills every process below us and reaps it. Blocks, at most ten seconds. */
+void child_kill_all(void);
+
+#endif

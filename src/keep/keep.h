@@ -1,0 +1,25 @@
+/* keep.h: the keeper: owns the listeners, is the parent of every process,
+ * starts the daemon again. */
+#ifndef KEEP_KEEP_H
+#define KEEP_KEEP_H
+
+#include <stdint.h>
+
+#include "core/err.h"
+
+struct keep_opts {
+	char *data_dir; /* owned; absolute */
+	char *listen;	/* owned; "127.0.0.1:8000" as bound */
+	char *admin;	/* owned; "127.0.0.1:8002" as bound */
+	const char *log_level;
+	int log_json; /* -1: by terminal */
+};
+
+/* `soma serve`: reads its options, takes the data directory, binds, keeps.
+ * The process' exit code. */
+int keep_serve_main(int argc, char **argv);
+
+/* Runs until stopped. fds: the bound listeners, by enum keep_listener. */
+int keep_run(const struct keep_opts *opts, const int fds[2]);
+
+#endif

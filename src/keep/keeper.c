@@ -1,0 +1,383 @@
+#include "keep/keep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "core/mem.h"
+#include "keep/child.h"
+#include "loop/chan.h"
+#include "loop/file.h"
+#include "loop/log.h"
+
+enum {
+	RESTART_FIRST_MS = 20,
+	RESTART_MOST_MS = 5000,
+	STABLE_MS = 10000,
+	EXIT_CONFIG = 78, /* the daemon's word for: starting again won't help */
+	DAEMON_FD = 3,
+};
+
+/*
+ * The keeper's life:
+ *
+ *   keep_run -> RUNNING <-> RESTARTING (the daemon died; its timer runs)
+ *                  |
+ *      SIGTERM, or the daemon cannot start
+ *                  v
+ *              STOPPING (the daemon drains) -> all killed -> return
+ */
+enum state { RUNNING, RESTARTING, STOPPING };
+
+struct keeper {
+	const struct keep_opts *opts;
+	const int *listeners; /* by enum keep_listener */
+	char *self;	      /* owned: path of this program */
+	uv_loop_t loop;
+	uv_signal_t chld, term, intr;
+	uv_timer_t restart;
+	struct chan chan; /* to the daemon */
+	bool chan_open;
+	pid_t daemon; /* 0: none */
+	bool serving; /* this daemon said SERVING */
+	uint64_t started_ms;
+	unsigned restart_ms;
+	enum state state;
+	int exit_code;
+	struct list children;
+};
+
+static void on_message(struct chan *c, const void *data, size_t len,
+		       const int *fds, size_t n_fds);
+static void on_channel_end(struct chan *c);
+static void on_restart(uv_timer_t *timer);
+
+static void say(struct keeper *k, uint16_t type, uint64_t id, int32_t arg,
+		const char *payload, const int *fds, size_t n_fds)
+{
+	struct keep_head head = {.type = type, .arg = arg, .id = id};
+
+	if (k->chan_open)
+		chan_send(&k->chan, &head, sizeof head, payload,
+			  payload ? strlen(payload) : 0, fds, n_fds);
+}
+
+/* pid files are for people and scripts; losing one is not worth dying for. */
+static void write_pid(struct keeper *k, const char *name, pid_t pid)
+{
+	cleanup_free char *path =
+		mem_printf("%s/run/%s.pid", k->opts->data_dir, name);
+	struct err err = {0};
+	char text[32];
+	int n = snprintf(text, sizeof text, "%d\n", (int)pid);
+
+	if (file_write(path, text, (size_t)n, 0644, &err))
+		log_warn(NULL, "%s, ignoring", err.msg);
+}
+
+static void become_daemon(struct keeper *k, int fd)
+{
+	char json[4], keeper_fd[8];
+	char *argv[] = {k->self,
+			(char *)(uintptr_t) "daemon",
+			(char *)(uintptr_t) "--data",
+			k->opts->data_dir,
+			(char *)(uintptr_t) "--listen",
+			k->opts->listen,
+			(char *)(uintptr_t) "--admin",
+			k->opts->admin,
+			(char *)(uintptr_t) "--log-level",
+			(char *)(uintptr_t)k->opts->log_level,
+			(char *)(uintptr_t) "--log-json",
+			json,
+			(char *)(uintptr_t) "--keeper-fd",
+			keeper_fd,
+			NULL};
+	sigset_t none;
+
+	snprintf(json, sizeof json, "%d", k->opts->log_json);
+	snprintf(keeper_fd, sizeof keeper_fd, "%d", DAEMON_FD);
+	if (fd == DAEMON_FD)
+		fcntl(fd, F_SETFD, 0);
+	else if (dup2(fd, DAEMON_FD) < 0)
+		_exit(127);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Ctrl-C reaches the keeper alone; it asks the daemon to drain. */
+	setpgid(0, 0);
+	execv(k->self, argv);
+	fprintf(stderr, "soma: cannot execute %s: %s\n", k->self,
+		strerror(errno));
+	_exit(127);
+}
+
+static void start_daemon(struct keeper *k)
+{
+	int fds[2], rc = chan_pair(fds);
+	pid_t pid;
+
+	if (rc) {
+		log_error(LOG_F(F_S("error", strerror(-rc))),
+			  "cannot make a channel for the daemon");
+		k->daemon = 0;
+		uv_timer_start(&k->restart, on_restart, RESTART_MOST_MS, 0);
+		return;
+	}
+	pid = fork();
+	if (pid == 0)
+		become_daemon(k, fds[1]);
+	close(fds[1]);
+	if (pid < 0) {
+		close(fds[0]);
+		log_error(LOG_F(F_S("error", strerror(errno))),
+			  "cannot fork the daemon");
+		uv_timer_start(&k->restart, on_restart, RESTART_MOST_MS, 0);
+		return;
+	}
+	k->daemon = pid;
+	k->serving = false;
+	k->state = RUNNING;
+	k->started_ms = uv_now(&k->loop);
+	rc = chan_open(&k->chan, &k->loop, fds[0], on_message, on_channel_end);
+	k->chan_open = rc == 0;
+	if (rc)
+		close(fds[0]);
+	write_pid(k, "daemon", pid);
+}
+
+static void on_channel_closed(struct chan *c)
+{
+	(void)c;
+}
+
+static void close_channel(struct keeper *k)
+{
+	if (!k->chan_open)
+		return;
+	k->chan_open = false;
+	chan_close(&k->chan, on_channel_closed);
+}
+
+static void on_channel_end(struct chan *c)
+{
+	/* Its exit says the rest. */
+	close_channel(CONTAINER_OF(c, struct keeper, chan));
+}
+
+static void tell_all(struct keeper *k)
+{
+	struct list *it, *tmp;
+
+	say(k, KEEP_LISTENER, 0, KEEP_DATA, NULL, &k->listeners[KEEP_DATA], 1);
+	say(k, KEEP_LISTENER, 0, KEEP_ADMIN, NULL, &k->listeners[KEEP_ADMIN],
+	    1);
+	LIST_EACH (&k->children, it, tmp) {
+		struct child *c = LIST_ENTRY(it, struct child, link);
+		int fds[2] = {c->log_fd, c->control};
+
+		say(k, KEEP_CHILD, c->id, (int32_t)c->pid, c->meta, fds,
+		    c->control >= 0 ? 2 : 1);
+		if (!c->pid)
+			say(k, KEEP_EXIT, c->id, c->status, NULL, NULL, 0);
+	}
+	say(k, KEEP_END, 0, 0, NULL, NULL, 0);
+}
+
+static void spawn(struct keeper *k, const struct keep_head *head,
+		  const int *fds, size_t n_fds)
+{
+	int rc = child_spawn(&k->children, head, fds, n_fds);
+	struct child *c = rc ? NULL : child_by_id(&k->children, head->id);
+
+	say(k, KEEP_SPAWNED, head->id, c ? (int32_t)c->pid : rc, NULL, NULL, 0);
+}
+
+static void on_message(struct chan *chan, const void *data, size_t len,
+		       const int *fds, size_t n_fds)
+{
+	struct keeper *k = CONTAINER_OF(chan, struct keeper, chan);
+	struct keep_head head;
+	struct child *c;
+
+	if (len < sizeof head)
+		return;
+	memcpy(&head, data, sizeof head);
+	if (head.type == KEEP_SPAWN) {
+		spawn(k, &head, fds, n_fds);
+		return;
+	}
+	while (n_fds)
+		close(fds[--n_fds]);
+	c = child_by_id(&k->children, head.id);
+	switch (head.type) {
+	case KEEP_HELLO:
+		tell_all(k);
+		break;
+	case KEEP_SERVING:
+		k->serving = true;
+		break;
+	case KEEP_SIGNAL:
+		if (c && c->pid && kill(-c->pid, head.arg) < 0)
+			kill(c->pid, head.arg);
+		break;
+	case KEEP_FORGET:
+		if (c && !c->pid)
+			child_free(c);
+		break;
+	default:
+		log_warn(LOG_F(F_I("type", head.type)),
+			 "unknown message from the daemon, ignoring");
+	}
+}
+
+static void end(struct keeper *k, int exit_code)
+{
+	k->exit_code = exit_code;
+	uv_stop(&k->loop);
+}
+
+static void on_restart(uv_timer_t *timer)
+{
+	start_daemon(CONTAINER_OF(timer, struct keeper, restart));
+}
+
+static void daemon_exited(struct keeper *k, int status)
+{
+	uint64_t lived = uv_now(&k->loop) - k->started_ms;
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+
+	close_channel(k);
+	k->daemon = 0;
+	if (k->state == STOPPING) {
+		end(k, code > 0 ? 1 : 0);
+		return;
+	}
+	if (code == EXIT_CONFIG) {
+		end(k, 1);
+		return;
+	}
+	if (k->serving && lived >= STABLE_MS)
+		k->restart_ms = 0;
+	log_warn(LOG_F(F_I("status", status), F_I("lived_ms", lived),
+		       F_I("again_in_ms", k->restart_ms)),
+		 "the daemon died (%s %d); starting it again",
+		 WIFSIGNALED(status) ? "signal" : "exit code",
+		 WIFSIGNALED(status) ? WTERMSIG(status) : code);
+	k->state = RESTARTING;
+	uv_timer_start(&k->restart, on_restart, k->restart_ms, 0);
+	/* One that served is started at once; only failures in a row wait. */
+	if (k->serving)
+		k->restart_ms = 0;
+	else
+		k->restart_ms = k->restart_ms ? MIN(k->restart_ms * 2,
+						    (unsigned)RESTART_MOST_MS)
+					      : (unsigned)RESTART_FIRST_MS;
+}
+
+static void on_sigchld(uv_signal_t *handle, int signum)
+{
+	struct keeper *k = CONTAINER_OF(handle, struct keeper, chld);
+	int status;
+	pid_t pid;
+
+	(void)signum;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct child *c;
+
+		if (pid == k->daemon) {
+			daemon_exited(k, status);
+			continue;
+		}
+		c = child_by_pid(&k->children, pid);
+		if (!c)
+			continue; /* an orphan of some child */
+		child_kill_rest(&k->children, c, k->daemon);
+		c->pid = 0;
+		c->status = status;
+		/* Once more without it among the living. */
+		child_kill_rest(&k->children, c, k->daemon);
+		say(k, KEEP_EXIT, c->id, status, NULL, NULL, 0);
+	}
+}
+
+static void stop(struct keeper *k)
+{
+	if (k->state == STOPPING) {
+		log_warn(NULL, "told to stop twice: ending without draining");
+		end(k, 1);
+		return;
+	}
+	if (!k->daemon) {
+		end(k, 0);
+		return;
+	}
+	k->state = STOPPING;
+	say(k, KEEP_STOP, 0, 0, NULL, NULL, 0);
+}
+
+static void on_sigterm(uv_signal_t *handle, int signum)
+{
+	(void)signum;
+	stop(CONTAINER_OF(handle, struct keeper, term));
+}
+
+static void on_sigint(uv_signal_t *handle, int signum)
+{
+	(void)signum;
+	stop(CONTAINER_OF(handle, struct keeper, intr));
+}
+
+static void on_any_closed(uv_handle_t *handle)
+{
+	(void)handle;
+}
+
+static void on_walk(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(handle))
+		uv_close(handle, on_any_closed);
+}
+
+int keep_run(const struct keep_opts *opts, const int fds[2])
+{
+	struct keeper k = {.opts = opts, .listeners = fds};
+	struct list *it, *tmp;
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+	if (n < 0)
+		return 1;
+	self[n] = 0;
+	k.self = self;
+	list_init(&k.children);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_NAME, "soma-keep");
+	uv_loop_init(&k.loop);
+	uv_signal_init(&k.loop, &k.chld);
+	uv_signal_init(&k.loop, &k.term);
+	uv_signal_init(&k.loop, &k.intr);
+	uv_timer_init(&k.loop, &k.restart);
+	uv_signal_start(&k.chld, on_sigchld, SIGCHLD);
+	uv_signal_start(&k.term, on_sigterm, SIGTERM);
+	uv_signal_start(&k.intr, on_sigint, SIGINT);
+	write_pid(&k, "keeper", getpid());
+	start_daemon(&k);
+	uv_run(&k.loop, UV_RUN_DEFAULT);
+
+	/* The keeper's end is everybody's end. */
+	child_kill_all();
+	close_channel(&k);
+	uv_walk(&k.loop, on_walk, NULL);
+	uv_run(&k.loop, UV_RUN_DEFAULT);
+	uv_loop_close(&k.loop);
+	LIST_EACH (&k.children, it, tmp)
+		child_free(LIST_ENTRY(it, struct child, link));
+	return k.exit_code;
+}

@@ -1,0 +1,47 @@
+/* proto.h: what the keeper and the daemon say to each other over their
+ * SEQPACKET socket. */
+#ifndef KEEP_PROTO_H
+#define KEEP_PROTO_H
+
+#include <stdint.h>
+
+enum keep_type {
+	/* daemon to keeper */
+	KEEP_HELLO = 1,	  /* I am up: tell me what there is */
+	KEEP_SPAWN = 2,	  /* id; descriptors below; no payload */
+	KEEP_SIGNAL = 3,  /* id; arg: signal, to its whole process group */
+	KEEP_FORGET = 4,  /* id: I have dealt with its exit */
+	KEEP_SERVING = 5, /* start-up is over: later deaths are new ones */
+
+	/* keeper to daemon, in answer to HELLO: LISTENER..., CHILD..., END */
+	KEEP_LISTENER = 32, /* arg: enum keep_listener; one descriptor */
+	KEEP_CHILD = 33,    /* id; arg: pid; descriptors: log read end, then
+			       control end if it has one; payload: its meta */
+	KEEP_END = 34,
+	/* and at any time */
+	KEEP_SPAWNED = 35, /* id; arg: pid, or -errno (then no EXIT follows) */
+	KEEP_EXIT = 36,	   /* id; arg: wait status; again to each new daemon
+			      until FORGET */
+	KEEP_STOP = 37,	   /* drain and exit 0: Soma is to end */
+};
+
+enum keep_listener { KEEP_DATA = 0, KEEP_ADMIN = 1 };
+
+/* SPAWN's descriptors, in this order; the ones with a flag may be missing. */
+enum keep_spawn_flags {
+	KEEP_HAS_LISTEN = 1,  /* child's 3 */
+	KEEP_HAS_CONTROL = 2, /* child's 4, and the daemon's end to keep */
+};
+/* [0] a memfd with JSON {"name","argv":[],"env":["K=V"],"meta":"..."}
+ * [1] log pipe, write end: child's 1 and 2    [2] log pipe, read end: kept
+ * [3] status pipe, write end: child's 5
+ * then listening socket; control, child's end; control, daemon's end: kept */
+
+struct keep_head {
+	uint16_t type;
+	uint16_t flags;
+	int32_t arg;
+	uint64_t id; /* chosen by the daemon, never reused while listed */
+};
+
+#endif

@@ -1,0 +1,305 @@
+/* serve.c: `soma serve` up to the moment it becomes the keeper. */
+#include "keep/keep.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/mem.h"
+#include "core/str.h"
+#include "loop/file.h"
+#include "loop/log.h"
+
+enum { BACKLOG = 4096, EXIT_USAGE = 2 };
+
+static const char help[] =
+	"Usage: soma serve [OPTIONS]\n"
+	"\n"
+	"Serves models until it is stopped (Ctrl-C or SIGTERM drains first).\n"
+	"\n"
+	"Options:\n"
+	"  --data DIR          where everything is kept (default: "
+	"/var/lib/soma\n"
+	"                      as root, else ~/.local/share/soma; or "
+	"SOMA_DATA)\n"
+	"  --listen HOST:PORT  where predictions are served (default:\n"
+	"                      127.0.0.1:8000; or SOMA_LISTEN)\n"
+	"  --admin HOST:PORT   where Soma itself is commanded, with the token "
+	"of\n"
+	"                      DIR/admin.token (default: 127.0.0.1:8002; or\n"
+	"                      SOMA_ADMIN_LISTEN). Deploying runs code: keep "
+	"it\n"
+	"                      on loopback unless you know why not\n"
+	"  --log-level LEVEL   debug, info, warning or error (default: info)\n"
+	"  --log-format FORMAT text or json (default: text on a terminal)\n"
+	"  --help              this text\n"
+	"\n"
+	"Exit codes: 0 stopped in good order, 1 failed, 2 wrong usage.\n";
+
+static int fail(const struct err *err)
+{
+	fprintf(stderr, "soma: %s\n", err->msg);
+	return 1;
+}
+
+/* "HOST:PORT" or "[V6]:PORT" into a bound, listening socket; ret_text is the
+ * address as bound (port 0 resolved). */
+static int bind_listener(const char *what, const char *address, int *ret_fd,
+			 char **ret_text, struct err *err)
+{
+	struct addrinfo hints = {.ai_family = AF_UNSPEC,
+				 .ai_socktype = SOCK_STREAM,
+				 .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+	cleanup_free char *host = mem_strdup(address);
+	char *port = strrchr(host, ':');
+	struct sockaddr_storage bound;
+	socklen_t len = sizeof bound;
+	char name[NI_MAXHOST], number[NI_MAXSERV];
+	struct addrinfo *found;
+	int rc, one = 1, sys = 0;
+	cleanup_close int fd = -1;
+
+	if (!port || !port[1] || port == host)
+		return err_set(err, E_INVALID,
+			       "--%s wants HOST:PORT such as 127.0.0.1:8000, "
+			       "not '%s'",
+			       what, address);
+	*port++ = 0;
+	if (host[0] == '[' && port[-2] == ']') {
+		port[-2] = 0;
+		memmove(host, host + 1, strlen(host));
+	}
+	rc = getaddrinfo(host, port, &hints, &found);
+	if (rc)
+		return err_set(err, E_INVALID,
+			       "--%s: '%s' is no address of this machine: %s",
+			       what, address, gai_strerror(rc));
+	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		sys = errno;
+	if (fd >= 0) {
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+		if (bind(fd, found->ai_addr, found->ai_addrlen) < 0 ||
+		    listen(fd, BACKLOG) < 0)
+			sys = errno;
+	}
+	freeaddrinfo(found);
+	if (sys == EADDRINUSE)
+		return err_set(err, E_BUSY,
+			       "%s is taken by another program; stop it, or "
+			       "choose another address with --%s HOST:PORT",
+			       address, what);
+	if (sys == EACCES)
+		return err_set(err, E_FORBIDDEN,
+			       "not allowed to listen on %s (ports below 1024 "
+			       "need root); choose another with --%s",
+			       address, what);
+	if (sys)
+		return err_sys(err, sys, "listening on %s", address);
+	getsockname(fd, (struct sockaddr *)&bound, &len);
+	rc = getnameinfo((struct sockaddr *)&bound, len, name, sizeof name,
+			 number, sizeof number,
+			 NI_NUMERICHOST | NI_NUMERICSERV);
+	if (rc)
+		return err_set(err, E_INTERNAL, "listening on %s: %s", address,
+			       gai_strerror(rc));
+	*ret_text = mem_printf(strchr(name, ':') ? "[%s]:%s" : "%s:%s", name,
+			       number);
+	*ret_fd = fd;
+	fd = -1;
+	return 0;
+}
+
+/* Absolute, created when missing, ours to write. Replicas run as users of
+ * their own: they may pass through, not list. */
+static int take_data_dir(const char *given, char **ret, struct err *err)
+{
+	static const char *const parts[] = {"run", "run/s", "logs",    "envs",
+					    "lib", "blobs", "projects"};
+	char real[PATH_MAX];
+	int rc = file_mkdirs(given, 0711, err);
+
+	if (rc)
+		return err_wrap(err,
+				"the data directory '%s' cannot be made "
+				"(choose another with --data DIR)",
+				given);
+	if (!realpath(given, real))
+		return err_sys(err, errno, "data directory '%s'", given);
+	if (access(real, W_OK | X_OK) < 0)
+		return err_sys(err, errno,
+			       "the data directory '%s' is not writable for "
+			       "this user (choose another with --data DIR)",
+			       real);
+	if (geteuid() == 0 && chmod(real, 0711) < 0)
+		return err_sys(err, errno, "data directory '%s'", real);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		cleanup_free char *path = mem_printf("%s/%s", real, parts[i]);
+
+		rc = file_mkdirs(path, 0711, err);
+		if (rc)
+			return rc;
+	}
+	*ret = mem_strdup(real);
+	return 0;
+}
+
+/* One Soma per directory. The lock goes with the process. */
+static int take_lock(const char *dir, int *ret_fd, struct err *err)
+{
+	cleanup_free char *path = mem_printf("%s/run/lock", dir);
+	cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	char who[64];
+	ssize_t n;
+
+	if (fd < 0)
+		return err_sys(err, errno, "opening '%s'", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		n = read(fd, who, sizeof who - 1);
+		who[n > 0 ? n : 0] = 0;
+		who[strcspn(who, "\n")] = 0;
+		return err_set(err, E_BUSY,
+			       "another Soma (process %s) has the data "
+			       "directory '%s'; stop it, or choose another "
+			       "with --data DIR",
+			       who[0] ? who : "unknown", dir);
+	}
+	n = snprintf(who, sizeof who, "%d\n", (int)getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, who, (size_t)n, 0) != n)
+		return err_sys(err, errno, "writing '%s'", path);
+	*ret_fd = fd;
+	fd = -1;
+	return 0;
+}
+
+static char *default_dir(void)
+{
+	const char *home = getenv("HOME"), *env = getenv("SOMA_DATA");
+
+	if (env && *env)
+		return mem_strdup(env);
+	if (geteuid() == 0)
+		return mem_strdup("/var/lib/soma");
+	return mem_printf("%s/.local/share/soma", home ? home : "/tmp");
+}
+
+static const char *env_or(const char *name, const char *fallback)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : fallback;
+}
+
+struct args {
+	const char *data, *listen, *admin, *level;
+	int json;
+};
+
+/* 0 go on, else the exit code plus one. */
+static int read_args(struct args *a, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"data", required_argument, NULL, 'd'},
+		{"listen", required_argument, NULL, 'l'},
+		{"admin", required_argument, NULL, 'a'},
+		{"log-level", required_argument, NULL, 'L'},
+		{"log-format", required_argument, NULL, 'F'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0}};
+	enum log_level level;
+	int c;
+
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			a->data = optarg;
+			break;
+		case 'l':
+			a->listen = optarg;
+			break;
+		case 'a':
+			a->admin = optarg;
+			break;
+		case 'L':
+			if (!log_level_of(optarg, &level)) {
+				fprintf(stderr,
+					"soma: --log-level wants debug, info, "
+					"warning or error, not '%s'\n",
+					optarg);
+				return EXIT_USAGE + 1;
+			}
+			a->level = optarg;
+			break;
+		case 'F':
+			if (strcmp(optarg, "json") != 0 &&
+			    strcmp(optarg, "text") != 0) {
+				fprintf(stderr,
+					"soma: --log-format wants text or "
+					"json, not '%s'\n",
+					optarg);
+				return EXIT_USAGE + 1;
+			}
+			a->json = strcmp(optarg, "json") == 0;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return 1;
+		default:
+			fputs("Try 'soma serve --help'.\n", stderr);
+			return EXIT_USAGE + 1;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "soma: serve takes no argument '%s'\n",
+			argv[optind]);
+		return EXIT_USAGE + 1;
+	}
+	return 0;
+}
+
+int keep_serve_main(int argc, char **argv)
+{
+	cleanup_free char *dir = default_dir();
+	struct args a = {dir, env_or("SOMA_LISTEN", "127.0.0.1:8000"),
+			 env_or("SOMA_ADMIN_LISTEN", "127.0.0.1:8002"), "info",
+			 -1};
+	struct keep_opts opts = {0};
+	enum log_level level = LOG_INFO;
+	struct err err = {0};
+	int fds[2] = {-1, -1}, lock = -1, rc = read_args(&a, argc, argv);
+
+	if (rc)
+		return rc - 1;
+	log_level_of(a.level, &level);
+	log_setup("keeper", level, a.json);
+	umask(022);
+	if (take_data_dir(a.data, &opts.data_dir, &err) ||
+	    take_lock(opts.data_dir, &lock, &err) ||
+	    bind_listener("listen", a.listen, &fds[0], &opts.listen, &err) ||
+	    bind_listener("admin", a.admin, &fds[1], &opts.admin, &err)) {
+		rc = fail(&err);
+	} else {
+		opts.log_level = a.level;
+		opts.log_json = a.json;
+		rc = keep_run(&opts, fds);
+	}
+	for (int i = 0; i < 2; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	if (lock >= 0)
+		close(lock);
+	free(opts.data_dir);
+	free(opts.listen);
+	free(opts.admin);
+	return rc;
+}

@@ -1,0 +1,118 @@
+#include "loop/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/buf.h"
+#include "core/json.h"
+#include "core/mem.h"
+
+enum { LOG_LINE_MAX = 16 * 1024, LOG_TEXT_MAX = 4096 };
+
+static const char *const level_words[] = {"debug", "info", "warning", "error"};
+
+/* Set once at start-up, read-only after. */
+static struct {
+	const char *program;
+	enum log_level least;
+	bool json;
+} setup = {"soma", LOG_INFO, false};
+
+void log_setup(const char *program, enum log_level least, int json)
+{
+	setup.program = program;
+	setup.least = least;
+	setup.json = json < 0 ? !isatty(2) : json != 0;
+}
+
+bool log_level_of(const char *word, enum log_level *ret)
+{
+	for (size_t i = 0; i < ARRAY_LEN(level_words); i++) {
+		if (strcmp(word, level_words[i]) != 0)
+			continue;
+		*ret = (enum log_level)i;
+		return true;
+	}
+	return false;
+}
+
+bool log_wants(enum log_level level)
+{
+	return level >= setup.least;
+}
+
+int64_t log_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void log_time(int64_t unix_ms, char out[32])
+{
+	time_t seconds = (time_t)(unix_ms / 1000);
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&seconds, &tm);
+	n = strftime(out, 24, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, 32 - n, ".%03dZ", (int)(unix_ms % 1000));
+}
+
+static void as_json(struct buf *b, enum log_level level, const char *time,
+		    const struct log_field *f, const char *text)
+{
+	buf_addf(b, "{\"time\":\"%s\",\"level\":\"%s\",\"from\":\"%s\"", time,
+		 level_words[level], setup.program);
+	buf_adds(b, ",\"message\":");
+	json_quote(b, str_of(text));
+	for (; f && f->key; f++) {
+		buf_addf(b, ",\"%s\":", f->key);
+		if (f->text)
+			json_quote(b, str_of(f->text));
+		else
+			buf_addf(b, "%lld", (long long)f->number);
+	}
+	buf_addc(b, '}');
+}
+
+static void as_text(struct buf *b, enum log_level level, const char *time,
+		    const struct log_field *f, const char *text)
+{
+	buf_addf(b, "%.12s %-7s %s", time + 11, level_words[level], text);
+	for (; f && f->key; f++) {
+		if (f->text)
+			buf_addf(b, "  %s=%s", f->key, f->text);
+		else
+			buf_addf(b, "  %s=%lld", f->key, (long long)f->number);
+	}
+}
+
+void log_emit(enum log_level level, const struct log_field *fields,
+	      const char *fmt, ...)
+{
+	char text[LOG_TEXT_MAX], time[32];
+	struct buf b;
+	va_list args;
+
+	if (!log_wants(level))
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof text, fmt, args);
+	va_end(args);
+	log_time(log_now_ms(), time);
+	buf_init(&b, LOG_LINE_MAX);
+	if (setup.json)
+		as_json(&b, level, time, fields, text);
+	else
+		as_text(&b, level, time, fields, text);
+	buf_addc(&b, '\n');
+	/* Nobody to tell if the log itself cannot be written. */
+	if (b.len && write(2, b.data, b.len) < 0)
+		b.full = true;
+	buf_fini(&b);
+}
