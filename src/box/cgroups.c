@@ -1,0 +1,450 @@
+#include "box/cgroup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "box/cgfile.h"
+#include "core/mem.h"
+#include "core/sha256.h"
+#include "core/str.h"
+
+#define MAIN_LEAF "soma-main"
+
+/* Controller of a version 1 tree, by enum cgroup_tree. */
+static const char *const controllers[CGROUP_TREES] = {
+	NULL, "memory", "cpu", "pids", "freezer",
+};
+
+/* Whether `word` is one of the comma-separated words of `list`. */
+static bool has_word(const char *list, size_t len, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; p + n <= list + len; p++) {
+		if ((p == list || p[-1] == ',') && memcmp(p, word, n) == 0 &&
+		    (p + n == list + len || p[n] == ','))
+			return true;
+		p = memchr(p, ',', (size_t)(list + len - p));
+		if (!p)
+			break;
+	}
+	return false;
+}
+
+/* The group this process is in, out of the text of /proc/self/cgroup: lines
+ * "4:memory:/path", and "0::/path" for the unified tree. */
+static bool own_group(const char *text, enum cgroup_tree tree,
+		      char out[PATH_MAX])
+{
+	for (const char *p = text; *p;) {
+		size_t len = strcspn(p, "\n");
+		const char *list = memchr(p, ':', len), *path;
+
+		path = list ? memchr(list + 1, ':',
+				     len - (size_t)(list + 1 - p))
+			    : NULL;
+		if (path) {
+			size_t n = (size_t)(path - list - 1);
+			size_t m = len - (size_t)(path + 1 - p);
+			bool is = tree == CGROUP_TREE_UNIFIED
+					  ? n == 0
+					  : has_word(list + 1, n,
+						     controllers[tree]);
+
+			if (is && m < PATH_MAX) {
+				memcpy(out, path + 1, m);
+				out[m] = 0;
+				return true;
+			}
+		}
+		p += len;
+		p += *p == '\n';
+	}
+	return false;
+}
+
+/* Where in the mount `point`, whose root is the group `root`, the group `own`
+ * lies; the mount itself when it is not inside, as in containers that see only
+ * their own part. The text is the caller's. */
+static char *place(const struct cgroups *cg, const char *point,
+		   const char *root, const char *own)
+{
+	const char *below = own;
+	size_t n = strlen(root);
+	char *path;
+
+	if (n > 1 && strncmp(own, root, n) == 0 &&
+	    (own[n] == '/' || own[n] == 0))
+		below = own + n;
+	path = mem_printf("%s%s%s", cg->root, point,
+			  strcmp(below, "/") == 0 ? "" : below);
+	if (access(path, F_OK)) {
+		free(path);
+		path = mem_printf("%s%s", cg->root, point);
+	}
+	return path;
+}
+
+/* One line of mountinfo: "31 23 0:28 ROOT POINT opts ... - TYPE src SUPER". */
+static void use_mount(struct cgroups *cg, const char *line, const char *groups)
+{
+	char root[1024], point[1024], type[32], super[1024], own[PATH_MAX];
+	const char *dash = strstr(line, " - ");
+
+	if (!dash ||
+	    sscanf(line, "%*s %*s %*s %1023s %1023s", root, point) != 2 ||
+	    sscanf(dash, " - %31s %*s %1023s", type, super) != 2)
+		return;
+	for (enum cgroup_tree t = 0; t < CGROUP_TREES; t++) {
+		bool is = t == CGROUP_TREE_UNIFIED
+				  ? strcmp(type, "cgroup2") == 0
+				  : strcmp(type, "cgroup") == 0 &&
+					    has_word(super, strlen(super),
+						     controllers[t]);
+
+		/* Only the first mount of a tree: others are copies. */
+		if (!is || cg->base[t] || !own_group(groups, t, own))
+			continue;
+		cg->base[t] = place(cg, point, root, own);
+		if (t == CGROUP_TREE_UNIFIED)
+			cg->top = mem_printf("%s%s", cg->root, point);
+	}
+}
+
+/* The whole file, whose size the kernel does not tell. */
+static char *slurp(const char *root, const char *path)
+{
+	cleanup_free char *full = mem_printf("%s%s", root, path);
+	FILE *f = fopen(full, "re");
+	char *text = NULL;
+	size_t cap = 0;
+
+	if (f) {
+		/* Neither file holds a NUL. */
+		if (getdelim(&text, &cap, 0, f) < 0) {
+			free(text);
+			text = NULL;
+		}
+		fclose(f);
+	}
+	return text ? text : mem_strdup("");
+}
+
+static bool lists_memory(const char *dir)
+{
+	char path[PATH_MAX], text[512];
+	int n = snprintf(path, sizeof path, "%s/cgroup.controllers", dir);
+
+	if (n < 0 || (size_t)n >= sizeof path ||
+	    cgfile_read(path, text, sizeof text))
+		return false;
+	for (char *p = text; *p; p++)
+		if (*p == ' ' || *p == '\n')
+			*p = ',';
+	return has_word(text, strlen(text), "memory");
+}
+
+static void decide_mode(struct cgroups *cg)
+{
+	bool v1 = false;
+
+	for (enum cgroup_tree t = CGROUP_TREE_MEMORY; t < CGROUP_TREES; t++) {
+		if (cg->base[t] && access(cg->base[t], W_OK)) {
+			free(mem_take(&cg->base[t]));
+			snprintf(cg->why, sizeof cg->why,
+				 "the %s control group is not writable for "
+				 "this user",
+				 controllers[t]);
+		}
+		v1 = v1 || cg->base[t];
+	}
+	if (cg->base[CGROUP_TREE_UNIFIED] &&
+	    access(cg->base[CGROUP_TREE_UNIFIED], W_OK)) {
+		free(mem_take(&cg->base[CGROUP_TREE_UNIFIED]));
+		snprintf(cg->why, sizeof cg->why,
+			 "the control group of this process is not delegated "
+			 "to this user");
+	}
+	if (v1)
+		cg->mode = CGROUP_V1;
+	else if (!cg->base[CGROUP_TREE_UNIFIED])
+		cg->mode = CGROUP_NONE;
+	else if (lists_memory(cg->base[CGROUP_TREE_UNIFIED]) ||
+		 (access(cg->top, W_OK) == 0 && lists_memory(cg->top)))
+		cg->mode = CGROUP_V2;
+	else
+		cg->mode = CGROUP_UNIFIED;
+	if (cg->mode == CGROUP_NONE && !cg->why[0])
+		snprintf(cg->why, sizeof cg->why,
+			 "no control groups are mounted");
+	if (cg->mode == CGROUP_UNIFIED)
+		snprintf(cg->why, sizeof cg->why,
+			 "the unified control groups have no memory "
+			 "controller here");
+}
+
+const char *cgroup_instance(const char *data_dir, char out[CGROUP_INSTANCE_MAX])
+{
+	cleanup_free char *real = realpath(data_dir, NULL);
+	const char *path = real ? real : data_dir;
+	char hex[SHA256_HEX];
+	struct sha256 h;
+
+	sha256_init(&h);
+	sha256_add(&h, path, strlen(path));
+	sha256_hex(&h, hex);
+	snprintf(out, CGROUP_INSTANCE_MAX, "soma-%.12s", hex);
+	return out;
+}
+
+/* Where the instance is already, or where it will be: see cgroups_prepare. */
+static void settle_unified(struct cgroups *cg)
+{
+	char **base = &cg->base[CGROUP_TREE_UNIFIED];
+	char *last = *base ? strrchr(*base, '/') : NULL;
+	cleanup_free char *here = NULL, *there = NULL;
+
+	if (!last)
+		return;
+	if (strcmp(last + 1, MAIN_LEAF) == 0)
+		*last = 0;
+	here = mem_printf("%s/%s", *base, cg->instance);
+	there = mem_printf("%s/%s", cg->top, cg->instance);
+	if (access(here, F_OK) && access(there, F_OK) == 0) {
+		free(*base);
+		*base = mem_strdup(cg->top);
+	}
+}
+
+void cgroups_init(struct cgroups *cg, const char *instance, const char *root)
+{
+	cleanup_free char *groups = slurp(root, "/proc/self/cgroup");
+	cleanup_free char *mounts = slurp(root, "/proc/self/mountinfo");
+	char *save = NULL;
+
+	*cg = (struct cgroups){.mode = CGROUP_NONE};
+	snprintf(cg->root, sizeof cg->root, "%s", root);
+	snprintf(cg->instance, sizeof cg->instance, "%s", instance);
+	for (char *line = strtok_r(mounts, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save))
+		use_mount(cg, line, groups);
+	settle_unified(cg);
+	decide_mode(cg);
+}
+
+void cgroups_fini(struct cgroups *cg)
+{
+	for (enum cgroup_tree t = 0; t < CGROUP_TREES; t++)
+		free(mem_take(&cg->base[t]));
+	free(mem_take(&cg->top));
+}
+
+const char *cgroup_mode_name(enum cgroup_mode mode)
+{
+	static const char *const names[] = {
+		[CGROUP_NONE] = "none",
+		[CGROUP_UNIFIED] = "unified",
+		[CGROUP_V1] = "v1",
+		[CGROUP_V2] = "v2",
+	};
+
+	return names[mode];
+}
+
+/* Only what was there goes down: each by itself, as one that is missing would
+ * take the others with it. ENOENT: not the memory controller. */
+static int hand_down(struct cgroups *cg, const char *dir)
+{
+	static const char *const wanted[] = {"+cpu", "+pids", "+memory"};
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof path, "%s/cgroup.subtree_control", dir);
+	int sys = 0;
+
+	if (n < 0 || (size_t)n >= sizeof path)
+		return ENAMETOOLONG;
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+		sys = cgfile_write(cg, path, wanted[i]);
+	return sys;
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	char path[64], text[512], *end;
+	int ppid;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	if (cgfile_read(path, text, sizeof text))
+		return -1;
+	/* The name may hold anything, so from its last parenthesis on. */
+	end = strrchr(text, ')');
+	return end && sscanf(end, ") %*c %d", &ppid) == 1 ? ppid : -1;
+}
+
+struct own {
+	const struct cgroups *cg;
+	const char *to; /* cgroup.procs to move to; NULL: only look */
+	bool foreign;
+	int sys;
+};
+
+static void on_own(pid_t pid, void *arg)
+{
+	struct own *own = arg;
+	pid_t at = pid, self = getpid();
+	char text[32];
+
+	for (int i = 0; at > 1 && at != self && i < 64; i++)
+		at = parent_of(at);
+	if (at != self) {
+		own->foreign = true;
+		return;
+	}
+	if (own->to) {
+		snprintf(text, sizeof text, "%d", (int)pid);
+		own->sys = cgfile_write(own->cg, own->to, text);
+	}
+}
+
+/* Makes the group we are in one without processes of its own. */
+static int move_aside(struct cgroups *cg, const char *dir)
+{
+	cleanup_free char *leaf = mem_printf("%s/" MAIN_LEAF, dir);
+	cleanup_free char *procs = mem_printf("%s/cgroup.procs", leaf);
+	struct own own = {.cg = cg};
+	int sys;
+
+	cgfile_each_pid(dir, 0, on_own, &own);
+	if (own.foreign)
+		return EBUSY;
+	sys = cgfile_make(leaf);
+	if (sys)
+		return sys;
+	own.to = procs;
+	cgfile_each_pid(dir, 0, on_own, &own);
+	return own.sys;
+}
+
+/* base and base/INSTANCE pass the memory controller on, or an errno. */
+static int delegate(struct cgroups *cg, const char *base)
+{
+	cleanup_free char *ours = mem_printf("%s/%s", base, cg->instance);
+	int sys = hand_down(cg, base);
+
+	if (sys == EBUSY) {
+		sys = move_aside(cg, base);
+		if (!sys)
+			sys = hand_down(cg, base);
+	}
+	if (sys)
+		return sys;
+	sys = cgfile_make(ours);
+	return sys ? sys : hand_down(cg, ours);
+}
+
+int cgroups_prepare(struct cgroups *cg, struct err *err)
+{
+	char **unified = &cg->base[CGROUP_TREE_UNIFIED];
+	char path[PATH_MAX];
+	int sys = 0;
+
+	if (cg->mode == CGROUP_V2) {
+		sys = delegate(cg, *unified);
+		/* A login session's group is not ours to empty. Root may go to
+		 * the top, as container engines do; others stay without
+		 * limits. */
+		if (sys && strcmp(cg->top, *unified) != 0 &&
+		    delegate(cg, cg->top) == 0) {
+			free(*unified);
+			*unified = mem_strdup(cg->top);
+			sys = 0;
+		}
+		if (sys) {
+			snprintf(cg->why, sizeof cg->why,
+				 "control group %s does not pass the memory "
+				 "controller on (%s); as a systemd service, "
+				 "give it Delegate=yes",
+				 *unified, strerror(sys));
+			cg->mode = CGROUP_UNIFIED;
+		}
+	}
+	for (enum cgroup_tree t = 0; t < CGROUP_TREES; t++) {
+		int rc = 0;
+
+		if (cgfile_path(cg, t, "", NULL, path))
+			rc = cgfile_make(path);
+		if (rc) {
+			snprintf(cg->why, sizeof cg->why, "%.180s: %s", path,
+				 strerror(rc));
+			free(mem_take(&cg->base[t]));
+			sys = rc;
+		}
+	}
+	if (cg->mode == CGROUP_V1 && !cg->base[CGROUP_TREE_MEMORY] &&
+	    !cg->why[0])
+		snprintf(cg->why, sizeof cg->why,
+			 "there is no memory control group");
+	if (!cg->why[0])
+		return 0;
+	return err_set(err, E_UNAVAILABLE, "%s", cg->why);
+}
+
+int cgroups_remove(struct cgroups *cg, struct err *err)
+{
+	char path[PATH_MAX];
+	int sys = 0;
+
+	for (enum cgroup_tree t = 0; t < CGROUP_TREES; t++) {
+		int rc = 0;
+
+		if (cgfile_path(cg, t, "", NULL, path))
+			rc = cgfile_remove(cg, path, 0);
+		if (rc)
+			sys = rc;
+	}
+	if (!sys)
+		return 0;
+	return err_set(err, sys == EBUSY || sys == ENOTEMPTY ? E_BUSY : E_IO,
+		       "removing control group %s: %s", cg->instance,
+		       strerror(sys));
+}
+
+struct names {
+	char **name; /* owned */
+	size_t n;
+};
+
+static int on_leaf(const char *path, void *arg)
+{
+	const char *name = strrchr(path, '/') + 1;
+	struct names *names = arg;
+
+	for (size_t i = 0; i < names->n; i++)
+		if (strcmp(names->name[i], name) == 0)
+			return 0;
+	names->name =
+		mem_grow(names->name, (names->n + 1) * sizeof *names->name);
+	names->name[names->n++] = mem_strdup(name);
+	return 0;
+}
+
+char **cgroup_list(struct cgroups *cg, size_t *ret_n)
+{
+	struct names names = {.n = 0};
+	char path[PATH_MAX];
+
+	for (enum cgroup_tree t = 0; t < CGROUP_TREES; t++)
+		if (cgfile_path(cg, t, "", NULL, path))
+			cgfile_each_dir(path, on_leaf, &names);
+	*ret_n = names.n;
+	return names.name;
+}
+
+void cgroup_list_free(char **names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+}
