@@ -64,8 +64,9 @@ void project_make(struct blobs *b, const struct project_file *files, size_t n,
 		  void *data);
 /* Absolute directory of a project that exists, mem_printf'ed; or NULL. */
 char *project_dir(const struct blobs *b, const char *hash);
-/* Removes projects not in `keep` and blobs unused by any kept project and older
- * than an hour. On the pool; done may be NULL. */
+/* Removes projects not in `keep` and blobs unused by any kept project, both
+ * only when older than an hour: younger ones may belong to a deploy under way.
+ * On the pool; done may be NULL. */
 void blobs_gc(struct blobs *b, const char *const *keep, size_t n_keep,
 	      void (*done)(void *data), void *data);
 

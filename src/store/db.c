@@ -15,25 +15,22 @@ enum { APPLICATION_ID = 0x536f6d61 };
 
 enum { BUSY_MS = 5000, WAL_KEEP_BYTES = 8 << 20 };
 
-static bool is_no_space(const struct db *db, int rc)
+/* The kernel's reason is not kept by SQLite in a way to rely on: a write that
+ * failed is nearly always one without room (quota, RLIMIT_FSIZE), and the
+ * remedy says so. */
+static bool is_no_space(int rc)
 {
-	int sys;
-
-	if ((rc & 0xff) == SQLITE_FULL)
-		return true;
-	if ((rc & 0xff) != SQLITE_IOERR)
-		return false;
-	sys = sqlite3_system_errno(db->conn);
-	return sys == ENOSPC || sys == EDQUOT || sys == EFBIG;
+	return (rc & 0xff) == SQLITE_FULL || rc == SQLITE_IOERR_WRITE ||
+	       rc == SQLITE_IOERR_SHMSIZE;
 }
 
 int db__fail(const struct db *db, int rc, struct err *err)
 {
-	if (is_no_space(db, rc))
+	if (is_no_space(rc))
 		return err_set(err, E_NOSPACE,
-			       "no space left to save state in %s: free some "
-			       "space on its file system, then try again",
-			       db->dir);
+			       "cannot save state in %s (%s): free some space "
+			       "on its file system, then try again",
+			       db->dir, sqlite3_errstr(rc));
 	switch (rc & 0xff) {
 	case SQLITE_NOTADB:
 		return err_set(err, E_IO,
@@ -50,10 +47,9 @@ int db__fail(const struct db *db, int rc, struct err *err)
 			       db->path);
 	case SQLITE_IOERR:
 		return err_set(err, E_IO,
-			       "cannot read or write %s: %s (%s): check its "
-			       "disk, then try again",
-			       db->path, sqlite3_errstr(rc),
-			       strerror(sqlite3_system_errno(db->conn)));
+			       "cannot read or write %s (%s): check its disk, "
+			       "then try again",
+			       db->path, sqlite3_errstr(rc));
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 	case SQLITE_CANTOPEN:

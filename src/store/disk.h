@@ -23,7 +23,7 @@ char *disk__blob_path(const char *dir, const char *hash);    /* mem_printf */
 char *disk__project_path(const char *dir, const char *hash); /* mem_printf */
 char *disk__list_path(const char *dir, const char *hash);    /* mem_printf */
 
-/* Made unless there; its mode is set in any case the umask would clip. */
+/* Made unless there; the mode is as given, whatever the umask. */
 int disk__mkdir(const char *path, mode_t mode, struct err *err);
 /* 0, or -errno. */
 int disk__write(int fd, const void *data, size_t len);
