@@ -4,6 +4,9 @@
 
 #include "box/cgroup.h"
 
+/* Leaf that Soma's own processes move to (cgroups_prepare). */
+#define CGFILE_MAIN "soma-main"
+
 /* BASE/INSTANCE/LEAF/FILE of a tree into out; false when there is no such tree
  * or it does not fit. leaf may be "", file may be NULL. */
 bool cgfile_path(const struct cgroups *cg, enum cgroup_tree tree,

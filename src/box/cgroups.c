@@ -1,3 +1,5 @@
+/* Which control groups this machine has for us, and where; the instance's own
+ * group. */
 #include "box/cgroup.h"
 
 #include <errno.h>
@@ -10,8 +12,6 @@
 #include "core/mem.h"
 #include "core/sha256.h"
 #include "core/str.h"
-
-#define MAIN_LEAF "soma-main"
 
 /* Controller of a version 1 tree, by enum cgroup_tree. */
 static const char *const controllers[CGROUP_TREES] = {
@@ -209,7 +209,7 @@ static void settle_unified(struct cgroups *cg)
 
 	if (!last)
 		return;
-	if (strcmp(last + 1, MAIN_LEAF) == 0)
+	if (strcmp(last + 1, CGFILE_MAIN) == 0)
 		*last = 0;
 	here = mem_printf("%s/%s", *base, cg->instance);
 	there = mem_printf("%s/%s", cg->top, cg->instance);
@@ -252,143 +252,6 @@ const char *cgroup_mode_name(enum cgroup_mode mode)
 	};
 
 	return names[mode];
-}
-
-/* Only what was there goes down: each by itself, as one that is missing would
- * take the others with it. ENOENT: not the memory controller. */
-static int hand_down(struct cgroups *cg, const char *dir)
-{
-	static const char *const wanted[] = {"+cpu", "+pids", "+memory"};
-	char path[PATH_MAX];
-	int n = snprintf(path, sizeof path, "%s/cgroup.subtree_control", dir);
-	int sys = 0;
-
-	if (n < 0 || (size_t)n >= sizeof path)
-		return ENAMETOOLONG;
-	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
-		sys = cgfile_write(cg, path, wanted[i]);
-	return sys;
-}
-
-static pid_t parent_of(pid_t pid)
-{
-	char path[64], text[512], *end;
-	int ppid;
-
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	if (cgfile_read(path, text, sizeof text))
-		return -1;
-	/* The name may hold anything, so from its last parenthesis on. */
-	end = strrchr(text, ')');
-	return end && sscanf(end, ") %*c %d", &ppid) == 1 ? ppid : -1;
-}
-
-struct own {
-	const struct cgroups *cg;
-	const char *to; /* cgroup.procs to move to; NULL: only look */
-	bool foreign;
-	int sys;
-};
-
-static void on_own(pid_t pid, void *arg)
-{
-	struct own *own = arg;
-	pid_t at = pid, self = getpid();
-	char text[32];
-
-	for (int i = 0; at > 1 && at != self && i < 64; i++)
-		at = parent_of(at);
-	if (at != self) {
-		own->foreign = true;
-		return;
-	}
-	if (own->to) {
-		snprintf(text, sizeof text, "%d", (int)pid);
-		own->sys = cgfile_write(own->cg, own->to, text);
-	}
-}
-
-/* Makes the group we are in one without processes of its own. */
-static int move_aside(struct cgroups *cg, const char *dir)
-{
-	cleanup_free char *leaf = mem_printf("%s/" MAIN_LEAF, dir);
-	cleanup_free char *procs = mem_printf("%s/cgroup.procs", leaf);
-	struct own own = {.cg = cg};
-	int sys;
-
-	cgfile_each_pid(dir, 0, on_own, &own);
-	if (own.foreign)
-		return EBUSY;
-	sys = cgfile_make(leaf);
-	if (sys)
-		return sys;
-	own.to = procs;
-	cgfile_each_pid(dir, 0, on_own, &own);
-	return own.sys;
-}
-
-/* base and base/INSTANCE pass the memory controller on, or an errno. */
-static int delegate(struct cgroups *cg, const char *base)
-{
-	cleanup_free char *ours = mem_printf("%s/%s", base, cg->instance);
-	int sys = hand_down(cg, base);
-
-	if (sys == EBUSY) {
-		sys = move_aside(cg, base);
-		if (!sys)
-			sys = hand_down(cg, base);
-	}
-	if (sys)
-		return sys;
-	sys = cgfile_make(ours);
-	return sys ? sys : hand_down(cg, ours);
-}
-
-int cgroups_prepare(struct cgroups *cg, struct err *err)
-{
-	char **unified = &cg->base[CGROUP_TREE_UNIFIED];
-	char path[PATH_MAX];
-	int sys = 0;
-
-	if (cg->mode == CGROUP_V2) {
-		sys = delegate(cg, *unified);
-		/* A login session's group is not ours to empty. Root may go to
-		 * the top, as container engines do; others stay without
-		 * limits. */
-		if (sys && strcmp(cg->top, *unified) != 0 &&
-		    delegate(cg, cg->top) == 0) {
-			free(*unified);
-			*unified = mem_strdup(cg->top);
-			sys = 0;
-		}
-		if (sys) {
-			snprintf(cg->why, sizeof cg->why,
-				 "control group %s does not pass the memory "
-				 "controller on (%s); as a systemd service, "
-				 "give it Delegate=yes",
-				 *unified, strerror(sys));
-			cg->mode = CGROUP_UNIFIED;
-		}
-	}
-	for (enum cgroup_tree t = 0; t < CGROUP_TREES; t++) {
-		int rc = 0;
-
-		if (cgfile_path(cg, t, "", NULL, path))
-			rc = cgfile_make(path);
-		if (rc) {
-			snprintf(cg->why, sizeof cg->why, "%.180s: %s", path,
-				 strerror(rc));
-			free(mem_take(&cg->base[t]));
-			sys = rc;
-		}
-	}
-	if (cg->mode == CGROUP_V1 && !cg->base[CGROUP_TREE_MEMORY] &&
-	    !cg->why[0])
-		snprintf(cg->why, sizeof cg->why,
-			 "there is no memory control group");
-	if (!cg->why[0])
-		return 0;
-	return err_set(err, E_UNAVAILABLE, "%s", cg->why);
 }
 
 int cgroups_remove(struct cgroups *cg, struct err *err)

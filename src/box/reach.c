@@ -89,79 +89,95 @@ static bool follow(struct reach *r, size_t parent_len, char rest[PATH_MAX])
 	return true;
 }
 
+/* The directory entered so far, as a path: "" is the root. */
+static const char *here(const struct reach *r)
+{
+	return r->where[0] ? r->where : "/";
+}
+
+/* The first n bytes off. */
+static void drop(char *rest, size_t n)
+{
+	memmove(rest, rest + n, strlen(rest + n) + 1);
+}
+
+/* Moves the first component of rest, n bytes, behind where; follows it when it
+ * is a link. */
+static enum reach_verdict enter(struct reach *r, char rest[PATH_MAX], size_t n,
+				int *links)
+{
+	size_t at = strlen(r->where);
+
+	if (at + 1 + n >= sizeof r->where)
+		return judge(r, REACH_FAILED, ENAMETOOLONG);
+	r->where[at] = '/';
+	memcpy(r->where + at + 1, rest, n);
+	r->where[at + 1 + n] = 0;
+	drop(rest, n);
+	if (lstat(r->where, &r->st))
+		return judge(r, errno == ENOENT ? REACH_MISSING : REACH_FAILED,
+			     errno);
+	if (!S_ISLNK(r->st.st_mode))
+		return REACH_OK;
+	if (++*links > LINKS_MAX)
+		return judge(r, REACH_FAILED, ELOOP);
+	return follow(r, at, rest) ? REACH_OK : judge(r, REACH_FAILED, errno);
+}
+
+/* One component further; *ret_end when there is none left. */
+static enum reach_verdict advance(struct reach *r, char rest[PATH_MAX],
+				  int *links, bool *ret_end)
+{
+	size_t n;
+
+	drop(rest, strspn(rest, "/"));
+	n = strcspn(rest, "/");
+	if (stat(here(r), &r->st))
+		return judge(r, REACH_FAILED, errno);
+	if (!n) {
+		*ret_end = true;
+		return REACH_OK;
+	}
+	if (!S_ISDIR(r->st.st_mode))
+		return judge(r, REACH_NOT_DIR, ENOTDIR);
+	if (faccessat(AT_FDCWD, here(r), X_OK, AT_EACCESS))
+		return judge(r, REACH_BLOCKED, errno);
+	if (n == 1 && rest[0] == '.') {
+		drop(rest, n);
+		return REACH_OK;
+	}
+	if (n == 2 && memcmp(rest, "..", 2) == 0) {
+		char *last = strrchr(r->where, '/');
+
+		if (last)
+			*last = 0;
+		drop(rest, n);
+		return REACH_OK;
+	}
+	return enter(r, rest, n, links);
+}
+
 enum reach_verdict reach_check(const char *path, int want, struct reach *r)
 {
+	enum reach_verdict v = REACH_OK;
 	char rest[PATH_MAX];
+	bool end = false;
 	int links = 0;
 
 	*r = (struct reach){.verdict = REACH_OK};
-	if (path[0] != '/') {
-		if (!getcwd(r->where, sizeof r->where))
-			return judge(r, REACH_FAILED, errno);
-		if (strcmp(r->where, "/") == 0)
-			r->where[0] = 0;
-	}
 	if (strlen(path) >= sizeof rest)
 		return judge(r, REACH_FAILED, ENAMETOOLONG);
 	memcpy(rest, path, strlen(path) + 1);
+	if (path[0] != '/' && !getcwd(r->where, sizeof r->where))
+		return judge(r, REACH_FAILED, errno);
+	if (strcmp(r->where, "/") == 0)
+		r->where[0] = 0;
 
-	/* r->where: a directory already entered ("" is the root); rest: what
-	 * is still to walk. */
-	for (;;) {
-		size_t skip = strspn(rest, "/"), len, here;
-
-		memmove(rest, rest + skip, strlen(rest + skip) + 1);
-		len = strcspn(rest, "/");
-		if (stat(r->where[0] ? r->where : "/", &r->st))
-			return judge(r, REACH_FAILED, errno);
-		if (!S_ISDIR(r->st.st_mode) && len)
-			return judge(r, REACH_NOT_DIR, ENOTDIR);
-		if (!len) {
-			if (!r->where[0])
-				memcpy(r->where, "/", 2);
-			return check_end(r, want);
-		}
-		if (faccessat(AT_FDCWD, r->where[0] ? r->where : "/", X_OK,
-			      AT_EACCESS)) {
-			int sys = errno;
-
-			if (!r->where[0])
-				memcpy(r->where, "/", 2);
-			return judge(r, REACH_BLOCKED, sys);
-		}
-		here = strlen(r->where);
-		if (len == 2 && memcmp(rest, "..", 2) == 0) {
-			char *up = strrchr(r->where, '/');
-
-			if (up)
-				*up = 0;
-			memmove(rest, rest + len, strlen(rest + len) + 1);
-			continue;
-		}
-		if (len == 1 && rest[0] == '.') {
-			memmove(rest, rest + len, strlen(rest + len) + 1);
-			continue;
-		}
-		if (here + 1 + len >= sizeof r->where)
-			return judge(r, REACH_FAILED, ENAMETOOLONG);
-		r->where[here] = '/';
-		memcpy(r->where + here + 1, rest, len);
-		r->where[here + 1 + len] = 0;
-		memmove(rest, rest + len, strlen(rest + len) + 1);
-		if (lstat(r->where, &r->st)) {
-			int sys = errno;
-
-			return judge(
-				r, sys == ENOENT ? REACH_MISSING : REACH_FAILED,
-				sys);
-		}
-		if (S_ISLNK(r->st.st_mode)) {
-			if (++links > LINKS_MAX)
-				return judge(r, REACH_FAILED, ELOOP);
-			if (!follow(r, here, rest))
-				return judge(r, REACH_FAILED, errno);
-		}
-	}
+	while (v == REACH_OK && !end)
+		v = advance(r, rest, &links, &end);
+	if (!r->where[0])
+		memcpy(r->where, "/", 2);
+	return v == REACH_OK ? check_end(r, want) : v;
 }
 
 const char *reach_words(const struct reach *r, char *out, size_t size)
