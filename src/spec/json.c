@@ -1,0 +1,307 @@
+/*
+ * The form that the store keeps: an object by the table's paths, in its
+ * order; durations in ms, cores in thousandths, sizes in bytes, env as a list
+ * in the file's order. What is absent reads as its default, so that a new
+ * field needs no migration.
+ */
+#include "core/json.h"
+
+#include <string.h>
+
+#include "core/mem.h"
+#include "spec/keys.h"
+#include "spec/value.h"
+
+static bool is_number(const struct key *k)
+{
+	return k->type == KEY_INT || k->type == KEY_DURATION ||
+	       k->type == KEY_CPU || k->type == KEY_BYTES;
+}
+
+/* The field as a number, whatever its width. */
+static int64_t field_int(const struct spec *spec, const struct key *k)
+{
+	const char *field = (const char *)spec + k->at;
+	uint32_t small;
+	uint8_t tiny;
+	int64_t v;
+
+	if (k->size == sizeof v) {
+		memcpy(&v, field, sizeof v);
+		return v;
+	}
+	if (k->size == sizeof small) {
+		memcpy(&small, field, sizeof small);
+		return small;
+	}
+	memcpy(&tiny, field, sizeof tiny);
+	return tiny;
+}
+
+static const char *field_str(const struct spec *spec, const struct key *k)
+{
+	const char *s;
+
+	memcpy(&s, (const char *)spec + k->at, sizeof s);
+	return s;
+}
+
+static yyjson_mut_val *write_command(yyjson_mut_doc *doc,
+				     const struct spec *spec)
+{
+	yyjson_mut_val *list = yyjson_mut_arr(doc);
+
+	for (uint32_t i = 0; i < spec->predictor.n_command; i++)
+		yyjson_mut_arr_add_str(doc, list, spec->predictor.command[i]);
+	return list;
+}
+
+static yyjson_mut_val *write_env(yyjson_mut_doc *doc, const struct spec *spec)
+{
+	yyjson_mut_val *list = yyjson_mut_arr(doc);
+
+	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
+		const struct spec_var *var = &spec->predictor.env[i];
+		yyjson_mut_val *obj = yyjson_mut_arr_add_obj(doc, list);
+
+		yyjson_mut_obj_add_str(doc, obj, "name", var->name);
+		if (var->from_secret)
+			yyjson_mut_obj_add_str(doc, obj, "from_secret",
+					       var->from_secret);
+		else
+			yyjson_mut_obj_add_str(doc, obj, "value", var->value);
+	}
+	return list;
+}
+
+static yyjson_mut_val *write_config(yyjson_mut_doc *doc,
+				    const struct spec *spec)
+{
+	const char *text = spec->predictor.config_json;
+	cleanup_json yyjson_doc *config = json_parse(text, strlen(text), NULL);
+
+	return yyjson_val_mut_copy(doc, yyjson_doc_get_root(config));
+}
+
+/* The nth word of words, from 0. */
+static yyjson_mut_val *write_choice(yyjson_mut_doc *doc, const char *words,
+				    int64_t nth)
+{
+	while (nth--)
+		words += strcspn(words, " ") + 1;
+	return yyjson_mut_strncpy(doc, words, strcspn(words, " "));
+}
+
+static yyjson_mut_val *write_field(yyjson_mut_doc *doc, const struct key *k,
+				   const struct spec *spec)
+{
+	const char *s;
+
+	if (k->type == KEY_COMMAND)
+		return write_command(doc, spec);
+	if (k->type == KEY_ENV)
+		return write_env(doc, spec);
+	if (k->type == KEY_JSON)
+		return write_config(doc, spec);
+	if (k->type == KEY_CHOICE)
+		return write_choice(doc, k->words, field_int(spec, k));
+	if (k->type == KEY_BOOL)
+		return yyjson_mut_bool(doc, field_int(spec, k));
+	if (is_number(k))
+		return yyjson_mut_sint(doc, field_int(spec, k));
+	s = field_str(spec, k);
+	return s ? yyjson_mut_str(doc, s) : yyjson_mut_null(doc);
+}
+
+/* The object that has the path's last word, made where it is missing. */
+static yyjson_mut_val *parent_of(yyjson_mut_doc *doc, yyjson_mut_val *obj,
+				 const char *path, const char **ret_last)
+{
+	const char *dot;
+
+	for (; (dot = strchr(path, '.')); path = dot + 1) {
+		size_t n = (size_t)(dot - path);
+		yyjson_mut_val *next = yyjson_mut_obj_getn(obj, path, n);
+
+		if (!next) {
+			next = yyjson_mut_obj(doc);
+			yyjson_mut_obj_add(
+				obj, yyjson_mut_strncpy(doc, path, n), next);
+		}
+		obj = next;
+	}
+	*ret_last = path;
+	return obj;
+}
+
+char *spec_to_json(const struct spec *spec)
+{
+	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = yyjson_mut_obj(doc), *obj;
+	const struct key *k;
+	const char *last;
+
+	yyjson_mut_doc_set_root(doc, root);
+	for (size_t i = 0; (k = key_at(i)); i++) {
+		if (!k->size)
+			continue;
+		obj = parent_of(doc, root, k->path, &last);
+		yyjson_mut_obj_add(obj, yyjson_mut_str(doc, last),
+				   write_field(doc, k, spec));
+	}
+	return json_write(doc, NULL);
+}
+
+/* Text without NUL bytes, in the arena; NULL: not that. */
+static const char *copy_str(struct arena *a, yyjson_val *v)
+{
+	const char *s = yyjson_get_str(v);
+
+	if (!s || strlen(s) != yyjson_get_len(v))
+		return NULL;
+	return arena_strdup(a, s);
+}
+
+static bool read_command(struct arena *a, yyjson_val *list, struct spec *spec)
+{
+	size_t i, n, count = yyjson_arr_size(list);
+	yyjson_val *v;
+
+	if (!yyjson_is_arr(list))
+		return false;
+	if (!count)
+		return true;
+	spec->predictor.command =
+		arena_zalloc(a, count * sizeof *spec->predictor.command);
+	yyjson_arr_foreach(list, i, n, v)
+	{
+		spec->predictor.command[i] = copy_str(a, v);
+		if (!spec->predictor.command[i])
+			return false;
+	}
+	spec->predictor.n_command = (uint32_t)count;
+	return true;
+}
+
+static bool read_env(struct arena *a, yyjson_val *list, struct spec *spec)
+{
+	size_t i, n, count = yyjson_arr_size(list);
+	yyjson_val *v;
+
+	if (!yyjson_is_arr(list))
+		return false;
+	if (!count)
+		return true;
+	spec->predictor.env =
+		arena_zalloc(a, count * sizeof *spec->predictor.env);
+	yyjson_arr_foreach(list, i, n, v)
+	{
+		struct spec_var *var = &spec->predictor.env[i];
+
+		var->name = copy_str(a, yyjson_obj_get(v, "name"));
+		var->value = copy_str(a, yyjson_obj_get(v, "value"));
+		var->from_secret =
+			copy_str(a, yyjson_obj_get(v, "from_secret"));
+		if (!var->name || !var->value == !var->from_secret)
+			return false;
+	}
+	spec->predictor.n_env = (uint32_t)count;
+	return true;
+}
+
+static bool read_config(struct arena *a, yyjson_val *v, struct spec *spec)
+{
+	cleanup_free char *text = NULL;
+
+	if (!yyjson_is_obj(v))
+		return false;
+	text = json_write_val(v, NULL);
+	spec->predictor.config_json = arena_strdup(a, text);
+	return true;
+}
+
+static bool read_scalar(struct arena *a, const struct key *k, yyjson_val *v,
+			union value *ret)
+{
+	if (k->type == KEY_BOOL) {
+		ret->b = yyjson_get_bool(v);
+		return yyjson_is_bool(v);
+	}
+	if (k->type == KEY_CHOICE) {
+		ret->i = value_word(k->words,
+				    yyjson_is_str(v) ? yyjson_get_str(v) : "");
+		return ret->i >= 0 && ret->i <= PREDICTOR_COMMAND;
+	}
+	if (is_number(k)) {
+		ret->i = yyjson_get_sint(v);
+		return yyjson_is_int(v) && ret->i >= 0 &&
+		       (k->size == sizeof ret->i || ret->i <= UINT32_MAX);
+	}
+	ret->s = copy_str(a, v);
+	return ret->s || yyjson_is_null(v);
+}
+
+static bool read_field(struct arena *a, const struct key *k, yyjson_val *v,
+		       struct spec *spec)
+{
+	union value value;
+
+	if (k->type == KEY_COMMAND)
+		return read_command(a, v, spec);
+	if (k->type == KEY_ENV)
+		return read_env(a, v, spec);
+	if (k->type == KEY_JSON)
+		return read_config(a, v, spec);
+	if (!read_scalar(a, k, v, &value))
+		return false;
+	value_store(spec, k, value);
+	return true;
+}
+
+static yyjson_val *find(yyjson_val *obj, const char *path)
+{
+	const char *dot;
+
+	for (; (dot = strchr(path, '.')); path = dot + 1)
+		obj = yyjson_obj_getn(obj, path, (size_t)(dot - path));
+	return yyjson_obj_get(obj, path);
+}
+
+static int read_spec(struct spec_set *set, yyjson_val *root, struct err *err)
+{
+	struct reader r = {.set = set, .file_name = ""};
+	struct spec *spec;
+	const struct key *k;
+
+	spec = set->specs = arena_zalloc(&set->arena, sizeof *spec);
+	set->n_specs = 1;
+	value_set_defaults(&r, spec);
+	for (size_t i = 0; (k = key_at(i)); i++) {
+		yyjson_val *v = k->size ? find(root, k->path) : NULL;
+
+		if (v && !read_field(&set->arena, k, v, spec))
+			return err_set(err, E_INVALID, "spec: bad value of %s",
+				       k->path);
+	}
+	if (!spec->name || !spec->endpoint || !spec->kind)
+		return err_set(err, E_INVALID,
+			       "spec: name, kind or endpoint is missing");
+	return 0;
+}
+
+int spec_from_json(struct spec_set *set, const char *json, size_t len,
+		   struct err *err)
+{
+	cleanup_json yyjson_doc *doc = NULL;
+	int rc;
+
+	*set = (struct spec_set){0};
+	arena_init(&set->arena);
+	doc = json_parse(json, len, err);
+	if (!doc)
+		return E_INVALID;
+	rc = read_spec(set, yyjson_doc_get_root(doc), err);
+	if (rc)
+		set->n_specs = 0;
+	return rc;
+}

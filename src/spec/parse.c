@@ -1,0 +1,289 @@
+/* From the tree to specs, a map of the table at a time. */
+#include <string.h>
+
+#include "core/mem.h"
+#include "core/str.h"
+#include "spec/keys.h"
+#include "spec/rules.h"
+#include "spec/tree.h"
+#include "spec/value.h"
+
+static void read_map(struct reader *r, const char *path, struct node *map,
+		     struct spec *spec, bool warned);
+
+static void unknown_key(struct reader *r, const char *parent, struct node *key)
+{
+	bool here;
+	const struct key *k = key_meant(parent, key->text, &here);
+	const char *path = problem_clean(r, key->text);
+	const char *meant = k ? k->path : NULL;
+
+	if (*parent)
+		path = arena_printf(&r->set->arena, "%s.%s", parent, path);
+	if (!k)
+		problem_error(r, key, path, "unknown key");
+	else if (here)
+		problem_error(r, key, path, "unknown key; did you mean '%s'?",
+			      key_in(k, parent));
+	else if (!strchr(meant, '.'))
+		problem_error(r, key, path,
+			      "unknown key here; '%s' belongs beside name",
+			      meant);
+	else
+		problem_error(r, key, path,
+			      "unknown key here; did you mean '%s'?", meant);
+}
+
+/* "command", "tensorflow or onnx" */
+static const char *predictor_words(struct reader *r, uint8_t bits)
+{
+	static const char *const words[] = {"python", "command", "tensorflow",
+					    "onnx"};
+	const char *list = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (bits & (1 << i))
+			list = arena_printf(&r->set->arena, "%s%s%s", list,
+					    *list ? " or " : "", words[i]);
+	return list;
+}
+
+/* Whether a key says what is so anyway: refusing that would be pedantic. */
+static bool says_nothing(const struct key *k, const struct node *n)
+{
+	return node_is_null(n) || (k->def && n->type == NODE_SCALAR &&
+				   strcmp(n->text, k->def) == 0);
+}
+
+static void read_value(struct reader *r, const struct key *k, struct node *n,
+		       struct spec *spec, bool warned)
+{
+	union value v;
+
+	switch (k->type) {
+	case KEY_MAP:
+		read_map(r, k->path, n, spec, warned);
+		break;
+	case KEY_ENV:
+		value_read_env(r, k, n, spec);
+		break;
+	case KEY_JSON:
+		value_read_config(r, k, n, spec);
+		break;
+	case KEY_COMMAND:
+		value_read_command(r, k, n, spec);
+		break;
+	case KEY_STRINGS:
+		value_check_strings(r, k, n);
+		break;
+	case KEY_LIST:
+		break; /* only below keys that are refused whole */
+	default:
+		if (value_read(r, k, n, &v))
+			value_store(spec, k, v);
+	}
+}
+
+/* null where it has a meaning: none, or not given. False: it has not. */
+static bool read_null(const struct key *k, struct spec *spec)
+{
+	union value none = {0};
+
+	if (k->type == KEY_MAP || k->type == KEY_ENV || k->type == KEY_JSON)
+		return true;
+	if (k->null_ok) {
+		value_store(spec, k, none);
+		return true;
+	}
+	return !k->required && !k->def;
+}
+
+static void read_key(struct reader *r, const struct key *k, struct pair *pair,
+		     struct spec *spec, bool warned)
+{
+	struct node *n = pair->value;
+
+	if (n->bad || pair->key->bad)
+		return;
+	if (k->acts == REFUSED) {
+		if (!says_nothing(k, n))
+			problem_error(r, pair->key, k->path, "%s", k->why);
+		return;
+	}
+	if (node_is_null(n) && read_null(k, spec))
+		return;
+	if (k->acts == WARNS && !warned) {
+		problem_warn(r, pair->key, k->path, "not acted on yet: %s",
+			     k->why);
+		warned = true;
+	}
+	read_value(r, k, n, spec, warned);
+}
+
+/* Keys of other types of predictor are no use, whatever they do. */
+static bool is_for(struct reader *r, const struct key *k, struct node *key)
+{
+	if (!k->predictors || (k->predictors & r->predictor))
+		return true;
+	if (!r->predictor)
+		return k->acts != REFUSED; /* its type is what is wrong */
+	problem_error(r, key, k->path, "only for type %s, this one is %s",
+		      predictor_words(r, k->predictors),
+		      predictor_words(r, r->predictor));
+	return false;
+}
+
+static void check_required(struct reader *r, const char *path, struct node *map)
+{
+	const struct key *k;
+
+	for (size_t i = 0; (k = key_at(i)); i++) {
+		const char *last = key_in(k, path);
+
+		if (!last || !k->required || k->acts == REFUSED ||
+		    node_get(map, last))
+			continue;
+		if (k->predictors && !(k->predictors & r->predictor))
+			continue;
+		problem_error(r, map, k->path,
+			      "required key is missing; for example '%s'",
+			      k->example);
+		map->bad = false;
+	}
+}
+
+static void read_map(struct reader *r, const char *path, struct node *map,
+		     struct spec *spec, bool warned)
+{
+	if (map->type != NODE_MAP) {
+		problem_error(r, map, path, "expected a map, found %s",
+			      node_shown(r, map));
+		return;
+	}
+	for (uint32_t i = 0; i < map->n; i++) {
+		struct pair *pair = &map->pairs[i];
+		const struct key *k = key_child(path, pair->key->text);
+
+		if (!k)
+			unknown_key(r, path, pair->key);
+		else if (is_for(r, k, pair->key))
+			read_key(r, k, pair, spec, warned);
+	}
+	check_required(r, path, map);
+}
+
+/* A kind of Cortex's that has other keys: only that is worth saying. */
+static bool is_other_kind(struct reader *r, struct node *item)
+{
+	const struct key *k = key_find("kind");
+	struct node *kind = node_get(item, "kind");
+	union value v;
+
+	if (!kind || kind->type != NODE_SCALAR || !key_refusal(k, kind->text))
+		return false;
+	value_read(r, k, kind, &v);
+	return true;
+}
+
+/* What the tree found in an api did not have its name yet. */
+static void name_problems(struct reader *r, uint32_t from_line,
+			  uint32_t before_line)
+{
+	for (uint32_t i = 0; i < r->set->n_problems; i++) {
+		struct problem *p = &r->set->problems[i];
+
+		if (!p->api && p->line >= from_line && p->line < before_line)
+			p->api = r->api;
+	}
+}
+
+static void read_api(struct reader *r, struct node *item, struct spec *spec)
+{
+	struct node *name = node_get(item, "name");
+
+	if (item->bad)
+		return;
+	if (item->type != NODE_MAP) {
+		problem_error(r, item, NULL,
+			      "expected an api, a map with name and predictor, "
+			      "found %s",
+			      node_shown(r, item));
+		return;
+	}
+	if (name && name->type == NODE_SCALAR && !node_is_null(name))
+		r->api = problem_clean(r, name->text);
+	if (is_other_kind(r, item))
+		return;
+	r->predictor = rules_predictor(item);
+	value_set_defaults(r, spec);
+	if (r->predictor == FOR_COMMAND)
+		spec->predictor.type = PREDICTOR_COMMAND;
+	read_map(r, "", item, spec, false);
+	rules_api(r, item, spec);
+}
+
+static void read_apis(struct reader *r, struct node **items, uint32_t n)
+{
+	struct spec_set *set = r->set;
+
+	set->specs = arena_zalloc(&set->arena, n * sizeof *set->specs);
+	set->n_specs = n;
+	for (uint32_t i = 0; i < n; i++) {
+		r->api = NULL;
+		r->predictor = 0;
+		read_api(r, items[i], &set->specs[i]);
+		if (r->api)
+			name_problems(r, items[i]->line,
+				      i + 1 < n ? items[i + 1]->line
+						: UINT32_MAX);
+	}
+	r->api = NULL;
+	rules_file(r, items);
+}
+
+static void read_root(struct reader *r, struct node *root)
+{
+	if (!root || (node_is_null(root) && !root->bad) ||
+	    (root->type == NODE_LIST && !root->n))
+		problem_error(r, NULL, NULL, "no apis in this file");
+	else if (root->type == NODE_LIST)
+		read_apis(r, root->items, root->n);
+	else if (root->type == NODE_MAP)
+		read_apis(r, &root, 1);
+	else if (!root->bad)
+		problem_error(r, root, NULL,
+			      "expected a list of apis, found %s",
+			      node_shown(r, root));
+}
+
+int spec_parse(struct spec_set *set, const char *file_name, const char *text,
+	       size_t len, const struct spec_files *files)
+{
+	struct reader r = {.set = set, .file_name = file_name, .files = files};
+	char size[32];
+
+	*set = (struct spec_set){0};
+	arena_init(&set->arena);
+	if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+		text += 3; /* a byte order mark, as Windows writes it */
+		len -= 3;
+	}
+	if (len > SPEC_MAX_BYTES) {
+		problem_error(&r, NULL, NULL,
+			      "file is too large: %s, at most 1 MiB",
+			      str_human_bytes(len, size));
+	} else {
+		struct node *root = tree_read(&r, text, len);
+
+		if (root || !set->n_errors)
+			read_root(&r, root);
+	}
+	problem_finish(&r);
+	return set->n_errors ? E_UNPROCESSABLE : 0;
+}
+
+void spec_set_fini(struct spec_set *set)
+{
+	arena_fini(&set->arena);
+	*set = (struct spec_set){0};
+}

@@ -1,0 +1,51 @@
+/* value.h: a key's value: read by its type, checked by its row, and kept in
+ * its field. */
+#ifndef SPEC_VALUE_H
+#define SPEC_VALUE_H
+
+#include "spec/keys.h"
+#include "spec/tree.h"
+
+union value {
+	const char *s;
+	int64_t i; /* also ms, thousandths of cores, bytes, positions */
+	double f;
+	bool b;
+};
+
+/* Scalars only. False: the problem is reported, *ret untouched. */
+bool value_read(struct reader *r, const struct key *k, struct node *n,
+		union value *ret);
+/* Does nothing for a key without a field. */
+void value_store(struct spec *spec, const struct key *k, union value v);
+/* All defaults of the table; those that follow from other keys stay 0. */
+void value_set_defaults(struct reader *r, struct spec *spec);
+
+/* "expected WHAT, found ..." */
+void value_unexpected(struct reader *r, const struct key *k, struct node *n,
+		      const char *what);
+/* Position in words; -1: none of them. */
+int value_word(const char *words, const char *word);
+
+/* The types that are more than a scalar. */
+void value_read_env(struct reader *r, const struct key *k, struct node *n,
+		    struct spec *spec);
+void value_read_command(struct reader *r, const struct key *k, struct node *n,
+			struct spec *spec);
+void value_read_config(struct reader *r, const struct key *k, struct node *n,
+		       struct spec *spec);
+void value_check_strings(struct reader *r, const struct key *k, struct node *n);
+
+/* Texts with rules of their own (paths.c); n is a scalar, not null. */
+bool value_read_name(struct reader *r, const struct key *k, struct node *n,
+		     const char **ret);
+bool value_read_endpoint(struct reader *r, const struct key *k, struct node *n,
+			 const char **ret);
+bool value_read_url_path(struct reader *r, const struct key *k, struct node *n,
+			 const char **ret);
+bool value_read_program(struct reader *r, const struct key *k, struct node *n,
+			const char **ret);
+bool value_read_path(struct reader *r, const struct key *k, struct node *n,
+		     const char **ret);
+
+#endif
