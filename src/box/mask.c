@@ -80,8 +80,6 @@ int step_mask(struct launch *l)
 	int fds[BOX_LIST_MAX], rc = 0;
 	size_t opened = 0;
 
-	for (size_t i = 0; i < o->needs.n; i++)
-		l->need_was[i] = access(o->needs.item[i], F_OK) == 0;
 	/* Without root nobody changes users, so nothing has to be opened up. */
 	if (!o->masks.n || !l->root)
 		return 0;

@@ -156,57 +156,69 @@ static int check_program(struct launch *l, const char *path)
 	return fail_remedy(l->f, "check the path");
 }
 
-/* The first program of that name in PATH; NULL with the failure set. */
-static char *search(struct launch *l, const char *name)
+/* The first of that name in PATH for which reach_check says OK; the caller's
+ * (free()), or NULL. */
+static char *search(const char *path, const char *name)
 {
-	const char *path = getenv("PATH");
-	cleanup_free char *dirs = NULL;
-	char hidden[WORDS] = "", *save = NULL;
-	struct reach r, first = {.verdict = REACH_OK};
+	cleanup_free char *dirs = mem_strdup(path);
+	char *save = NULL;
 
-	if (!path || !path[0])
-		path = "/usr/local/bin:/usr/bin:/bin";
-	dirs = mem_strdup(path);
 	for (char *dir = strtok_r(dirs, ":", &save); dir;
 	     dir = strtok_r(NULL, ":", &save)) {
 		cleanup_free char *full = mem_printf("%s/%s", dir, name);
-		enum reach_verdict v = reach_check(full, X_OK, &r);
+		struct reach r;
 
-		if (v == REACH_OK)
+		if (reach_check(full, X_OK, &r) == REACH_OK)
 			return mem_take(&full);
-		unmask(l, &r);
-		if (r.verdict == REACH_MISSING || r.verdict == REACH_NOT_DIR ||
-		    first.verdict != REACH_OK)
-			continue;
-		first = r;
-		snprintf(hidden, sizeof hidden, "%s", dir);
-	}
-	if (first.verdict == REACH_OK) {
-		fail_set(l->f, "exec", ENOENT,
-			 "program '%s' was not found in PATH (%.700s)", name,
-			 path);
-		fail_remedy(l->f, "install it, or give its full path");
-	} else {
-		char words[WORDS], user[64];
-
-		reach_words(&first, words, sizeof words);
-		fail_set(l->f, "need", first.sys,
-			 "program '%s' was not found in PATH (%.400s); %s "
-			 "cannot look into %.300s: %.400s",
-			 name, path, who(user), hidden, words);
-		reach_remedy(&first, l->f->remedy, sizeof l->f->remedy);
 	}
 	return NULL;
+}
+
+static const char *search_path(void)
+{
+	const char *path = getenv("PATH");
+
+	return path && path[0] ? path : "/usr/local/bin:/usr/bin:/bin";
+}
+
+int step_look(struct launch *l)
+{
+	const struct box_options *o = l->o;
+
+	for (size_t i = 0; i < o->needs.n; i++)
+		l->need_was[i] = access(o->needs.item[i], F_OK) == 0;
+	if (l->root && o->uid && !strchr(o->program[0], '/'))
+		l->program_was = search(search_path(), o->program[0]);
+	return 0;
+}
+
+static int not_found(struct launch *l, const char *name)
+{
+	struct reach r;
+
+	/* Whoever installed it finds it; say why the replica's user does not.
+	 */
+	if (l->program_was && reach_check(l->program_was, X_OK, &r)) {
+		unmask(l, &r);
+		return unreachable(l, "need", l->program_was, "run", &r);
+	}
+	fail_set(l->f, "exec", ENOENT,
+		 "program '%.200s' was not found in PATH (%.1000s)", name,
+		 search_path());
+	return fail_remedy(l->f, "install it, or give its full path");
 }
 
 int step_exec(struct launch *l)
 {
 	char **argv = l->o->program;
-	cleanup_free char *path =
-		strchr(argv[0], '/') ? mem_strdup(argv[0]) : search(l, argv[0]);
+	cleanup_free char *path = strchr(argv[0], '/')
+					  ? mem_strdup(argv[0])
+					  : search(search_path(), argv[0]);
 	int sys;
 
-	if (!path || check_program(l, path))
+	if (!path)
+		return not_found(l, argv[0]);
+	if (check_program(l, path))
 		return -1;
 	execv(path, argv);
 	sys = errno;

@@ -23,12 +23,15 @@ struct launch {
 	bool changed; /* runs as another user than it was started as */
 	struct masked masked[BOX_LIST_MAX];
 	size_t n_masked;
-	bool need_was[BOX_LIST_MAX]; /* existed before the masks */
+	/* As whoever started it saw it, before masks and the other user. */
+	bool need_was[BOX_LIST_MAX]; /* it existed */
+	char *program_was;	     /* owned; found in PATH, or NULL */
 };
 
 int step_parent(struct launch *l);
 int step_session(struct launch *l);
 int step_cgroup(struct launch *l);
+int step_look(struct launch *l); /* program.c */
 int step_mask(struct launch *l); /* mask.c */
 int step_limits(struct launch *l);
 int step_home(struct launch *l); /* user.c */

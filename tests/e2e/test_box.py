@@ -384,8 +384,12 @@ def test_program_in_a_place_only_root_can_look_into(open_dir):
     os.chmod(open_dir / "shut", 0o700)
     done = run(["--uid", UID], ["my-server"], env={"PATH": f"/usr/bin:{bin_dir}"})
     assert done.code == 126
-    assert f"cannot look into {bin_dir}: {open_dir}/shut is only for its owner" in done.failure["message"]
+    assert (f"cannot run {bin_dir}/my-server: {open_dir}/shut is only for its owner"
+            in done.failure["message"])
     assert f"chmod o+x {open_dir}/shut" in done.failure["remedy"]
+    # A name that is nowhere is not blamed on what cannot be looked into.
+    failure = run(["--uid", UID], ["no-such"], env={"PATH": f"/usr/bin:{bin_dir}"}).failure
+    assert failure["step"] == "exec" and failure["remedy"].startswith("install it")
     failure = run(["--uid", UID], [bin_dir / "my-server"]).failure
     assert failure["step"] == "need" and "cannot run" in failure["message"]
 
