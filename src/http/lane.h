@@ -27,8 +27,16 @@ struct lane {
 	uint64_t n_bad_requests; /* refused by the parser */
 	char id_seed[16];	 /* private: for request ids */
 	uint64_t id_next;
+	struct list ripe;    /* private: connections that want a step */
+	struct list waiting; /* private: proxies whose upstream's backlog is
+				full */
+	uv_prepare_t before_poll; /* private: steps the ripe ones */
+	uint32_t n_links;	  /* private: upstream connections and probes */
+	char date[32];		  /* private: cached per second */
+	int64_t date_s;
 };
 
+/* Ignores SIGPIPE for the process: a peer that is gone is an error of write. */
 int lane_init(struct lane *lane, uv_loop_t *loop);
 /* All servers and upstreams must be closed. The sweep timer closes with the
  * loop's next turn. */

@@ -15,9 +15,11 @@ struct http_upstream {
 	struct lane *lane;
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
-	struct list link; /* private: in lane->upstreams */
-	struct list idle; /* private: LIFO */
-	struct list busy; /* private */
+	struct list link;   /* private: in lane->upstreams */
+	struct list idle;   /* private: LIFO */
+	struct list busy;   /* private */
+	struct list probes; /* private */
+	uint32_t n_open;    /* private: handles not closed yet */
 	uint32_t n_idle, n_busy;
 	uint32_t max_idle; /* kept open between requests */
 	uint32_t idle_ms;  /* idle connections older than this are closed; 0:
@@ -37,8 +39,9 @@ void http_upstream_close(struct http_upstream *up,
 
 enum http_proxy_end {
 	PROXY_DONE, /* answered in full */
-	PROXY_GONE, /* the client went away; the upstream connection was closed
-		     */
+	PROXY_GONE, /* the client went away, or broke the framing, limits or
+		       timeouts of its body (it has its 4xx); the upstream
+		       connection was closed */
 	PROXY_NO_CONNECT, /* nothing was sent to the upstream. req is the
 			     caller's again */
 	PROXY_DIED, /* upstream closed or broke, nothing was sent to the client.
@@ -54,7 +57,8 @@ enum http_proxy_end {
 struct http_proxy_opts {
 	struct str target; /* sent upstream in place of req->target */
 	/* Sent upstream beside the client's (hop-by-hop ones removed,
-	 * X-Forwarded-* and X-Request-Id set by the proxy itself). */
+	 * X-Forwarded-* and X-Request-Id set by the proxy itself). The client's
+	 * of the same name are left out. Read before http_proxy returns. */
 	const struct http_header *add;
 	uint32_t n_add;
 	/* Request bodies up to this size are kept until the answer begins, so

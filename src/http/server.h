@@ -68,6 +68,12 @@ struct http_req {
 	uint64_t bytes_in, bytes_out; /* body bytes so far */
 };
 
+/* A client that closes, or only shuts its sending side, while its request is in
+ * progress counts as gone: the two cannot be told apart in time, and work for
+ * nobody must end at once (nginx does the same).
+ *
+ * The functions below never call on_over before they return. */
+
 /* The head of a request is complete. The handler must answer sooner or later
  * with one of: http_reply*, http_proxy (proxy.h). It may do so right away or
  * keep `req` until on_over. */
@@ -87,7 +93,8 @@ struct http_server {
 	struct lane *lane;
 	struct http_server_opts opts;
 	struct list link;  /* private: in lane->servers */
-	struct list conns; /* private */
+	struct list conns; /* private: with a request, swept one by one */
+	struct list idle;  /* private: between requests, oldest first */
 	uint32_t n_conns;
 	bool draining; /* private */
 	void *impl;    /* private: the listening handle */
@@ -155,5 +162,10 @@ void http_reply_abort(struct http_req *req);
  */
 void http_reply_error(struct http_req *req, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same with a status of its own (0: err_http(code)), and the members "api"
+ * and "cause" where they are not NULL. */
+void http_reply_error_full(struct http_req *req, int code, unsigned status,
+			   const char *api, const char *cause, const char *fmt,
+			   ...) __attribute__((format(printf, 6, 7)));
 
 #endif

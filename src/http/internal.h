@@ -1,0 +1,325 @@
+/* internal.h: what the files of this folder share; nobody else includes it.
+ *
+ *   client ── conn ── request ── proxy ── link ── upstream
+ *
+ * A conn is a client's connection: small, because most are idle. It has a
+ * request only from the first byte of one to the end of its answer. A request
+ * has a proxy inside; while that runs it has a link, a connection to the
+ * upstream.
+ *
+ * Who calls whom: libuv callbacks are the top. They feed bytes, then call
+ * lane__run, which steps every conn that was marked ripe. Handlers may call any
+ * public function at any depth: those only write and mark, so requests end and
+ * parsers run at the top alone, never under a handler's feet. */
+#ifndef HTTP_INTERNAL_H
+#define HTTP_INTERNAL_H
+
+#include <assert.h>
+
+#include "core/mem.h"
+#include "http/message.h"
+#include "http/proxy.h"
+#include "http/server.h"
+
+enum {
+	SWEEP_MS = 100,
+	LINGER_MS = 2000,	/* a refused client may read its answer */
+	DRAIN_MAX = 64 * 1024,	/* of a body nobody wants, to keep alive */
+	READ_AHEAD = 16 * 1024, /* of a body nobody has asked for yet */
+	SMALL_BODY = 1024,	/* copied behind a head, to be one piece */
+	REQUEST_ROOM = 4096,	/* the arena's first part */
+	BACKLOG_TRIES = 50,	/* sweeps to wait for a full backlog */
+	MAX_FREE_CONNS = 1024,
+	MAX_FREE_REQS = 64,
+	MAX_FREE_LINKS = 64,
+	GATHER_MAX = 60,
+};
+
+union http_handle {
+	uv_handle_t handle;
+	uv_stream_t stream;
+	uv_tcp_t tcp;
+	uv_pipe_t pipe;
+};
+
+/* Writes at once what the peer takes, copies and queues the rest. */
+struct out {
+	uv_stream_t *stream; /* borrowed: lives until our last callback */
+	size_t pending;	     /* bytes queued */
+	/* Nothing pending any more, or the connection is broken (status). */
+	void (*on_flushed)(struct out *o, int status);
+};
+
+void out__init(struct out *o, uv_stream_t *stream,
+	       void (*on_flushed)(struct out *o, int status));
+/* 0, or an error with nothing of these bytes taken. */
+int out__write(struct out *o, uv_buf_t *iov, unsigned n);
+
+/* Pieces of a body from one read, in place, to be written together. */
+struct gather {
+	uv_buf_t iov[GATHER_MAX];
+	unsigned n;
+	size_t bytes;
+};
+
+/*
+ * Client connection:
+ *
+ *   IDLE ──▶ HEAD ──▶ BODY ──▶ WAIT ──▶ IDLE        the common round
+ *              │       │ ╰─────▶ DRAIN ─▶ IDLE      answered, body not over
+ *              │       │         WAIT ──▶ TUNNEL    101
+ *              ╰───────┴──▶ WAIT ──▶ LINGER         refused, answer sent
+ *   any ──▶ CLOSING
+ */
+enum conn_state {
+	CONN_IDLE,
+	CONN_HEAD,
+	CONN_BODY,
+	CONN_WAIT, /* for the answer; the request is all in */
+	CONN_DRAIN,
+	CONN_TUNNEL,
+	CONN_LINGER, /* our side is shut; what comes is dropped */
+	CONN_CLOSING,
+};
+
+struct request;
+
+struct conn {
+	union http_handle h;
+	struct http_server *server; /* borrowed */
+	struct lane *lane;	    /* borrowed */
+	struct list link;	    /* in server->conns or ->idle */
+	struct list ripe;	    /* in lane->ripe */
+	struct request *req;	    /* owned; NULL when idle */
+	struct out out;
+	struct buf hold;    /* bytes that came before they were wanted */
+	size_t hold_at;	    /* of these, used */
+	uint64_t stamp_ms;  /* since when the present wait lasts */
+	uint64_t write_ms;  /* since when the peer has taken nothing */
+	size_t queued_then; /* bytes queued at write_ms */
+	uint8_t state;	    /* enum conn_state */
+	bool unix_socket, loopback;
+	bool reading;
+	bool eof;	      /* the client's side has ended */
+	bool lost;	      /* the client is gone: close, tell the request */
+	bool cut;	      /* we give up on it: the same */
+	bool reset;	      /* so that the client sees an unfinished answer */
+	bool refused;	      /* bad framing: nothing behind is served */
+	uint8_t peer_n, ip_n; /* of peer: "ip:port", and the ip alone */
+	char peer[56];
+};
+
+enum body_mode {
+	BODY_NONE, /* nobody has asked for it */
+	BODY_COLLECT,
+	BODY_STREAM,
+	BODY_PROXY,
+	BODY_DROP,
+};
+
+/*
+ * Proxy of a request:
+ *
+ *   NONE ──▶ CONNECT ──▶ SEND ──▶ ANSWER ──▶ over (DONE, GONE, CUT)
+ *     ▲         │          │  ╰──▶ TUNNEL ─▶ over
+ *     ╰─────────┴──────────╯ NO_CONNECT, DIED, BAD_RESPONSE, CANCELED
+ *
+ * LEFT: over, by the client's fault; on_end(GONE) is still to come.
+ */
+enum proxy_state {
+	PROXY_IS_NONE,
+	PROXY_IS_CONNECT,
+	PROXY_IS_SEND,
+	PROXY_IS_ANSWER,
+	PROXY_IS_TUNNEL,
+	PROXY_IS_LEFT,
+};
+
+struct link;
+
+struct proxy {
+	uint8_t state; /* enum proxy_state */
+	bool head_sent;
+	bool all_sent;	/* the upstream has the whole request */
+	bool broken;	/* it takes no more of it; its answer may still come */
+	bool keep_lost; /* part of the body was passed on and not kept */
+	bool chunked_out;  /* the answer to the client is chunked */
+	bool answer_whole; /* all of the answer was written or queued */
+	bool fresh;	   /* no pooled connection this time */
+	bool reopen;	   /* at the next step */
+	bool kept_owned;
+	bool shut_up, shut_down;  /* tunnel: this way has ended */
+	struct http_upstream *up; /* borrowed */
+	struct link *link;	  /* NULL once given back */
+	struct list waiting;	  /* in lane->waiting */
+	uint32_t tries;
+	char *head; /* in the arena, with SMALL_BODY of room behind */
+	size_t head_n;
+	char *kept; /* the body so far; on the heap if kept_owned */
+	size_t kept_n, kept_cap, keep_max;
+	size_t replay;	       /* bytes of kept this link has not had yet */
+	struct gather *pieces; /* of the feed that is running */
+	void (*on_head)(struct http_req *req, unsigned status, void *data);
+	void (*on_end)(struct http_req *req, enum http_proxy_end end,
+		       void *data);
+	void *data;
+};
+
+struct reply_line {
+	struct reply_line *next;
+	struct str text; /* "Name: value\r\n" */
+};
+
+/* One request and its answer. From the lane's free list. */
+struct request {
+	struct http_req pub; /* first */
+	struct conn *conn;   /* borrowed */
+	struct list link;    /* in lane->free_reqs */
+	struct arena mem;
+	struct message in;
+	uint8_t mode;  /* enum body_mode */
+	bool handed;   /* the handler has seen it */
+	bool over;     /* and was told of its end */
+	bool paused;   /* http_req_pause */
+	bool expects;  /* 100-continue, and nothing was said yet */
+	bool told_end; /* on_body or on_end was called */
+	bool keep_alive;
+	bool streaming;	  /* http_reply_start was called */
+	bool chunked;	  /* the streamed reply is */
+	bool silent;	  /* the reply has no body: HEAD, 204, 304 */
+	bool until_close; /* the answer ends with the connection */
+	bool want_drain;  /* http_reply_chunk returned false */
+	bool answered;	  /* all of the answer was written or queued */
+	bool faulted;	  /* the client broke its own request */
+	struct buf body;  /* BODY_COLLECT */
+	void (*on_body)(struct http_req *, const char *, size_t);
+	void (*on_chunk)(struct http_req *, const char *, size_t);
+	void (*on_end)(struct http_req *);
+	void (*on_drain)(struct http_req *);
+	struct reply_line *extra, **extra_end;
+	struct proxy proxy;
+	char room[REQUEST_ROOM] __attribute__((aligned(16)));
+};
+
+static inline struct request *request__of(const struct http_req *req)
+{
+	return CONTAINER_OF(req, struct request, pub);
+}
+
+/* Text written into memory that was measured before. */
+struct text {
+	char *p, *end;
+	char *begin;
+};
+
+/* A connection to an upstream. */
+struct link {
+	union http_handle h;
+	uv_connect_t connect;
+	struct list node; /* in up->idle, up->busy or lane->free_links */
+	struct http_upstream *up; /* borrowed */
+	struct request *req;	  /* borrowed; NULL when idle */
+	struct out out;
+	struct message in;
+	struct gather *pieces; /* of the feed that is running */
+	struct text *head;     /* the same: not written yet */
+	uint64_t idle_since;
+	unsigned interim; /* 1xx answers so far */
+	bool connecting, reading, reused, eof, closing;
+};
+
+/* lane.c */
+void lane__watch(struct lane *lane); /* something with a timeout began */
+void lane__run(struct lane *lane);   /* at the end of each libuv callback */
+void lane__alloc(uv_handle_t *h, size_t hint, uv_buf_t *ret_buf);
+const char *lane__date(struct lane *lane);
+struct str lane__new_id(struct lane *lane, struct arena *mem);
+struct conn *lane__get_conn(struct lane *lane);
+struct request *lane__get_req(struct lane *lane);
+struct link *lane__get_link(struct lane *lane);
+void lane__put_conn(struct lane *lane, struct conn *c);
+void lane__put_req(struct lane *lane, struct request *r);
+void lane__put_link(struct lane *lane, struct link *l);
+
+/* conn.c */
+void conn__open(struct conn *c);
+void conn__ripe(struct conn *c);
+void conn__step(struct conn *c);
+void conn__sweep(struct conn *c, uint64_t now_ms);
+/* The client broke its own request while it was handled: 4xx or cut. */
+void conn__fault(struct conn *c, unsigned status);
+void conn__close(struct conn *c);
+void conn__to_tunnel(struct conn *c);
+/* Whether part of the body has come and waits to be fed. */
+bool conn__has_held(const struct conn *c);
+/* Ends our side of an idle connection that was refused. */
+void conn__shut(struct conn *c);
+
+/* request.c */
+struct request *request__begin(struct conn *c);
+void request__end(struct request *r);
+/* Fills pub from the head. 0, or the status of a refusal. */
+unsigned request__ready(struct request *r);
+bool request__wants_body(const struct request *r);
+size_t request__feed(struct request *r, const char *p, size_t n);
+/* Calls what became due: the end of the body. */
+void request__step(struct request *r);
+void request__ask_body(struct request *r); /* 100 Continue */
+
+/* reply.c */
+void text__add(struct text *t, const void *p, size_t n);
+void text__adds(struct text *t, const char *s);
+void text__addu(struct text *t, uint64_t v);
+const char *reply__reason(unsigned status);
+void reply__write(struct request *r, uv_buf_t *iov, unsigned n);
+void reply__refuse(struct request *r, unsigned status);
+/* Connection, X-Request-Id, Date and the handler's own; then the empty line. */
+void reply__finish_head(struct request *r, struct text *t, bool has_date);
+size_t reply__head_room(const struct request *r);
+
+/* server.c */
+void server__conn_closed(struct http_server *s);
+
+/* upstream.c */
+/* A link for r: 0 with (*ret_link)->connecting or not, or an error. */
+int upstream__get(struct http_upstream *up, struct request *r, bool fresh,
+		  struct link **ret_link);
+void upstream__put(struct link *l, bool reusable);
+void upstream__read(struct link *l, bool on);
+void upstream__sweep(struct http_upstream *up, uint64_t now_ms);
+void upstream__handle_closed(struct http_upstream *up);
+int upstream__socket(struct http_upstream *up, union http_handle *h,
+		     uv_connect_t *request, uv_connect_cb cb,
+		     bool *ret_connecting);
+
+/* proxy.c */
+void proxy__open(struct request *r);
+void proxy__connected(struct request *r, int status);
+bool proxy__wants_body(const struct request *r);
+void proxy__piece(struct request *r, const char *p, size_t n);
+void proxy__send(struct request *r);
+void proxy__step(struct request *r);
+void proxy__over(struct request *r, bool gone);
+void proxy__leave(struct request *r); /* becomes LEFT, if it runs */
+void proxy__fail(struct request *r, enum http_proxy_end end);
+void proxy__client_flushed(struct request *r);
+void proxy__forget_body(struct request *r);
+void proxy__fail_waiting(struct lane *lane, struct http_upstream *up);
+
+/* answer.c */
+bool answer__piece(struct message *m, const char *p, size_t n);
+void answer__feed(struct link *l, const char *p, size_t n);
+void answer__eof(struct link *l, int status);
+
+/* tunnel.c */
+void tunnel__begin(struct request *r);
+bool tunnel__wants(const struct request *r);
+size_t tunnel__from_client(struct request *r, const char *p, size_t n);
+void tunnel__from_upstream(struct request *r, const char *p, size_t n);
+void tunnel__step(struct request *r);
+
+/* probe.c */
+void probe__sweep(struct http_upstream *up, uint64_t now_ms);
+void probe__close_all(struct http_upstream *up);
+
+#endif
