@@ -13,8 +13,10 @@ static void read_map(struct reader *r, const char *path, struct node *map,
 
 static void unknown_key(struct reader *r, const char *parent, struct node *key)
 {
-	bool here;
-	const struct key *k = key_meant(parent, key->text, &here);
+	bool here = false;
+	const struct key *k = problem_is_listed(r)
+				      ? key_meant(parent, key->text, &here)
+				      : NULL;
 	const char *path = problem_clean(r, key->text);
 	const char *meant = k ? k->path : NULL;
 
@@ -26,26 +28,13 @@ static void unknown_key(struct reader *r, const char *parent, struct node *key)
 		problem_error(r, key, path, "unknown key; did you mean '%s'?",
 			      key_in(k, parent));
 	else if (!strchr(meant, '.'))
-		problem_error(r, key, path,
-			      "unknown key here; '%s' belongs beside name",
-			      meant);
+		problem_error(
+			r, key, path,
+			"unknown key here; '%s' is a key of the api itself",
+			meant);
 	else
 		problem_error(r, key, path,
 			      "unknown key here; did you mean '%s'?", meant);
-}
-
-/* "command", "tensorflow or onnx" */
-static const char *predictor_words(struct reader *r, uint8_t bits)
-{
-	static const char *const words[] = {"python", "command", "tensorflow",
-					    "onnx"};
-	const char *list = "";
-
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (bits & (1 << i))
-			list = arena_printf(&r->set->arena, "%s%s%s", list,
-					    *list ? " or " : "", words[i]);
-	return list;
 }
 
 /* Whether a key says what is so anyway: refusing that would be pedantic. */
@@ -120,16 +109,18 @@ static void read_key(struct reader *r, const struct key *k, struct pair *pair,
 	read_value(r, k, n, spec, warned);
 }
 
-/* Keys of other types of predictor are no use, whatever they do. */
+/* Keys of the other type of predictor are no use, whatever they do. */
 static bool is_for(struct reader *r, const struct key *k, struct node *key)
 {
 	if (!k->predictors || (k->predictors & r->predictor))
 		return true;
 	if (!r->predictor)
 		return k->acts != REFUSED; /* its type is what is wrong */
+	if (k->acts == REFUSED)
+		return true; /* to be told why */
 	problem_error(r, key, k->path, "only for type %s, this one is %s",
-		      predictor_words(r, k->predictors),
-		      predictor_words(r, r->predictor));
+		      k->predictors & FOR_PYTHON ? "python" : "command",
+		      r->predictor == FOR_PYTHON ? "python" : "command");
 	return false;
 }
 
@@ -148,7 +139,7 @@ static void check_required(struct reader *r, const char *path, struct node *map)
 		problem_error(r, map, k->path,
 			      "required key is missing; for example '%s'",
 			      k->example);
-		map->bad = false;
+		map->bad = false; /* what it has is good */
 	}
 }
 
@@ -260,7 +251,6 @@ int spec_parse(struct spec_set *set, const char *file_name, const char *text,
 	       size_t len, const struct spec_files *files)
 {
 	struct reader r = {.set = set, .file_name = file_name, .files = files};
-	char size[32];
 
 	*set = (struct spec_set){0};
 	arena_init(&set->arena);
@@ -270,8 +260,8 @@ int spec_parse(struct spec_set *set, const char *file_name, const char *text,
 	}
 	if (len > SPEC_MAX_BYTES) {
 		problem_error(&r, NULL, NULL,
-			      "file is too large: %s, at most 1 MiB",
-			      str_human_bytes(len, size));
+			      "file has %zu bytes; at most 1048576 (1 MiB)",
+			      len);
 	} else {
 		struct node *root = tree_read(&r, text, len);
 

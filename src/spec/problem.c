@@ -28,7 +28,16 @@ static const char *format(struct reader *r, const char *fmt, va_list args)
 	return text;
 }
 
-static void add(struct reader *r, struct problem p)
+bool problem_is_listed(const struct reader *r)
+{
+	return r->n_listed[PROBLEM_ERROR] < PROBLEMS_LISTED;
+}
+
+static void add(struct reader *r, struct problem p, const char *fmt,
+		va_list args) __attribute__((format(printf, 3, 0)));
+
+static void add(struct reader *r, struct problem p, const char *fmt,
+		va_list args)
 {
 	struct spec_set *set = r->set;
 
@@ -38,6 +47,7 @@ static void add(struct reader *r, struct problem p)
 	if (r->n_listed[p.level] == PROBLEMS_LISTED)
 		return;
 	r->n_listed[p.level]++;
+	p.text = format(r, fmt, args);
 	if (set->n_problems == r->room) {
 		uint32_t room = r->room ? 2 * r->room : 16;
 		struct problem *more =
@@ -58,15 +68,14 @@ void problem_error(struct reader *r, struct node *n, const char *key,
 	struct problem p = {.level = PROBLEM_ERROR, .api = r->api, .key = key};
 	va_list args;
 
-	va_start(args, fmt);
-	p.text = format(r, fmt, args);
-	va_end(args);
 	if (n) {
 		n->bad = true;
 		p.line = n->line;
 		p.column = n->column;
 	}
-	add(r, p);
+	va_start(args, fmt);
+	add(r, p, fmt, args);
+	va_end(args);
 }
 
 void problem_warn(struct reader *r, const struct node *n, const char *key,
@@ -76,14 +85,13 @@ void problem_warn(struct reader *r, const struct node *n, const char *key,
 		.level = PROBLEM_WARNING, .api = r->api, .key = key};
 	va_list args;
 
-	va_start(args, fmt);
-	p.text = format(r, fmt, args);
-	va_end(args);
 	if (n) {
 		p.line = n->line;
 		p.column = n->column;
 	}
-	add(r, p);
+	va_start(args, fmt);
+	add(r, p, fmt, args);
+	va_end(args);
 }
 
 void problem_at(struct reader *r, uint32_t line, uint32_t column,
@@ -94,9 +102,8 @@ void problem_at(struct reader *r, uint32_t line, uint32_t column,
 	va_list args;
 
 	va_start(args, fmt);
-	p.text = format(r, fmt, args);
+	add(r, p, fmt, args);
 	va_end(args);
-	add(r, p);
 }
 
 /* Those without a place come last. */
@@ -144,6 +151,11 @@ const char *problem_clean(struct reader *r, const char *text)
 			n += (size_t)sprintf(out + n, "\\t");
 		else if (c < 0x20 || c == 0x7f)
 			n += (size_t)sprintf(out + n, "\\x%02x", c);
+		else if (c == 0xc2 &&
+			 ((unsigned char)text[i + 1] & 0xe0) == 0x80)
+			/* U+0080 to U+009F: terminals act on them */
+			n += (size_t)sprintf(out + n, "\\x%02x",
+					     (unsigned char)text[++i]);
 		else
 			out[n++] = (char)c;
 	}

@@ -27,6 +27,9 @@ void problem_warn(struct reader *r, const struct node *n, const char *key,
 void problem_at(struct reader *r, uint32_t line, uint32_t column,
 		const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
+/* Whether one more error would be listed: else its words are not needed. */
+bool problem_is_listed(const struct reader *r);
+
 /* Puts them in file order. */
 void problem_finish(struct reader *r);
 

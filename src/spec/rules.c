@@ -23,14 +23,22 @@ uint8_t rules_predictor(struct node *api)
 	return path ? FOR_PYTHON : FOR_COMMAND;
 }
 
+/* Whether a key was given, and given right. */
+static struct node *good(struct node *api, const char *path)
+{
+	struct node *n = node_find(api, path);
+
+	return n && !n->bad && !node_is_null(n) ? n : NULL;
+}
+
 static void check_predictor(struct reader *r, struct node *api)
 {
 	struct node *map = node_get(api, "predictor");
 	struct node *type = node_get(map, "type");
 
-	if (!map) {
-		if (!node_get(api, "handler") && !node_get(api, "pod"))
-			problem_error(r, api, "predictor",
+	if (!map || node_is_null(map)) {
+		if (!good(api, "handler") && !good(api, "pod"))
+			problem_error(r, map ? map : api, "predictor",
 				      "required key is missing; for example "
 				      "'predictor: {type: python, path: "
 				      "predictor.py}'");
@@ -48,14 +56,6 @@ static void check_predictor(struct reader *r, struct node *api)
 		problem_error(r, map, "predictor.type",
 			      "required key is missing; expected python or "
 			      "command");
-}
-
-/* Whether a key was given, and given right. */
-static struct node *good(struct node *api, const char *path)
-{
-	struct node *n = node_find(api, path);
-
-	return n && !n->bad && !node_is_null(n) ? n : NULL;
 }
 
 static bool is_bad(struct node *api, const char *path)

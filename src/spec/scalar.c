@@ -121,9 +121,9 @@ bool node_float(const struct node *n, double *ret)
 const char *node_shown(struct reader *r, const struct node *n)
 {
 	if (n->type == NODE_MAP)
-		return "a map";
+		return n->n ? "a map" : "an empty map";
 	if (n->type == NODE_LIST)
-		return "a list";
+		return n->n ? "a list" : "an empty list";
 	if (node_is_null(n))
 		return "nothing";
 	return problem_quote(r, n->text);

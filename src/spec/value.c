@@ -188,6 +188,18 @@ static size_t split_words(struct reader *r, const struct key *k,
 	return count;
 }
 
+/* By letters, or as a beginning: warn for warning. */
+static const char *nearest_word(const char *word, const char *const *words,
+				size_t count)
+{
+	size_t n = strlen(word);
+
+	for (size_t i = 0; i < count && n >= 2; i++)
+		if (strncasecmp(words[i], word, n) == 0)
+			return words[i];
+	return str_nearest(word, words, count);
+}
+
 static bool read_word(struct reader *r, const struct key *k, struct node *n,
 		      int *ret)
 {
@@ -206,7 +218,7 @@ static bool read_word(struct reader *r, const struct key *k, struct node *n,
 		return true;
 	}
 	if (text && n->len <= 40)
-		near = str_nearest(n->text, words, count);
+		near = nearest_word(n->text, words, count);
 	for (size_t i = 0; i < count; i++)
 		list = arena_printf(&r->set->arena, "%s%s%s", list,
 				    i == 0	     ? ""
