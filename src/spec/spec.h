@@ -59,6 +59,8 @@ struct spec {
 		int64_t mem_limit;  /* ours: enforced; 0: none */
 	} compute;
 	struct {
+		/* At least 1, whatever was asked for: scale to zero is not
+		 * acted on yet. */
 		uint32_t min_replicas, max_replicas, init_replicas;
 		uint32_t max_replica_concurrency; /* in flight per replica
 						     before 503 */

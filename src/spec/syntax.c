@@ -40,6 +40,7 @@ static const struct {
 	 "a text cannot begin with this character: quote it", false},
 	{"did not find expected <document start>",
 	 "unexpected text: check the indentation of this line", false},
+	{"did not find expected node content", "expected a value here", false},
 	{"found undefined tag handle", "unknown tag: remove it", false},
 	{"found a tab character",
 	 "tab character used for indentation; use spaces", false},

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -565,6 +564,19 @@ static void files_of_the_project(void **state)
 	      {PY("python: /opt/venv/bin/python"), NULL});
 }
 
+static void files_may_go_unchecked(void **state)
+{
+	static const char yaml[] = "name: a\r\n"
+				   "predictor: {path: any.py}\r\n";
+	struct spec_set set;
+
+	(void)state;
+	assert_int_equal(
+		spec_parse(&set, "soma.yaml", yaml, strlen(yaml), NULL), 0);
+	assert_string_equal(set.specs->predictor.path, "any.py");
+	spec_set_fini(&set);
+}
+
 static void conda_is_never_ignored_in_silence(void **state)
 {
 	struct spec_files has_conda = {kind_of, "conda-packages.txt"};
@@ -953,6 +965,7 @@ static void broken_yaml(void **state)
 			       "']'\n"},
 	      {"- {a: b\n", AT "1:3: map is not closed: expected ',' or "
 			       "'}'\n"},
+	      {"- name: {a: ]}\n", AT "1:13: expected a value here\n"},
 	      {"- name: @a\n",
 	       AT "1:9: a text cannot begin with this character: quote it\n"},
 	      {"- name: \"\\d\"\n",
@@ -1107,6 +1120,7 @@ int main(void)
 		cmocka_unit_test(unknown_keys_name_the_nearest),
 		cmocka_unit_test(numbers_and_words),
 		cmocka_unit_test(files_of_the_project),
+		cmocka_unit_test(files_may_go_unchecked),
 		cmocka_unit_test(conda_is_never_ignored_in_silence),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(environment),
