@@ -15,7 +15,11 @@ struct log_field {
 	int64_t number;
 };
 
-#define F_S(key, text) ((struct log_field){(key), (text) ? (text) : "-", 0})
+static inline struct log_field log_text(const char *key, const char *text)
+{
+	return (struct log_field){key, text ? text : "-", 0};
+}
+#define F_S(key, text) log_text((key), (text))
 #define F_I(key, number) ((struct log_field){(key), NULL, (int64_t)(number)})
 /* log_info(LOG_F(F_S("api", name), F_I("pid", pid)), "replica exited: %s", why)
  */

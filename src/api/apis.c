@@ -1,0 +1,132 @@
+/* apis.c: GET, DELETE and refresh of apis. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/admin.h"
+#include "core/json.h"
+#include "core/mem.h"
+
+enum { LIST_MAX = 64 << 20 };
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((*(const struct api *const *)a)->name,
+		      (*(const struct api *const *)b)->name);
+}
+
+void admin_list_apis(struct http_req *req, const char *arg)
+{
+	struct serve *s = admin_of(req)->serve;
+	struct api **list = mem_alloc((s->apis.len + 1) * sizeof *list), *a;
+	struct buf b;
+	size_t n = 0;
+
+	(void)arg;
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		list[n++] = a;
+	qsort(list, n, sizeof *list, by_name);
+	buf_init(&b, LIST_MAX);
+	buf_adds(&b, "{\"apis\":[");
+	for (size_t i = 0; i < n; i++) {
+		cleanup_free char *json = api_json(list[i]);
+
+		if (i)
+			buf_addc(&b, ',');
+		buf_adds(&b, json);
+	}
+	buf_adds(&b, "]}");
+	http_reply(req, 200, "application/json", b.data, b.len);
+	buf_fini(&b);
+	free(list);
+}
+
+void admin_get_api(struct http_req *req, const char *arg)
+{
+	struct api *a = admin_api(req, arg);
+	cleanup_free char *json = a ? api_json(a) : NULL;
+
+	if (json)
+		http_reply(req, 200, "application/json", json, strlen(json));
+}
+
+/* A request that waits for a change to be durable. Its client may go first:
+ * the change goes on, the answer is dropped. */
+struct waiting {
+	struct http_req *req; /* NULL: gone */
+	char *name;	      /* owned */
+};
+
+static void on_over(struct http_req *req)
+{
+	struct waiting *w = req->user;
+
+	if (w)
+		w->req = NULL;
+}
+
+static struct waiting *wait_for(struct http_req *req, const char *name)
+{
+	struct waiting *w = mem_alloc(sizeof *w);
+
+	w->req = req;
+	w->name = mem_strdup(name);
+	req->user = w;
+	req->on_over = on_over;
+	return w;
+}
+
+static void waited(struct waiting *w)
+{
+	if (w->req)
+		w->req->user = NULL;
+	free(w->name);
+	free(w);
+}
+
+static void on_deleted(void *data, const struct err *err)
+{
+	struct waiting *w = data;
+
+	if (w->req && err)
+		admin_error(w->req, err);
+	else if (w->req)
+		http_replyf(w->req, 200, "application/json",
+			    "{\"message\":\"deleting %s\"}", w->name);
+	waited(w);
+}
+
+void admin_delete_api(struct http_req *req, const char *arg)
+{
+	struct api *a = admin_api(req, arg);
+
+	if (a)
+		serve_delete(admin_of(req)->serve, a, on_deleted,
+			     wait_for(req, arg));
+}
+
+static void on_refreshed(void *data, const struct err *err,
+			 enum serve_change change, struct api *a)
+{
+	struct waiting *w = data;
+
+	(void)change;
+	if (w->req && err)
+		admin_error(w->req, err);
+	else if (w->req)
+		http_replyf(w->req, 200, "application/json",
+			    "{\"message\":\"updating %s (%s)\","
+			    "\"revision\":%lld}",
+			    w->name, a->want ? a->want->spec->kind : "",
+			    a->want ? (long long)a->want->number : 0LL);
+	waited(w);
+}
+
+void admin_refresh_api(struct http_req *req, const char *arg)
+{
+	struct api *a = admin_api(req, arg);
+
+	if (a)
+		serve_refresh(admin_of(req)->serve, a, on_refreshed,
+			      wait_for(req, arg));
+}

@@ -1,0 +1,146 @@
+/* metrics.c: Prometheus text, from one table of what is counted per api. */
+#include "api/admin.h"
+#include "core/mem.h"
+
+enum { METRICS_MAX = 16 << 20 };
+
+struct metric {
+	const char *name, *type, *text;
+	uint64_t (*of)(const struct api *a);
+};
+
+static uint64_t in_flight(const struct api *a)
+{
+	return a->gate.in_flight;
+}
+
+static uint64_t queued(const struct api *a)
+{
+	return a->gate.queued;
+}
+
+static uint64_t restarts(const struct api *a)
+{
+	return a->restarts;
+}
+
+static uint64_t requested(const struct api *a)
+{
+	return a->want ? revision_requested(a->want) : 0;
+}
+
+static uint64_t ready(const struct api *a)
+{
+	return a->want ? revision_ready(a->want) : 0;
+}
+
+static const struct metric table[] = {
+	{"soma_in_flight_requests", "gauge",
+	 "Requests admitted and not yet answered in full", in_flight},
+	{"soma_queued_requests", "gauge", "Requests waiting for a replica",
+	 queued},
+	{"soma_replica_restarts_total", "counter",
+	 "Replicas that ended unasked and were replaced", restarts},
+	{"soma_replicas_requested", "gauge", "Replicas asked for", requested},
+	{"soma_replicas_ready", "gauge", "Replicas that take requests", ready},
+};
+
+static void head(struct buf *b, const char *name, const char *type,
+		 const char *text)
+{
+	buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, text, name, type);
+}
+
+static void per_api(struct buf *b, const struct serve *s)
+{
+	const struct api *a;
+
+	for (size_t m = 0; m < ARRAY_LEN(table); m++) {
+		head(b, table[m].name, table[m].type, table[m].text);
+		for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+			buf_addf(b, "%s{api=\"%s\"} %llu\n", table[m].name,
+				 a->name, (unsigned long long)table[m].of(a));
+	}
+}
+
+static void requests(struct buf *b, const struct serve *s)
+{
+	static const char *const codes[] = {"client_gone", "1xx", "2xx",
+					    "3xx",	   "4xx", "5xx"};
+	const struct api *a;
+
+	head(b, "soma_requests_total", "counter",
+	     "Requests that are over, by the class of their status");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		for (size_t c = 0; c < ARRAY_LEN(codes); c++)
+			if (a->stats.codes[c])
+				buf_addf(b,
+					 "soma_requests_total{api=\"%s\","
+					 "code=\"%s\"} %llu\n",
+					 a->name, codes[c],
+					 (unsigned long long)a->stats.codes[c]);
+}
+
+static void latencies(struct buf *b, const struct serve *s)
+{
+	static const char name[] = "soma_request_duration_seconds";
+	const struct api *a;
+
+	head(b, name, "histogram",
+	     "From the whole head of a request to the end of its answer");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
+		uint64_t seen = 0;
+
+		for (unsigned k = 0; k < STATS_BUCKETS; k++) {
+			seen += a->stats.buckets[k];
+			if (k % STATS_PER_OCTAVE)
+				continue;
+			buf_addf(b, "%s_bucket{api=\"%s\",le=\"%.6g\"} %llu\n",
+				 name, a->name, stats_bound_s(k),
+				 (unsigned long long)seen);
+		}
+		buf_addf(b, "%s_bucket{api=\"%s\",le=\"+Inf\"} %llu\n", name,
+			 a->name, (unsigned long long)a->stats.count);
+		buf_addf(b, "%s_sum{api=\"%s\"} %.6f\n", name, a->name,
+			 (double)a->stats.sum_us / 1e6);
+		buf_addf(b, "%s_count{api=\"%s\"} %llu\n", name, a->name,
+			 (unsigned long long)a->stats.count);
+	}
+}
+
+static void daemon_wide(struct buf *b, const struct admin *admin)
+{
+	const struct lane *lane = admin->serve->lane;
+
+	head(b, "soma_connections", "gauge", "Client connections open now");
+	buf_addf(b, "soma_connections %llu\n",
+		 (unsigned long long)lane->n_conns);
+	head(b, "soma_connections_accepted_total", "counter",
+	     "Client connections accepted");
+	buf_addf(b, "soma_connections_accepted_total %llu\n",
+		 (unsigned long long)lane->n_accepted);
+	head(b, "soma_bad_requests_total", "counter",
+	     "Requests refused for their framing");
+	buf_addf(b, "soma_bad_requests_total %llu\n",
+		 (unsigned long long)lane->n_bad_requests);
+	head(b, "soma_loop_lag_seconds", "gauge",
+	     "How late a timer of the event loop was, last time");
+	buf_addf(b, "soma_loop_lag_seconds %.6f\n",
+		 (double)admin->loop_lag_us / 1e6);
+}
+
+void admin_metrics(struct http_req *req, const char *arg)
+{
+	struct admin *admin = admin_of(req);
+	struct buf b;
+
+	(void)arg;
+	buf_init(&b, METRICS_MAX);
+	requests(&b, admin->serve);
+	latencies(&b, admin->serve);
+	per_api(&b, admin->serve);
+	daemon_wide(&b, admin);
+	http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", b.data,
+		   b.len);
+	buf_fini(&b);
+}

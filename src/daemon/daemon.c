@@ -1,0 +1,341 @@
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "api/admin.h"
+#include "core/mem.h"
+#include "daemon/gateway.h"
+#include "daemon/notify.h"
+#include "daemon/publish.h"
+#include "daemon/token.h"
+#include "loop/log.h"
+
+enum { LAG_MS = 1000, CUT_MS = 5000 };
+
+struct daemon {
+	uv_loop_t loop;
+	struct lane lane;
+	struct serve serve;
+	struct admin admin;
+	struct http_server data, control;
+	bool data_open, control_open;
+	int listeners[2];
+	uv_timer_t lag, cut;
+	uv_signal_t term, intr;
+	uint64_t lag_due;
+	char *data_dir, *listen, *admin_listen;
+	int keeper_fd;
+	bool stopping, served;
+	int exit_code;
+};
+
+/* ---- start ---- */
+
+static int read_args(struct daemon *d, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"data", required_argument, NULL, 'd'},
+		{"listen", required_argument, NULL, 'l'},
+		{"admin", required_argument, NULL, 'a'},
+		{"log-level", required_argument, NULL, 'L'},
+		{"log-json", required_argument, NULL, 'J'},
+		{"keeper-fd", required_argument, NULL, 'k'},
+		{NULL, 0, NULL, 0}};
+	enum log_level level = LOG_INFO;
+	int c, json = -1;
+
+	d->keeper_fd = -1;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			d->data_dir = optarg;
+			break;
+		case 'l':
+			d->listen = optarg;
+			break;
+		case 'a':
+			d->admin_listen = optarg;
+			break;
+		case 'L':
+			log_level_of(optarg, &level);
+			break;
+		case 'J':
+			json = atoi(optarg);
+			break;
+		case 'k':
+			d->keeper_fd = atoi(optarg);
+			break;
+		default:
+			return -1;
+		}
+	}
+	log_setup("daemon", level, json);
+	return d->data_dir && d->listen && d->admin_listen && d->keeper_fd >= 0
+		       ? 0
+		       : -1;
+}
+
+/* Connections are descriptors: as many as the machine lets us have. */
+static void raise_limits(void)
+{
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) == 0) {
+		lim.rlim_cur = lim.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &lim);
+	}
+}
+
+static void on_loop_lag(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+	uint64_t now = uv_hrtime();
+
+	if (d->lag_due && now > d->lag_due)
+		d->admin.loop_lag_us = (now - d->lag_due) / 1000;
+	else
+		d->admin.loop_lag_us = 0;
+	d->lag_due = now + LAG_MS * 1000000ull;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	(void)handle;
+}
+
+/* ---- end ---- */
+
+static void on_store_closed(void *data)
+{
+	(void)data;
+}
+
+static void finish(struct daemon *d)
+{
+	struct store *store = d->serve.store;
+
+	serve_close(&d->serve);
+	blobs_fini(&d->serve.blobs);
+	store_close(store, on_store_closed, d);
+	lane_fini(&d->lane);
+	uv_close((uv_handle_t *)&d->lag, on_handle_closed);
+	uv_close((uv_handle_t *)&d->cut, on_handle_closed);
+	uv_close((uv_handle_t *)&d->term, on_handle_closed);
+	uv_close((uv_handle_t *)&d->intr, on_handle_closed);
+}
+
+static void maybe_finish(struct daemon *d)
+{
+	if (d->data_open || d->control_open || !d->served)
+		return;
+	finish(d);
+}
+
+static void on_data_closed(struct http_server *s)
+{
+	struct daemon *d = CONTAINER_OF(s, struct daemon, data);
+
+	d->data_open = false;
+	maybe_finish(d);
+}
+
+static void on_control_closed(struct http_server *s)
+{
+	struct daemon *d = CONTAINER_OF(s, struct daemon, control);
+
+	d->control_open = false;
+	maybe_finish(d);
+}
+
+static void on_cut(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+
+	if (d->data_open)
+		http_server_cut(&d->data);
+	if (d->control_open)
+		http_server_cut(&d->control);
+}
+
+/* All replicas are gone; what connections are left have nothing to wait for
+ * but slow readers and followers. */
+static void on_stopped(struct serve *s)
+{
+	struct daemon *d = CONTAINER_OF(s, struct daemon, serve);
+
+	d->served = true;
+	if (d->control_open)
+		http_server_drain(&d->control, on_control_closed);
+	uv_timer_start(&d->cut, on_cut, CUT_MS, 0);
+	maybe_finish(d);
+}
+
+static void stop(struct daemon *d)
+{
+	if (d->stopping)
+		return;
+	d->stopping = true;
+	log_info(NULL, "stopping: draining requests and replicas");
+	notify_say("STOPPING=1");
+	if (d->data_open)
+		http_server_drain(&d->data, on_data_closed);
+	serve_stop(&d->serve, on_stopped);
+}
+
+static void on_stop(struct local *l)
+{
+	stop(CONTAINER_OF(l, struct daemon, serve.local));
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	(void)signum;
+	stop(handle->data);
+}
+
+static void on_keeper_lost(struct local *l)
+{
+	/* Nobody is left who could reap or restart: everything ends here. */
+	log_error(NULL, "the keeper is gone; ending everything");
+	local_kill_all(l);
+	_exit(1);
+}
+
+/* ---- the listeners arrive ---- */
+
+static void on_listener(struct local *l, int which, int fd)
+{
+	struct daemon *d = CONTAINER_OF(l, struct daemon, serve.local);
+
+	if (which < 0 || which > 1 || d->listeners[which] >= 0)
+		close(fd);
+	else
+		d->listeners[which] = fd;
+}
+
+static int open_servers(struct daemon *d, struct err *err)
+{
+	const struct http_server_opts data = {
+		.on_request = gateway_on_request,
+		.on_log = gateway_on_log,
+		.data = &d->serve,
+	};
+	const struct http_server_opts control = {
+		.on_request = admin_on_request,
+		.data = &d->admin,
+	};
+	int rc = http_server_open(&d->data, &d->lane, d->listeners[0], &data,
+				  err);
+
+	if (rc)
+		return rc;
+	d->data_open = true;
+	rc = http_server_open(&d->control, &d->lane, d->listeners[1], &control,
+			      err);
+	if (rc)
+		return rc;
+	d->control_open = true;
+	return 0;
+}
+
+/* The keeper has told everything: children are adopted, listeners here. */
+static void (*adopted_all)(struct local *l);
+
+static void on_adopted_all(struct local *l)
+{
+	struct daemon *d = CONTAINER_OF(l, struct daemon, serve.local);
+	struct err err = {0};
+
+	adopted_all(l);
+	if (open_servers(d, &err)) {
+		log_error(NULL, "cannot serve: %s", err.msg);
+		_exit(1);
+	}
+	local_serving(l);
+	notify_say("READY=1");
+	log_info(LOG_F(F_S("data", d->serve.data_url),
+		       F_S("admin", d->admin.url),
+		       F_I("apis", d->serve.apis.len)),
+		 "serving");
+}
+
+static int open_all(struct daemon *d, struct err *err)
+{
+	struct serve *s = &d->serve;
+
+	s->loop = &d->loop;
+	s->lane = &d->lane;
+	s->data_dir = d->data_dir;
+	s->data_url = mem_printf("http://%s", d->listen);
+	d->admin.serve = s;
+	d->admin.listen = d->admin_listen;
+	d->admin.url = mem_printf("http://%s", d->admin_listen);
+	d->admin.keeper_pid = (int)getppid();
+	d->admin.started_ms = uv_now(&d->loop);
+	d->admin.data_plane = &d->data;
+	if (lane_init(&d->lane, &d->loop))
+		return err_set(err, E_INTERNAL, "cannot make a lane");
+	if (token_get(d->data_dir, &d->admin.token, err) ||
+	    token_announce(d->data_dir, d->admin.url, s->data_url, err) ||
+	    publish_worker(d->data_dir, &s->worker_dir, err) ||
+	    store_open(&s->store, &d->loop, d->data_dir, err) ||
+	    blobs_init(&s->blobs, &d->loop, d->data_dir, err))
+		return err->code;
+	s->local.on_listener = on_listener;
+	s->local.on_stop = on_stop;
+	s->local.on_keeper_lost = on_keeper_lost;
+	if (serve_open(s, d->keeper_fd, err))
+		return err->code;
+	/* serve hears first that all is adopted, then the doors open. */
+	adopted_all = s->local.on_adopted_all;
+	s->local.on_adopted_all = on_adopted_all;
+	return 0;
+}
+
+int daemon_main(int argc, char **argv)
+{
+	struct daemon *d = mem_alloc(sizeof *d);
+	struct err err = {0};
+	int rc;
+
+	if (read_args(d, argc, argv)) {
+		fprintf(stderr, "soma: 'soma daemon' is started by 'soma "
+				"serve', not by hand\n");
+		free(d);
+		return 2;
+	}
+	fcntl(d->keeper_fd, F_SETFD, FD_CLOEXEC);
+	prctl(PR_SET_NAME, "soma-daemon");
+	raise_limits();
+	d->listeners[0] = d->listeners[1] = -1;
+	uv_loop_init(&d->loop);
+	uv_timer_init(&d->loop, &d->lag);
+	uv_timer_init(&d->loop, &d->cut);
+	uv_signal_init(&d->loop, &d->term);
+	uv_signal_init(&d->loop, &d->intr);
+	d->lag.data = d->cut.data = d->term.data = d->intr.data = d;
+	if (open_all(d, &err)) {
+		log_error(NULL, "cannot start: %s", err.msg);
+		return DAEMON_EXIT_CONFIG;
+	}
+	uv_timer_start(&d->lag, on_loop_lag, LAG_MS, LAG_MS);
+	uv_signal_start(&d->term, on_signal, SIGTERM);
+	uv_signal_start(&d->intr, on_signal, SIGINT);
+	uv_run(&d->loop, UV_RUN_DEFAULT);
+	rc = d->exit_code;
+	if (uv_loop_close(&d->loop))
+		log_warn(NULL, "something was still open at the end");
+	log_info(NULL, "stopped");
+	free(d->admin.token);
+	free(d->admin.url);
+	free(d);
+	return rc;
+}

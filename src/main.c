@@ -1,0 +1,30 @@
+/* main.c: one program, four roles: the keeper, the daemon, the launcher, the CLI. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "box/box.h"
+#include "cli/main.h"
+#include "core/mem.h"
+#include "daemon/daemon.h"
+#include "keep/keep.h"
+
+static const struct {
+	const char *word;
+	int (*main)(int argc, char **argv);
+} roles[] = {
+	{"serve", keep_serve_main},
+	{"daemon", daemon_main},
+	{"box", box_main},
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < ARRAY_LEN(roles); i++)
+		if (strcmp(argv[1], roles[i].word) == 0)
+			return roles[i].main(argc - 1, argv + 1);
+#ifdef SOMA_NO_CLI
+	return 2;
+#else
+	return cli_main(argc, argv);
+#endif
+}

@@ -1,0 +1,43 @@
+/* balance.h: which replica a request goes to, and whether it may go at all. */
+#ifndef POLICY_BALANCE_H
+#define POLICY_BALANCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the decision sees of a replica. */
+struct balance_item {
+	bool ready;
+	uint32_t in_flight;
+	uint32_t room; /* requests it may have at once; 0: no limit */
+};
+
+/* The least loaded ready replica with room, or -1. Among equals the first
+ * after `last`, so that all of them are used. `skip`: one that must not be
+ * chosen if another can (it has just failed this request); -1: none. */
+int balance_pick(const struct balance_item *items, size_t n, size_t last,
+		 int skip);
+
+/* Requests a replica process with so many slots is sent at once: all slots,
+ * and as many again waiting inside, so that a slot that falls free finds its
+ * next request there and not a round trip away. */
+uint32_t balance_room(uint32_t slots);
+
+/* Whether one more request may be admitted (Cortex's max_replica_concurrency:
+ * in flight per replica, waiting ones included, before 503). */
+bool balance_admit(uint64_t in_flight, uint32_t replicas,
+		   uint32_t max_replica_concurrency);
+
+/* What a request is, for deciding whether it may run a second time. */
+struct repeat_facts {
+	bool idempotent_method; /* GET, HEAD, PUT, DELETE, OPTIONS, TRACE */
+	bool idempotency_key;	/* it carries Idempotency-Key */
+	bool retry_safe;	/* its api says `retry: safe` */
+	bool body_kept;		/* all of its body can be sent again */
+};
+
+/* A request that may have begun to run in a replica that died. */
+bool repeat_allowed(const struct repeat_facts *f);
+
+#endif

@@ -1,0 +1,322 @@
+#include "serve/api.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/mem.h"
+#include "loop/log.h"
+#include "serve/serve.h"
+
+enum { EVENT_LINES = 500, EVENT_BYTES = 1 << 20, EVENT_MAX = 64 * 1024 };
+
+static void on_log_full(struct logbook *b, bool full)
+{
+	struct api *a = CONTAINER_OF(b, struct api, logs);
+	struct list *rit, *rtmp, *it, *tmp;
+
+	/* Output that the disk cannot take yet stays in the replicas' pipes. */
+	LIST_EACH (&a->revisions, rit, rtmp) {
+		struct revision *rev = LIST_ENTRY(rit, struct revision, link);
+
+		LIST_EACH (&rev->replicas, it, tmp) {
+			struct replica *r =
+				LIST_ENTRY(it, struct replica, link);
+
+			if (r->process)
+				process_pause_log(r->process, full);
+		}
+		LIST_EACH (&rev->gone, it, tmp) {
+			struct replica *r =
+				LIST_ENTRY(it, struct replica, link);
+
+			if (r->process)
+				process_pause_log(r->process, full);
+		}
+	}
+}
+
+struct api *api_create(struct serve *s, const char *name, uid_t uid)
+{
+	struct api *a = mem_alloc(sizeof *a);
+
+	a->serve = s;
+	a->name = mem_strdup(name);
+	a->uid = uid;
+	list_init(&a->revisions);
+	gate_init(&a->gate);
+	feed_init(&a->events, EVENT_LINES, EVENT_BYTES);
+	logbook_init(&a->logs, s->loop, s->data_dir, name);
+	a->logs.on_full = on_log_full;
+	return a;
+}
+
+static void on_logs_closed(struct logbook *b)
+{
+	struct api *a = CONTAINER_OF(b, struct api, logs);
+
+	feed_fini(&a->events);
+	free(a->name);
+	free(a->endpoint);
+	free(a->broken);
+	free(a);
+}
+
+void api_free(struct api *a)
+{
+	logbook_close(&a->logs, on_logs_closed);
+}
+
+static void route(struct api *a, const char *endpoint)
+{
+	struct serve *s = a->serve;
+
+	if (a->endpoint && map_get(&s->routes, a->endpoint) == a)
+		map_del(&s->routes, a->endpoint);
+	free(a->endpoint);
+	a->endpoint = mem_strdup(endpoint);
+	if (endpoint)
+		map_set(&s->routes, endpoint, a);
+}
+
+void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
+{
+	struct revision *old = a->want;
+
+	list_push_back(&a->revisions, &rev->link);
+	a->want = rev;
+	a->updated_ms = updated_ms;
+	route(a, rev->spec->endpoint);
+	/* One that never was live has nothing to hand over. */
+	if (old && old != a->live)
+		revision_leave(old);
+	revision_step(rev);
+}
+
+void api_on_live(struct api *a, struct revision *rev)
+{
+	struct revision *old = a->live;
+
+	if (rev != a->want || old == rev)
+		return;
+	a->live = rev;
+	if (old)
+		revision_leave(old);
+}
+
+void api_on_revision_gone(struct api *a, struct revision *rev)
+{
+	if (a->live == rev)
+		a->live = NULL;
+	if (a->want == rev)
+		a->want = NULL;
+	revision_free(rev);
+}
+
+void api_delete(struct api *a)
+{
+	struct list *it, *tmp;
+
+	a->deleting = true;
+	route(a, NULL);
+	gate_end(a);
+	LIST_EACH (&a->revisions, it, tmp) {
+		struct revision *rev = LIST_ENTRY(it, struct revision, link);
+
+		if (!rev->leaving)
+			revision_leave(rev);
+	}
+}
+
+void api_event(struct api *a, int64_t revision, const char *type,
+	       const char *replica, const char *log_json, const char *fmt, ...)
+{
+	struct store_event e = {.api = a->name,
+				.seq = a->events.last_seq + 1,
+				.time_ms = log_now_ms(),
+				.revision = revision,
+				.type = type,
+				.replica = replica,
+				.log_json = log_json};
+	cleanup_free char *text = NULL;
+	va_list args;
+
+	va_start(args, fmt);
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	e.text = text ? text : "";
+	event_add(&a->events, &e);
+	/* An installer may say thousands of lines: for followers only. */
+	if (strcmp(type, "env_output") != 0)
+		store_add_event(a->serve->store, &e);
+}
+
+void event_add(struct feed *feed, const struct store_event *e)
+{
+	char time[32];
+	struct buf b;
+
+	buf_init(&b, EVENT_MAX);
+	log_time(e->time_ms, time);
+	buf_addf(&b, "{\"seq\":%lld,\"time\":\"%s\",\"revision\":%lld",
+		 (long long)e->seq, time, (long long)e->revision);
+	buf_addf(&b, ",\"type\":\"%s\",\"replica\":", e->type);
+	if (e->replica)
+		json_quote(&b, str_of(e->replica));
+	else
+		buf_adds(&b, "null");
+	buf_adds(&b, ",\"text\":");
+	json_quote(&b, str_of(e->text));
+	if (e->log_json && b.len + strlen(e->log_json) + 16 < EVENT_MAX)
+		buf_addf(&b, ",\"log\":%s", e->log_json);
+	buf_addc(&b, '}');
+	if (!b.full)
+		feed_add_seq(feed, e->seq, buf_cstr(&b), b.len);
+	buf_fini(&b);
+}
+
+const char *api_status(const struct api *a, const char **ret_message)
+{
+	const struct revision *rev = a->want;
+
+	*ret_message = a->broken;
+	if (a->deleting)
+		return "deleting";
+	if (!rev)
+		return a->broken ? "error" : "updating";
+	*ret_message = rev->message;
+	if (revision_ready(rev) >= revision_requested(rev))
+		return "live";
+	if (rev->state == REVISION_FAILED ||
+	    (rev->env && rev->env->state == ENVIRONMENT_FAILED))
+		return "error";
+	return "updating";
+}
+
+static void put_null_or(yyjson_mut_doc *doc, yyjson_mut_val *obj,
+			const char *key, const char *text)
+{
+	if (text)
+		yyjson_mut_obj_add_strcpy(doc, obj, key, text);
+	else
+		yyjson_mut_obj_add_null(doc, obj, key);
+}
+
+static void put_replicas(yyjson_mut_doc *doc, yyjson_mut_val *arr,
+			 const struct list *replicas, uint64_t now)
+{
+	for (const struct list *it = replicas->next; it != replicas;
+	     it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+		yyjson_mut_val *o = yyjson_mut_arr_add_obj(doc, arr);
+
+		yyjson_mut_obj_add_strcpy(doc, o, "id", r->id);
+		yyjson_mut_obj_add_int(doc, o, "pid",
+				       r->process ? r->process->pid : 0);
+		yyjson_mut_obj_add_strcpy(doc, o, "state",
+					  replica_state_word(r));
+		yyjson_mut_obj_add_uint(doc, o, "in_flight", r->in_flight);
+		yyjson_mut_obj_add_uint(doc, o, "restarts", r->restarts);
+		yyjson_mut_obj_add_uint(
+			doc, o, "uptime_ms",
+			r->state == REPLICA_READY ? now - r->ready_at : 0);
+		put_null_or(doc, o, "last_exit", r->last_exit);
+		put_null_or(doc, o, "detail", r->detail);
+	}
+}
+
+static void put_environment(yyjson_mut_doc *doc, yyjson_mut_val *root,
+			    const struct environment *env)
+{
+	static const char *const words[] = {"none", "building", "ready",
+					    "failed"};
+	yyjson_mut_val *o = yyjson_mut_obj_add_obj(doc, root, "environment");
+
+	yyjson_mut_obj_add_str(doc, o, "state",
+			       env ? words[env->state] : "none");
+	put_null_or(doc, o, "hash", env ? env->hash : NULL);
+	put_null_or(doc, o, "message", env ? env->message : NULL);
+}
+
+static char *sample_of(const struct api *a)
+{
+	const struct spec *spec = a->want->spec;
+
+	if (spec->predictor.type == PREDICTOR_COMMAND)
+		return mem_printf("curl %s%s/", a->serve->data_url,
+				  spec->endpoint);
+	return mem_printf("curl %s%s -H 'Content-Type: application/json' -d "
+			  "'{}'",
+			  a->serve->data_url, spec->endpoint);
+}
+
+static void put_traffic(yyjson_mut_doc *doc, yyjson_mut_val *root,
+			const struct api *a)
+{
+	yyjson_mut_val *o = yyjson_mut_obj_add_obj(doc, root, "requests");
+
+	yyjson_mut_obj_add_uint(doc, o, "2xx", a->stats.codes[2]);
+	yyjson_mut_obj_add_uint(doc, o, "4xx", a->stats.codes[4]);
+	yyjson_mut_obj_add_uint(doc, o, "5xx", a->stats.codes[5]);
+	o = yyjson_mut_obj_add_obj(doc, root, "latency_ms");
+	yyjson_mut_obj_add_real(doc, o, "avg", stats_mean_ms(&a->stats));
+	yyjson_mut_obj_add_real(doc, o, "p50",
+				stats_quantile_ms(&a->stats, 0.5));
+	yyjson_mut_obj_add_real(doc, o, "p99",
+				stats_quantile_ms(&a->stats, 0.99));
+}
+
+char *api_json(const struct api *a)
+{
+	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = yyjson_mut_obj(doc), *arr;
+	const struct revision *rev = a->want;
+	cleanup_free char *url = NULL, *sample = NULL;
+	const char *message, *status = api_status(a, &message);
+	char time[32];
+
+	yyjson_mut_doc_set_root(doc, root);
+	log_time(a->updated_ms, time);
+	yyjson_mut_obj_add_strcpy(doc, root, "name", a->name);
+	yyjson_mut_obj_add_str(doc, root, "kind",
+			       rev ? rev->spec->kind : "RealtimeAPI");
+	yyjson_mut_obj_add_str(doc, root, "predictor",
+			       rev && rev->spec->predictor.type ==
+						       PREDICTOR_COMMAND
+				       ? "command"
+				       : "python");
+	yyjson_mut_obj_add_int(doc, root, "revision", rev ? rev->number : 0);
+	yyjson_mut_obj_add_str(doc, root, "status", status);
+	put_null_or(doc, root, "message", message);
+	yyjson_mut_obj_add_uint(doc, root, "requested",
+				rev ? revision_requested(rev) : 0);
+	yyjson_mut_obj_add_uint(doc, root, "ready",
+				rev ? revision_ready(rev) : 0);
+	if (rev) {
+		url = mem_printf("%s%s", a->serve->data_url,
+				 rev->spec->endpoint);
+		sample = sample_of(a);
+	}
+	put_null_or(doc, root, "url", url);
+	put_null_or(doc, root, "endpoint", a->endpoint);
+	yyjson_mut_obj_add_strcpy(doc, root, "updated", time);
+	yyjson_mut_obj_add_uint(doc, root, "in_flight", a->gate.in_flight);
+	yyjson_mut_obj_add_uint(doc, root, "queued", a->gate.queued);
+	put_traffic(doc, root, a);
+	yyjson_mut_obj_add_uint(doc, root, "restarts", a->restarts);
+	put_environment(doc, root, rev ? rev->env : NULL);
+	arr = yyjson_mut_obj_add_arr(doc, root, "replicas");
+	for (const struct list *it = a->revisions.next; it != &a->revisions;
+	     it = it->next) {
+		const struct revision *each = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct revision, link);
+
+		put_replicas(doc, arr, &each->replicas, uv_now(a->serve->loop));
+		put_replicas(doc, arr, &each->gone, uv_now(a->serve->loop));
+	}
+	put_null_or(doc, root, "sample", sample);
+	return json_write(doc, NULL);
+}

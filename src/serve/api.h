@@ -1,0 +1,65 @@
+/* api.h: one api: its revisions, its gate, its events and logs. */
+#ifndef SERVE_API_H
+#define SERVE_API_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "serve/feed.h"
+#include "serve/gate.h"
+#include "serve/logbook.h"
+#include "serve/revision.h"
+#include "serve/stats.h"
+#include "store/store.h"
+
+struct serve;
+
+struct api {
+	struct serve *serve; /* borrowed */
+	char *name;	     /* owned */
+	char *endpoint;	     /* owned: as routed now, or NULL */
+	uid_t uid;	     /* its replicas' user; 0: ours */
+	int64_t updated_ms;
+	bool deleting;
+	bool removing;	     /* the store is removing it */
+	bool removed;	     /* the store has */
+	unsigned changing;   /* changes on their way to the disk */
+	int64_t next_number; /* of the next revision */
+	char *broken; /* owned: why its stored spec cannot be read, or NULL */
+	struct revision *want; /* the revision asked for; in revisions */
+	struct revision *live; /* the newest that was live; or NULL */
+	struct list revisions;
+	struct gate gate;
+	struct stats stats;
+	struct feed events;
+	struct logbook logs;
+	uint64_t restarts;
+};
+
+struct api *api_create(struct serve *s, const char *name, uid_t uid);
+/* What to run from now on; the older one leaves when the new one is live. */
+void api_want(struct api *a, struct revision *rev, int64_t updated_ms);
+/* Everything ends; then the store forgets it and it frees itself. */
+void api_delete(struct api *a);
+/* Frees at once; all revisions must be gone. */
+void api_free(struct api *a);
+
+/* An event: kept, stored, told to followers. replica and log_json may be NULL.
+ */
+void api_event(struct api *a, int64_t revision, const char *type,
+	       const char *replica, const char *log_json, const char *fmt, ...)
+	__attribute__((format(printf, 6, 7)));
+
+/* Adds a stored event to a feed: EVENT of admin-api.md. */
+void event_add(struct feed *feed, const struct store_event *e);
+
+/* Told by revisions. */
+void api_on_live(struct api *a, struct revision *rev);
+void api_on_revision_gone(struct api *a, struct revision *rev);
+
+/* "live", "updating", "error", "deleting"; message: why, or NULL. */
+const char *api_status(const struct api *a, const char **ret_message);
+/* The whole of admin-api.md's API object; free() it. */
+char *api_json(const struct api *a);
+
+#endif

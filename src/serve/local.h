@@ -1,0 +1,147 @@
+/* local.h: processes on this machine, started and watched through the keeper.
+ */
+#ifndef SERVE_LOCAL_H
+#define SERVE_LOCAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "box/cgroup.h"
+#include "core/buf.h"
+#include "core/err.h"
+#include "core/list.h"
+#include "core/str.h"
+#include "loop/chan.h"
+#include "loop/frame.h"
+
+struct local;
+struct process;
+
+/* What is heard of a process. Every one may be NULL. */
+struct process_ops {
+	/* A line of its output, without the newline. */
+	void (*on_line)(struct process *p, struct str line,
+			struct str request_id);
+	/* A frame on its control channel. */
+	void (*on_frame)(struct process *p, const struct frame *f,
+			 struct str payload);
+	/* Its service is ready by sd_notify (READY=1). */
+	void (*on_notify)(struct process *p);
+	/* It is gone, or could not be started. cause: "exit code 3",
+	 * "signal 9 (SIGKILL)", "out of memory", or the launcher's words with
+	 * their remedy (`launched` false). All output has been heard before.
+	 * process_close is the owner's to call now or later. */
+	void (*on_exit)(struct process *p, const char *cause, bool launched);
+};
+
+/* What is to be started. Everything is borrowed for the call. */
+struct process_spec {
+	const char *name; /* unique among the living; [a-z0-9-] */
+	const char *meta; /* comes back with an adopted process; JSON */
+	char **argv;	  /* NULL-ended; argv[0] may be looked up in its PATH */
+	char **env;	  /* NULL-ended "K=V" */
+	const char *dir;  /* working directory */
+	const char *home; /* HOME, or NULL */
+	uid_t uid;	  /* 0: stay who we are */
+	int64_t cpu_millis; /* 0: unsaid */
+	int64_t mem_limit;  /* bytes; 0: none */
+	const char **need;  /* NULL-ended: what its user must be able to read */
+	bool listen;	    /* inherits a listening Unix socket */
+	bool control;	    /* inherits a control channel */
+	const char *config; /* first frame on it, or NULL */
+	bool notify;	    /* gets a NOTIFY_SOCKET */
+};
+
+enum process_state { PROCESS_STARTING, PROCESS_RUNNING, PROCESS_EXITED };
+
+struct process {
+	struct local *local;
+	struct list link; /* private: in local->processes */
+	uint64_t id;
+	pid_t pid; /* 0 until it runs */
+	enum process_state state;
+	char *name;	    /* owned */
+	char *meta;	    /* owned */
+	char *socket;	    /* owned: path of its listening socket, or NULL */
+	int64_t started_ms; /* uv_now */
+	const struct process_ops *ops; /* borrowed */
+	void *data;		       /* the owner's */
+
+	/* private */
+	uv_pipe_t log;
+	bool log_open, log_paused;
+	struct buf line;
+	struct chan control;
+	bool control_open;
+	int status_fd; /* read end of the launcher's report; -1 */
+	int notify_fd;
+	uv_poll_t notify;
+	bool notify_open;
+	char *cause; /* owned; set once it is dead, until all output is heard */
+	bool launched;
+	bool closing;
+	bool forgotten;
+	unsigned handles; /* open libuv handles */
+};
+
+struct local {
+	uv_loop_t *loop;
+	const char *data_dir; /* borrowed */
+	char *self;	      /* owned: this program */
+	pid_t keeper;	      /* the parent of all */
+	struct chan chan;
+	struct list processes;
+	uint64_t next_id;
+	int socket_dir; /* fd of DATA/run/s */
+	char *blocked;	/* owned: ancestor of data_dir that replicas can't pass,
+			   or NULL */
+	bool root;	/* replicas get users of their own */
+	struct cgroups groups;
+	char instance[CGROUP_INSTANCE_MAX];
+	struct list
+		endings; /* private: groups of the dead, still to be removed */
+
+	/* The owner's. */
+	void *data;
+	void (*on_listener)(struct local *l, int which,
+			    int fd); /* fd is the callee's */
+	/* A child from before. Return true to own it: set p->ops and p->data.
+	 * Else it is killed. */
+	bool (*on_adopt)(struct local *l, struct process *p, const char *meta);
+	void (*on_adopted_all)(struct local *l);
+	void (*on_stop)(struct local *l);
+	void (*on_keeper_lost)(struct local *l);
+};
+
+/* Says HELLO; listeners and children follow through the callbacks, which are
+ * set before. keeper_fd belongs to it from now on. */
+int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
+	       int keeper_fd, struct err *err);
+void local_serving(struct local *l);
+/* All processes must be closed. */
+void local_close(struct local *l);
+/* Now and then: removes what could not be removed at once. */
+void local_tick(struct local *l);
+/* The keeper is gone: kills all there is, at once. */
+void local_kill_all(struct local *l);
+
+/* Starts. On success the outcome arrives through ops->on_exit at the latest;
+ * on error nothing was started. ops outlive the process. */
+int process_start(struct process **ret, struct local *l,
+		  const struct process_spec *spec,
+		  const struct process_ops *ops, void *data, struct err *err);
+/* To its whole process group. Nothing happens when it is dead. */
+void process_signal(struct process *p, int signum);
+void process_send(struct process *p, enum frame_type type, uint32_t arg,
+		  const char *payload);
+/* Stops hearing its output until resumed: its pipe fills, it blocks. */
+void process_pause_log(struct process *p, bool paused);
+/* Frees a process that has exited. No callback comes after. */
+void process_close(struct process *p);
+
+/* Path for connecting to a process' socket; mem_printf'ed. */
+char *local_socket_path(struct local *l, const char *name);
+
+#endif

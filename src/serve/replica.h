@@ -1,0 +1,90 @@
+/* replica.h: one running process of a revision: started, watched, restarted,
+ * stopped. */
+#ifndef SERVE_REPLICA_H
+#define SERVE_REPLICA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "core/list.h"
+#include "http/proxy.h"
+#include "serve/local.h"
+
+struct revision;
+
+/*
+ *            start            READY frame / probe / notify
+ *   IDLE ----------> STARTING ----------> READY
+ *    ^                  |                   |  stuck, not wanted
+ *    | timer            | exit              v
+ *   BACKOFF <-----------+---- exit ----- DRAINING -- empty or grace over -->
+ * STOPPING | exit GONE (freed)
+ *
+ * DRAINING and STOPPING are one way: whoever replaces it is a new replica.
+ */
+enum replica_state {
+	REPLICA_IDLE,
+	REPLICA_STARTING,
+	REPLICA_READY,
+	REPLICA_BACKOFF,
+	REPLICA_DRAINING,
+	REPLICA_STOPPING,
+	REPLICA_GONE,
+};
+
+struct replica {
+	struct list link;     /* in the revision's replicas or leaving */
+	struct revision *rev; /* borrowed: outlives us */
+	unsigned index;	      /* which replica of the revision ... */
+	unsigned number;      /* ... and which of its processes */
+	char *id; /* owned: "iris-4-0", "iris-4-0.1" for process 1 */
+	enum replica_state state;
+
+	struct process *process; /* or NULL */
+	struct http_upstream up;
+	bool up_open, up_closing;
+	int port; /* command: what $PORT says */
+
+	uint32_t in_flight; /* requests with it now */
+	uint32_t room;	    /* 0: no limit */
+	uint64_t
+		hold_until; /* uv_now: refused a connection, not tried before */
+	struct list mourners; /* requests that wait to hear why it died */
+
+	unsigned failures; /* deaths in a row, for the back-off */
+	unsigned unready;  /* exits in a row before READY */
+	unsigned restarts;
+	uint64_t spawned_at, ready_at; /* uv_now */
+	char *last_exit; /* owned: cause of the last death, or NULL */
+	char *detail;	 /* owned: "importing predictor.py", or NULL */
+	char *failed;	 /* owned: what its FAILED frame said, for people */
+
+	uv_timer_t timer; /* private: back-off, probe, grace */
+	bool timer_open;
+	unsigned probe_ms;
+	bool probing;
+	uv_tcp_t probe;
+	uv_connect_t probe_req;
+	bool probe_open;
+	uint64_t heard_at; /* last sign on the control channel */
+	uint64_t grace_until;
+};
+
+struct replica *replica_create(struct revision *rev, unsigned index,
+			       unsigned number);
+/* IDLE to STARTING; a failure to start goes to BACKOFF like any death. */
+void replica_start(struct replica *r);
+/* Takes a process from before the daemon's restart. */
+void replica_adopt(struct replica *r, struct process *p, int port);
+/* No new requests; ends when it has none, or after grace_ms; freed at the end
+ * (revision_on_gone is told). */
+void replica_leave(struct replica *r, uint32_t grace_ms);
+/* A request of it ended: a leaving one may be done now. */
+void replica_idle(struct replica *r);
+/* Heartbeats, about once a second. */
+void replica_tick(struct replica *r);
+bool replica_is_ready(const struct replica *r); /* takes requests now */
+const char *replica_state_word(const struct replica *r);
+
+#endif

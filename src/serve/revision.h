@@ -1,0 +1,73 @@
+/* revision.h: one immutable version of an api, and its replicas. */
+#ifndef SERVE_REVISION_H
+#define SERVE_REVISION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/list.h"
+#include "serve/environment.h"
+#include "spec/spec.h"
+
+struct api;
+struct replica;
+
+enum revision_state {
+	REVISION_UPDATING, /* rolling out */
+	REVISION_LIVE,	   /* was live at least once */
+	REVISION_FAILED,   /* its rollout failed; it goes on trying */
+};
+
+struct revision {
+	struct list link; /* in the api's revisions */
+	struct api *api;  /* borrowed: outlives us */
+	int64_t number;
+	struct spec_set set; /* owned */
+	struct spec *spec;   /* in set */
+	char *spec_json;     /* owned */
+	char *project;	     /* owned: hash, or NULL */
+	char *project_dir;   /* owned, or NULL */
+	enum revision_state state;
+	bool leaving;  /* no longer wanted: ends when its replicas have */
+	bool in_leave; /* private */
+	char *message; /* owned: why it failed */
+	struct environment *env;
+	struct environment_user user;
+	bool waiting_env;
+	struct list replicas; /* the wanted ones, by index and number */
+	struct list gone;     /* leaving ones */
+	uint64_t begun_at;
+};
+
+/* spec_json and project are copied. Fails only for a spec that does not read.
+ */
+struct revision *revision_create(struct api *api, int64_t number,
+				 const char *spec_json, const char *project,
+				 struct err *err);
+/* One step of what exists towards what is asked for. Safe to call at any time.
+ */
+void revision_step(struct revision *rev);
+/* Lets all replicas go; the revision frees itself when none is left. */
+void revision_leave(struct revision *rev);
+
+/* Frees it; all replicas must be gone. */
+void revision_free(struct revision *rev);
+
+/* Told by replicas. */
+void revision_on_ready(struct revision *rev, struct replica *r);
+void revision_on_loading(struct revision *rev, struct replica *r);
+/* It died, or its rollout is hopeless: `fatal` for what trying again won't
+ * mend. */
+void revision_on_exit(struct revision *rev, struct replica *r,
+		      const char *cause, bool fatal);
+void revision_on_gone(struct revision *rev);
+
+/* Whole replicas (all of their processes) that are asked for, and that are
+ * ready. */
+unsigned revision_requested(const struct revision *rev);
+unsigned revision_ready(const struct revision *rev);
+/* The place of a process; NULL if there is none yet. */
+struct replica *revision_find(struct revision *rev, unsigned index,
+			      unsigned number);
+
+#endif

@@ -1,0 +1,582 @@
+#include "serve/serve.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/mem.h"
+#include "loop/log.h"
+
+enum {
+	TICK_MS = 50,
+	SECOND_TICKS = 20,
+	UID_FIRST = 61184, /* the range that systemd gives to such users */
+	UID_LAST = 65519,
+};
+
+static bool on_adopt(struct local *l, struct process *p, const char *meta);
+static void on_adopted_all(struct local *l);
+static void on_tick(uv_timer_t *timer);
+
+uint32_t serve_random(struct serve *s)
+{
+	/* xorshift: for jitter, nothing secret */
+	s->random ^= s->random << 13;
+	s->random ^= s->random >> 17;
+	s->random ^= s->random << 5;
+	return s->random;
+}
+
+/* ---- what the store has ---- */
+
+static void secret_free(struct secret *v)
+{
+	if (!v)
+		return;
+	explicit_bzero(v->value, strlen(v->value));
+	free(v->value);
+	free(v);
+}
+
+static void set_secret(struct serve *s, const char *name, const char *value,
+		       int64_t updated_ms)
+{
+	struct secret *v = mem_alloc(sizeof *v);
+
+	v->value = mem_strdup(value);
+	v->updated_ms = updated_ms;
+	secret_free(map_set(&s->secrets, name, v));
+}
+
+static void on_secret_row(void *data, const struct store_secret *row)
+{
+	set_secret(data, row->name, row->value, row->updated_ms);
+}
+
+static void on_api_row(void *data, const struct store_api *row)
+{
+	struct serve *s = data;
+	struct api *a = api_create(s, row->name, (uid_t)row->uid);
+	struct err err = {0};
+	struct revision *rev;
+
+	map_set(&s->apis, a->name, a);
+	a->next_number = row->revision + 1;
+	rev = revision_create(a, row->revision, row->spec_json, row->project,
+			      &err);
+	if (!rev) {
+		log_error(LOG_F(F_S("api", a->name)),
+			  "cannot read its stored spec: %s; deploy it again",
+			  err.msg);
+		a->broken = mem_strdup(err.msg);
+		return;
+	}
+	/* It has been rolled out before; what fails now is told as it is. */
+	rev->state = REVISION_LIVE;
+	api_want(a, rev, row->updated_ms);
+	a->live = rev;
+	if (row->deleting)
+		api_delete(a);
+}
+
+static void on_event_row(void *data, const struct store_event *row)
+{
+	struct serve *s = data;
+	struct api *a = map_get(&s->apis, row->api);
+
+	if (a)
+		event_add(&a->events, row);
+}
+
+int serve_open(struct serve *s, int keeper_fd, struct err *err)
+{
+	map_init(&s->apis);
+	map_init(&s->routes);
+	map_init(&s->secrets);
+	environments_init(&s->environments, s);
+	s->random = (uint32_t)uv_hrtime() | 1;
+	if (store_load_secrets(s->store, on_secret_row, s, err) ||
+	    store_load_apis(s->store, on_api_row, s, err) ||
+	    store_load_events(s->store, on_event_row, s, err))
+		return err->code;
+	s->local.on_adopt = on_adopt;
+	s->local.on_adopted_all = on_adopted_all;
+	uv_timer_init(s->loop, &s->tick);
+	s->tick.data = s;
+	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
+	return local_open(&s->local, s->loop, s->data_dir, keeper_fd, err);
+}
+
+/* ---- what is there from before ---- */
+
+static bool on_adopt(struct local *l, struct process *p, const char *meta)
+{
+	struct serve *s = CONTAINER_OF(l, struct serve, local);
+	cleanup_json yyjson_doc *doc = json_parse(meta, strlen(meta), NULL);
+	yyjson_val *root = yyjson_doc_get_root(doc);
+	struct api *a = map_get(&s->apis, json_str(root, "api", ""));
+	unsigned index = (unsigned)json_int(root, "index", 0);
+	unsigned number = (unsigned)json_int(root, "number", 0);
+	struct replica *r;
+
+	if (strcmp(json_str(root, "kind", ""), "replica") != 0 || !a ||
+	    !a->want || a->want->leaving ||
+	    a->want->number != json_int(root, "revision", -1) ||
+	    index >= revision_requested(a->want) ||
+	    number >= a->want->spec->predictor.processes ||
+	    revision_find(a->want, index, number))
+		return false;
+	r = replica_create(a->want, index, number);
+	list_push_back(&a->want->replicas, &r->link);
+	replica_adopt(r, p, (int)json_int(root, "port", 0));
+	return true;
+}
+
+static void on_adopted_all(struct local *l)
+{
+	struct serve *s = CONTAINER_OF(l, struct serve, local);
+	struct api *a;
+
+	s->loaded = true;
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		if (a->want && !a->deleting)
+			revision_step(a->want);
+}
+
+/* ---- time ---- */
+
+static void on_removed(void *data, const struct err *err)
+{
+	struct api *a = data;
+
+	a->removing = false;
+	if (err)
+		log_error(LOG_F(F_S("api", a->name)),
+			  "cannot forget it: %s; trying again", err->msg);
+	else
+		a->removed = true;
+}
+
+/* A deleted api goes in steps: replicas, requests, the store, itself. */
+static void step_deleting(struct api *a)
+{
+	if (!list_empty(&a->revisions) || a->gate.in_flight || a->removing ||
+	    a->changing)
+		return;
+	if (!a->removed) {
+		a->removing = true;
+		store_remove_api(a->serve->store, a->name, on_removed, a);
+		return;
+	}
+	log_info(LOG_F(F_S("api", a->name)), "deleted");
+	map_del(&a->serve->apis, a->name);
+	api_free(a);
+}
+
+static void tick_replicas(struct api *a)
+{
+	struct list *rit, *rtmp, *it, *tmp;
+
+	LIST_EACH (&a->revisions, rit, rtmp) {
+		struct revision *rev = LIST_ENTRY(rit, struct revision, link);
+
+		LIST_EACH (&rev->replicas, it, tmp)
+			replica_tick(LIST_ENTRY(it, struct replica, link));
+	}
+}
+
+static void step_stopping(struct serve *s);
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct serve *s = timer->data;
+	uint64_t now = uv_now(s->loop);
+	struct api *a, *gone = NULL;
+
+	s->turns++;
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
+		gate_tick(a, now);
+		if (s->turns % SECOND_TICKS == 0)
+			tick_replicas(a);
+		if (a->deleting)
+			gone = a;
+	}
+	if (gone && !s->stopping)
+		step_deleting(gone);
+	local_tick(&s->local);
+	if (s->stopping)
+		step_stopping(s);
+}
+
+/* ---- stopping ---- */
+
+static void step_stopping(struct serve *s)
+{
+	void (*on_stopped)(struct serve * s) = s->on_stopped;
+	struct list *it, *tmp;
+	struct api *a;
+
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		if (!list_empty(&a->revisions) || a->gate.in_flight)
+			return;
+	/* Environments that are being built can be built again. */
+	LIST_EACH (&s->local.processes, it, tmp) {
+		struct process *p = LIST_ENTRY(it, struct process, link);
+
+		if (!p->closing)
+			process_signal(p, SIGKILL);
+	}
+	if (!list_empty(&s->local.processes) || !on_stopped)
+		return;
+	s->on_stopped = NULL;
+	on_stopped(s);
+}
+
+void serve_stop(struct serve *s, void (*on_stopped)(struct serve *s))
+{
+	struct list *it, *tmp;
+	struct api *a;
+
+	s->stopping = true;
+	s->on_stopped = on_stopped;
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
+		gate_end(a);
+		LIST_EACH (&a->revisions, it, tmp) {
+			struct revision *rev =
+				LIST_ENTRY(it, struct revision, link);
+
+			if (!rev->leaving)
+				revision_leave(rev);
+		}
+	}
+}
+
+static void on_tick_closed(uv_handle_t *handle)
+{
+	(void)handle;
+}
+
+void serve_close(struct serve *s)
+{
+	struct secret *v;
+	struct api *a;
+
+	uv_close((uv_handle_t *)&s->tick, on_tick_closed);
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		api_free(a);
+	for (size_t i = 0; (v = map_next(&s->secrets, &i, NULL));)
+		secret_free(v);
+	map_fini(&s->apis);
+	map_fini(&s->routes);
+	map_fini(&s->secrets);
+	environments_fini(&s->environments);
+	local_close(&s->local);
+	free(s->worker_dir);
+	free(s->data_url);
+}
+
+/* ---- routes ---- */
+
+struct api *serve_route(struct serve *s, struct str path, struct str *ret_rest)
+{
+	size_t n = path.n;
+
+	while (n > 1) {
+		struct api *a;
+
+		if (path.p[n - 1] != '/') {
+			a = map_getn(&s->routes, path.p, n);
+			if (a) {
+				*ret_rest =
+					(struct str){path.p + n, path.n - n};
+				return a;
+			}
+		}
+		/* One segment less. */
+		while (n > 1 && path.p[n - 1] == '/')
+			n--;
+		while (n > 1 && path.p[n - 1] != '/')
+			n--;
+		while (n > 1 && path.p[n - 1] == '/')
+			n--;
+	}
+	return NULL;
+}
+
+const char *serve_near(const struct serve *s, const char *word)
+{
+	const char **names = mem_alloc((s->apis.len + 1) * sizeof *names);
+	const char *near, *name;
+	size_t n = 0;
+
+	for (size_t i = 0; map_next(&s->apis, &i, &name);)
+		names[n++] = name;
+	near = str_nearest(word, names, n);
+	free(names);
+	return near;
+}
+
+/* ---- changes ---- */
+
+int serve_check(struct serve *s, const struct spec *spec, struct err *err)
+{
+	struct api *other = map_get(&s->routes, spec->endpoint);
+	struct api *same = map_get(&s->apis, spec->name);
+
+	if (other && strcmp(other->name, spec->name) != 0)
+		return err_set(err, E_CONFLICT,
+			       "%s: the endpoint %s is taken by the api '%s'; "
+			       "choose another with networking.endpoint",
+			       spec->name, spec->endpoint, other->name);
+	if (same && same->deleting)
+		return err_set(err, E_CONFLICT,
+			       "%s is being deleted; deploy it again when it "
+			       "is gone ('soma get' shows it)",
+			       spec->name);
+	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
+		const char *name = spec->predictor.env[i].from_secret;
+
+		if (name && !map_get(&s->secrets, name))
+			return err_set(err, E_UNPROCESSABLE,
+				       "%s: there is no secret '%s', which "
+				       "predictor.env.%s wants; set it with "
+				       "'soma secret set %s'",
+				       spec->name, name,
+				       spec->predictor.env[i].name, name);
+	}
+	return 0;
+}
+
+static uid_t unused_uid(const struct serve *s)
+{
+	const struct api *a;
+
+	if (!s->local.root)
+		return 0;
+	for (uid_t uid = UID_FIRST; uid <= UID_LAST; uid++) {
+		bool taken = false;
+
+		for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+			taken = taken || a->uid == uid;
+		if (!taken)
+			return uid;
+	}
+	return UID_LAST;
+}
+
+/* A change on its way to the disk. */
+struct change {
+	struct api *api;
+	struct revision *rev; /* owned until applied */
+	enum serve_change what;
+	int64_t updated_ms;
+	void (*done)(void *data, const struct err *err,
+		     enum serve_change change, struct api *api);
+	void *data;
+};
+
+static void on_put(void *data, const struct err *err)
+{
+	struct change *c = data;
+	struct api *a = c->api;
+
+	if (err) {
+		revision_free(c->rev);
+		a->changing--;
+		c->done(c->data, err, c->what, a);
+		/* One that never came to be. */
+		if (!a->want && !a->changing) {
+			map_del(&a->serve->apis, a->name);
+			api_free(a);
+		}
+		free(c);
+		return;
+	}
+	a->changing--;
+	if (a->deleting || a->serve->stopping) {
+		revision_free(c->rev);
+	} else {
+		api_event(a, c->rev->number, "deploy", NULL, NULL,
+			  "revision %lld", (long long)c->rev->number);
+		api_want(a, c->rev, c->updated_ms);
+	}
+	c->done(c->data, NULL, c->what, a);
+	free(c);
+}
+
+static void put(struct api *a, const char *spec_json, const char *project,
+		enum serve_change what,
+		void (*done)(void *data, const struct err *err,
+			     enum serve_change change, struct api *api),
+		void *data)
+{
+	struct change *c = mem_alloc(sizeof *c);
+	struct store_api row = {.name = a->name,
+				.revision = a->next_number++,
+				.uid = (int64_t)a->uid,
+				.updated_ms = log_now_ms(),
+				.spec_json = spec_json,
+				.project = project};
+	struct err err = {0};
+
+	*c = (struct change){.api = a,
+			     .what = what,
+			     .updated_ms = row.updated_ms,
+			     .done = done,
+			     .data = data};
+	c->rev = revision_create(a, row.revision, spec_json, project, &err);
+	if (!c->rev) {
+		done(data, &err, what, a);
+		free(c);
+		return;
+	}
+	a->changing++;
+	store_put_api(a->serve->store, &row, on_put, c);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+void serve_apply(struct serve *s, const char *spec_json, const char *project,
+		 bool force,
+		 void (*done)(void *data, const struct err *err,
+			      enum serve_change change, struct api *api),
+		 void *data)
+{
+	struct spec_set set;
+	struct err err = {0};
+	struct api *a;
+
+	if (spec_from_json(&set, spec_json, strlen(spec_json), &err) ||
+	    serve_check(s, &set.specs[0], &err)) {
+		spec_set_fini(&set);
+		done(data, &err, SERVE_UNCHANGED, NULL);
+		return;
+	}
+	a = map_get(&s->apis, set.specs[0].name);
+	if (a && a->want && !force && !a->changing &&
+	    a->want->state != REVISION_FAILED &&
+	    same_text(a->want->spec_json, spec_json) &&
+	    same_text(a->want->project, project)) {
+		spec_set_fini(&set);
+		done(data, NULL, SERVE_UNCHANGED, a);
+		return;
+	}
+	if (a) {
+		put(a, spec_json, project, SERVE_UPDATED, done, data);
+	} else {
+		a = api_create(s, set.specs[0].name, unused_uid(s));
+		a->next_number = 1;
+		map_set(&s->apis, a->name, a);
+		put(a, spec_json, project, SERVE_CREATED, done, data);
+	}
+	spec_set_fini(&set);
+}
+
+void serve_refresh(struct serve *s, struct api *a,
+		   void (*done)(void *data, const struct err *err,
+				enum serve_change change, struct api *api),
+		   void *data)
+{
+	struct err err = {0};
+
+	(void)s;
+	if (!a->want || a->deleting) {
+		err_set(&err, E_CONFLICT, "%s has nothing to refresh", a->name);
+		done(data, &err, SERVE_UNCHANGED, a);
+		return;
+	}
+	put(a, a->want->spec_json, a->want->project, SERVE_UPDATED, done, data);
+}
+
+struct deletion {
+	struct api *api;
+	store_done *done;
+	void *data;
+};
+
+static void on_marked(void *data, const struct err *err)
+{
+	struct deletion *d = data;
+
+	d->api->changing--;
+	if (!err) {
+		api_event(d->api, d->api->want ? d->api->want->number : 0,
+			  "delete", NULL, NULL, "deleting");
+		if (!d->api->deleting)
+			api_delete(d->api);
+	}
+	d->done(d->data, err);
+	free(d);
+}
+
+void serve_delete(struct serve *s, struct api *a, store_done *done, void *data)
+{
+	struct deletion *d = mem_alloc(sizeof *d);
+
+	*d = (struct deletion){a, done, data};
+	a->changing++;
+	store_mark_deleting(s->store, a->name, on_marked, d);
+}
+
+struct secret_change {
+	struct serve *serve;
+	char *name, *value; /* owned; value NULL: remove */
+	int64_t updated_ms;
+	store_done *done;
+	void *data;
+};
+
+static void on_secret(void *data, const struct err *err)
+{
+	struct secret_change *c = data;
+
+	if (!err && c->value)
+		set_secret(c->serve, c->name, c->value, c->updated_ms);
+	else if (!err)
+		secret_free(map_del(&c->serve->secrets, c->name));
+	c->done(c->data, err);
+	if (c->value)
+		explicit_bzero(c->value, strlen(c->value));
+	free(c->name);
+	free(c->value);
+	free(c);
+}
+
+static struct secret_change *secret_change(struct serve *s, const char *name,
+					   const char *value, store_done *done,
+					   void *data)
+{
+	struct secret_change *c = mem_alloc(sizeof *c);
+
+	*c = (struct secret_change){
+		s,   mem_strdup(name), mem_strdup(value), log_now_ms(), done,
+		data};
+	return c;
+}
+
+void serve_put_secret(struct serve *s, const char *name, const char *value,
+		      store_done *done, void *data)
+{
+	struct secret_change *c = secret_change(s, name, value, done, data);
+	struct store_secret row = {name, value, c->updated_ms};
+
+	store_put_secret(s->store, &row, on_secret, c);
+}
+
+void serve_remove_secret(struct serve *s, const char *name, store_done *done,
+			 void *data)
+{
+	struct err err = {0};
+
+	if (!map_get(&s->secrets, name)) {
+		err_set(&err, E_NOTFOUND, "there is no secret '%s'", name);
+		done(data, &err);
+		return;
+	}
+	store_remove_secret(s->store, name, on_secret,
+			    secret_change(s, name, NULL, done, data));
+}

@@ -1,0 +1,89 @@
+/* serve.h: all apis of this daemon: what was asked for, and moving what exists
+ * towards it. */
+#ifndef SERVE_SERVE_H
+#define SERVE_SERVE_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "core/map.h"
+#include "http/lane.h"
+#include "http/server.h"
+#include "serve/api.h"
+#include "serve/environment.h"
+#include "serve/local.h"
+#include "serve/replica.h"
+#include "store/blob.h"
+#include "store/store.h"
+
+struct serve {
+	uv_loop_t *loop;
+	struct lane *lane;
+	const char *data_dir; /* borrowed; absolute */
+	char *worker_dir; /* owned: DATA/lib/HASH/soma, readable by replicas */
+	char *data_url;	  /* owned: "http://127.0.0.1:8000" */
+	struct store *store;
+	struct blobs blobs;
+	struct local local;
+	struct map apis;    /* name to struct api; those being deleted too */
+	struct map routes;  /* endpoint to struct api */
+	struct map secrets; /* name to struct secret */
+	struct environments environments;
+	uv_timer_t tick; /* private: deadlines, heartbeats, retries */
+	uint64_t turns;
+	bool loaded; /* state and children are known: requests may be answered
+		      */
+	bool stopping;
+	void (*on_stopped)(struct serve *s); /* private */
+	uint32_t random;		     /* private */
+};
+
+struct secret {
+	char *value; /* owned */
+	int64_t updated_ms;
+};
+
+/* The fields above `apis` are set by the caller, local's callbacks aside. Loads
+ * what the store has; processes are adopted when the keeper tells of them. */
+int serve_open(struct serve *s, int keeper_fd, struct err *err);
+/* Ends all replicas within their grace, then calls back. No more requests may
+ * come in. */
+void serve_stop(struct serve *s, void (*on_stopped)(struct serve *s));
+/* Frees what is left, after on_stopped. */
+void serve_close(struct serve *s);
+
+/* The api of a path and what follows its endpoint ("" or "/..."): the longest
+ * endpoint that is the path or a whole-segment prefix of it. NULL: none. */
+struct api *serve_route(struct serve *s, struct str path, struct str *ret_rest);
+
+/* One api of a deploy: the spec as JSON, its project. */
+enum serve_change { SERVE_CREATED, SERVE_UPDATED, SERVE_UNCHANGED };
+/* What applying it would be. Fails if another api has the endpoint, or a secret
+ * that it names is missing. */
+int serve_check(struct serve *s, const struct spec *spec, struct err *err);
+/* Makes it so: durable before `done`, rolled out after. */
+void serve_apply(struct serve *s, const char *spec_json, const char *project,
+		 bool force,
+		 void (*done)(void *data, const struct err *err,
+			      enum serve_change change, struct api *api),
+		 void *data);
+/* A new revision of the same content. */
+void serve_refresh(struct serve *s, struct api *api,
+		   void (*done)(void *data, const struct err *err,
+				enum serve_change change, struct api *api),
+		   void *data);
+void serve_delete(struct serve *s, struct api *api,
+		  void (*done)(void *data, const struct err *err), void *data);
+
+void serve_put_secret(struct serve *s, const char *name, const char *value,
+		      store_done *done, void *data);
+/* E_NOTFOUND through done when there is none. */
+void serve_remove_secret(struct serve *s, const char *name, store_done *done,
+			 void *data);
+
+/* Names of apis (or endpoints) near to what was asked for, for a 404's text;
+ * NULL: none. */
+const char *serve_near(const struct serve *s, const char *word);
+uint32_t serve_random(struct serve *s);
+
+#endif

@@ -1,0 +1,122 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "policy/backoff.h"
+#include "policy/balance.h"
+
+static void backoff_doubles_to_a_minute(void **state)
+{
+	(void)state;
+	/* random 200 is the middle: no jitter */
+	assert_int_equal(backoff_wait_ms(1, 200), 100);
+	assert_int_equal(backoff_wait_ms(2, 200), 200);
+	assert_int_equal(backoff_wait_ms(5, 200), 1600);
+	assert_int_equal(backoff_wait_ms(10, 200), 51200);
+	assert_int_equal(backoff_wait_ms(11, 200), 60000);
+	assert_int_equal(backoff_wait_ms(4000000000u, 200), 60000);
+	for (uint32_t r = 0; r < 1000; r++) {
+		assert_in_range(backoff_wait_ms(1, r), 80, 120);
+		assert_in_range(backoff_wait_ms(100, r), 48000, 72000);
+	}
+}
+
+static void health_forgets_failures(void **state)
+{
+	(void)state;
+	assert_int_equal(backoff_count(0, 0, 50), 1);
+	assert_int_equal(backoff_count(5, 0, 50), 6);
+	assert_int_equal(backoff_count(5, BACKOFF_RESET_MS, 50), 1);
+	/* longer than the wait (1.6 s): no worse; much longer: better */
+	assert_int_equal(backoff_count(5, 1599, 50), 6);
+	assert_int_equal(backoff_count(5, 1600, 50), 5);
+	assert_int_equal(backoff_count(5, 8 * 1600, 50), 4);
+	/* a model that loads for a minute has to live for one */
+	assert_int_equal(backoff_count(1, 59000, 60000), 2);
+	assert_int_equal(backoff_count(1, 60000, 60000), 1);
+}
+
+static void least_loaded_with_room_is_picked(void **state)
+{
+	struct balance_item r[] = {
+		{true, 2, 3},
+		{true, 1, 3},
+		{false, 0, 3},
+		{true, 1, 1},
+	};
+
+	(void)state;
+	assert_int_equal(balance_pick(r, 4, 0, -1), 1);
+	assert_int_equal(balance_pick(r, 4, 0, 1), 0);
+	r[1].in_flight = 3;
+	assert_int_equal(balance_pick(r, 4, 0, -1), 0);
+	r[0].in_flight = 3;
+	assert_int_equal(balance_pick(r, 4, 0, -1), -1);
+	assert_int_equal(balance_pick(r, 0, 0, -1), -1);
+}
+
+static void equals_take_turns(void **state)
+{
+	struct balance_item r[] = {{true, 0, 0}, {true, 0, 0}, {true, 0, 0}};
+	size_t last = 0;
+	int seen[3] = {0};
+
+	(void)state;
+	for (int i = 0; i < 9; i++) {
+		last = (size_t)balance_pick(r, 3, last, -1);
+		seen[last]++;
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(seen[i], 3);
+}
+
+static void a_failed_replica_is_the_last_choice(void **state)
+{
+	struct balance_item r[] = {{true, 0, 1}, {true, 1, 1}};
+
+	(void)state;
+	assert_int_equal(balance_pick(r, 2, 1, 0), 0);
+	r[1].in_flight = 0;
+	assert_int_equal(balance_pick(r, 2, 1, 0), 1);
+}
+
+static void admission_counts_all_replicas(void **state)
+{
+	(void)state;
+	assert_true(balance_admit(0, 0, 1));
+	assert_false(balance_admit(1, 0, 1));
+	assert_true(balance_admit(2047, 2, 1024));
+	assert_false(balance_admit(2048, 2, 1024));
+}
+
+static void only_the_repeatable_repeats(void **state)
+{
+	struct repeat_facts f = {0};
+
+	(void)state;
+	assert_false(repeat_allowed(&f));
+	f.body_kept = true;
+	assert_false(repeat_allowed(&f));
+	f.idempotency_key = true;
+	assert_true(repeat_allowed(&f));
+	f.body_kept = false;
+	f.retry_safe = f.idempotent_method = true;
+	assert_false(repeat_allowed(&f));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(backoff_doubles_to_a_minute),
+		cmocka_unit_test(health_forgets_failures),
+		cmocka_unit_test(least_loaded_with_room_is_picked),
+		cmocka_unit_test(equals_take_turns),
+		cmocka_unit_test(a_failed_replica_is_the_last_choice),
+		cmocka_unit_test(admission_counts_all_replicas),
+		cmocka_unit_test(only_the_repeatable_repeats),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
