@@ -1,0 +1,12 @@
+/* follow.h: watches rollouts until each is live or has failed. */
+#ifndef CLI_FOLLOW_H
+#define CLI_FOLLOW_H
+
+#include "cli/display.h"
+
+/* timeout_ms 0: none. CLI_OK when nothing kept it from watching, whatever the
+ * rollouts' ends: those are in `rollouts`, with samples. */
+int follow_rollouts(struct admin *ad, struct rollout *rollouts, size_t n,
+		    int64_t timeout_ms, struct display *d);
+
+#endif

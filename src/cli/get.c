@@ -1,0 +1,192 @@
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/admin.h"
+#include "cli/term.h"
+#include "core/mem.h"
+
+enum { WATCH_MS = 2000 };
+
+static void number_cell(struct table *t, int64_t n)
+{
+	if (n > 0)
+		table_cell(t, "%lld", (long long)n);
+	else
+		table_cell(t, "-");
+}
+
+/* What the tables of one and of all have in common. */
+static void status_cells(struct table *t, yyjson_val *api)
+{
+	yyjson_val *requests = yyjson_obj_get(api, "requests");
+	yyjson_val *latency = yyjson_obj_get(api, "latency_ms");
+	int64_t ok = json_int(requests, "2xx", 0);
+	int64_t bad = json_int(requests, "4xx", 0);
+	int64_t broken = json_int(requests, "5xx", 0);
+	int64_t at = term_parse_time(json_str(api, "updated", NULL));
+	bool any = ok + bad + broken > 0;
+	char text[32];
+
+	table_cell(t, "%s", json_str(api, "status", "?"));
+	table_cell(t, "%lld/%lld", (long long)json_int(api, "ready", 0),
+		   (long long)json_int(api, "requested", 0));
+	table_cell(t, "%s",
+		   term_age(at < 0 ? -1 : MAX(0, term_wall_ms() - at), text));
+	number_cell(t, ok + bad + broken);
+	table_cell(t, "%s",
+		   term_latency(any ? json_num(latency, "avg", -1) : -1, text));
+	number_cell(t, ok);
+	number_cell(t, bad);
+	number_cell(t, broken);
+}
+
+static void print_all(yyjson_val *apis)
+{
+	static const char *const header[] = {
+		"realtime api", "status", "replicas", "last update", "requests",
+		"avg latency",	"2XX",	  "4XX",      "5XX"};
+	struct table t;
+	size_t i, n;
+	yyjson_val *api;
+
+	if (yyjson_arr_size(apis) == 0) {
+		puts("no apis are deployed; 'soma deploy' in a folder with a "
+		     "soma.yaml deploys one");
+		return;
+	}
+	table_init(&t, ARRAY_LEN(header), header);
+	yyjson_arr_foreach(apis, i, n, api)
+	{
+		table_cell(&t, "%s", json_str(api, "name", "?"));
+		status_cells(&t, api);
+	}
+	table_print(&t);
+	table_fini(&t);
+	yyjson_arr_foreach(apis, i, n, api)
+	{
+		const char *message = json_str(api, "message", NULL);
+
+		if (message &&
+		    strcmp(json_str(api, "status", ""), "error") == 0)
+			printf("\n%s: %s\n", json_str(api, "name", "?"),
+			       message);
+	}
+}
+
+static void print_replicas(yyjson_val *replicas)
+{
+	static const char *const header[] = {"replica",	  "state",    "pid",
+					     "in flight", "restarts", "uptime",
+					     "note"};
+	struct table t;
+	size_t i, n;
+	yyjson_val *r;
+	char up[32];
+
+	if (yyjson_arr_size(replicas) == 0)
+		return;
+	table_init(&t, ARRAY_LEN(header), header);
+	yyjson_arr_foreach(replicas, i, n, r)
+	{
+		const char *detail = json_str(r, "detail", NULL);
+		const char *exit = json_str(r, "last_exit", NULL);
+
+		table_cell(&t, "%s", json_str(r, "id", "?"));
+		table_cell(&t, "%s", json_str(r, "state", "?"));
+		number_cell(&t, json_int(r, "pid", 0));
+		number_cell(&t, json_int(r, "in_flight", 0));
+		number_cell(&t, json_int(r, "restarts", 0));
+		table_cell(&t, "%s",
+			   term_age(json_int(r, "uptime_ms", -1), up));
+		table_cell(&t, "%s%s%s%s", detail ? detail : "",
+			   detail && exit ? "; " : "",
+			   exit ? "last exit: " : "", exit ? exit : "");
+	}
+	putchar('\n');
+	table_print(&t);
+	table_fini(&t);
+}
+
+static void print_environment(yyjson_val *env)
+{
+	const char *state = json_str(env, "state", "none");
+	const char *message = json_str(env, "message", NULL);
+
+	if (strcmp(state, "building") == 0 || strcmp(state, "failed") == 0)
+		printf("\nenvironment: %s%s%s\n", state, message ? ": " : "",
+		       message ? message : "");
+}
+
+static void print_one(yyjson_val *api)
+{
+	static const char *const header[] = {
+		"status",      "replicas", "last update", "requests",
+		"avg latency", "2XX",	   "4XX",	  "5XX"};
+	const char *message = json_str(api, "message", NULL);
+	const char *sample = json_str(api, "sample", NULL);
+	struct table t;
+
+	table_init(&t, ARRAY_LEN(header), header);
+	status_cells(&t, api);
+	table_print(&t);
+	table_fini(&t);
+	if (message)
+		printf("\n%s\n", message);
+	print_environment(yyjson_obj_get(api, "environment"));
+	print_replicas(yyjson_obj_get(api, "replicas"));
+	printf("\nendpoint: %s\n", json_str(api, "url", "-"));
+	if (sample)
+		printf("%s\n", sample);
+}
+
+static int show(struct admin *ad, const char *api, bool json, bool clear)
+{
+	cleanup_free char *path =
+		api ? admin_path("apis", api, "") : mem_strdup("/v1/apis");
+	struct answer an;
+	int rc = admin_call(ad, "GET", path, NULL, &an);
+
+	if (rc != CLI_OK)
+		return rc;
+	if (clear) {
+		char now[16];
+		time_t t = time(NULL);
+		struct tm tm;
+
+		strftime(now, sizeof now, "%H:%M:%S", localtime_r(&t, &tm));
+		printf("\033[H\033[2J$ soma get%s%s  %s\n\n", api ? " " : "",
+		       api ? api : "", now);
+	}
+	if (json && an.json)
+		cli_print_json(answer_root(&an));
+	else if (api)
+		print_one(answer_root(&an));
+	else
+		print_all(yyjson_obj_get(answer_root(&an), "apis"));
+	answer_fini(&an);
+	return fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
+}
+
+int cmd_get(const struct args *a)
+{
+	const char *api = args_word(a, 0);
+	struct admin ad;
+	struct err err = {0};
+	bool json, watch = args_has(a, "watch");
+	int rc;
+
+	if (!args_json(a, &json, &err))
+		return term_fail(CLI_USAGE, "%s", err.msg);
+	rc = admin_open(&ad, a);
+	if (rc != CLI_OK)
+		return rc;
+	for (;;) {
+		rc = show(&ad, api, json, watch && !json && term_is_tty(1));
+		if (rc != CLI_OK || !watch)
+			break;
+		usleep(WATCH_MS * 1000);
+	}
+	admin_close(&ad);
+	return rc;
+}
