@@ -171,6 +171,8 @@ void local_close(struct local *l)
 		chan_close(&l->chan, NULL);
 	while (!list_empty(&l->endings))
 		ending_free(LIST_ENTRY(l->endings.next, struct ending, link));
+	/* Busy when a launcher is just dying: the next start clears it away. */
+	cgroups_remove(&l->groups, NULL);
 	cgroups_fini(&l->groups);
 	close(l->socket_dir);
 	free(l->self);
