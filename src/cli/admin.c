@@ -58,14 +58,17 @@ yyjson_val *answer_root(const struct answer *an)
 	return yyjson_doc_get_root(an->json);
 }
 
-/* "connection refused", as a person says it; curl's own words otherwise. */
-static const char *reason(CURLcode why, const char *detail)
+/* In the words of the system where it has some; curl's own otherwise. */
+static const char *reason(CURL *curl, CURLcode why, const char *detail)
 {
+	long sys = 0;
+
 	switch (why) {
 	case CURLE_COULDNT_CONNECT:
-		return detail && strstr(detail, "refused")
-			       ? "connection refused"
-			       : "it cannot be connected to";
+		curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &sys);
+		if (sys == ECONNREFUSED)
+			return "connection refused";
+		return sys != 0 ? strerror((int)sys) : "cannot connect";
 	case CURLE_COULDNT_RESOLVE_HOST:
 		return "unknown host";
 	case CURLE_OPERATION_TIMEDOUT:
@@ -76,17 +79,18 @@ static const char *reason(CURLcode why, const char *detail)
 	case CURLE_PARTIAL_FILE:
 		return "it closed the connection";
 	default:
-		return detail && *detail ? detail : curl_easy_strerror(why);
+		return *detail ? detail : curl_easy_strerror(why);
 	}
 }
 
-int admin_unreachable(const struct admin *ad, CURLcode why, const char *detail)
+int admin_unreachable(const struct admin *ad, CURL *curl, CURLcode why,
+		      const char *detail)
 {
 	return term_fail(CLI_UNREACHABLE,
 			 "no Soma daemon answers at %s (%s); start one with "
 			 "'soma serve', or name another with --admin URL or "
 			 "SOMA_ADMIN",
-			 ad->url, reason(why, detail));
+			 ad->url, reason(curl, why, detail));
 }
 
 int admin_refused(const struct admin *ad, const struct answer *an)
@@ -219,7 +223,7 @@ int admin_request(struct admin *ad, const char *method, const char *path,
 	if (rc == CURLE_OK)
 		return CLI_OK;
 	answer_fini(an);
-	return admin_unreachable(ad, rc, ad->detail);
+	return admin_unreachable(ad, ad->curl, rc, ad->detail);
 }
 
 int admin_call(struct admin *ad, const char *method, const char *path,

@@ -57,8 +57,9 @@ int admin_call(struct admin *ad, const char *method, const char *path,
 	       const struct body *body, struct answer *an);
 /* Prints an error answer: its message and what to do. Returns the exit code. */
 int admin_refused(const struct admin *ad, const struct answer *an);
-/* Prints why no answer came. Returns CLI_UNREACHABLE. */
-int admin_unreachable(const struct admin *ad, CURLcode why, const char *detail);
+/* Prints why no answer came over `curl`. Returns CLI_UNREACHABLE. */
+int admin_unreachable(const struct admin *ad, CURL *curl, CURLcode why,
+		      const char *detail);
 
 /* Options that every request of ours has: token, timeouts, no proxy for the
  * own machine. headers is freed by the caller after the request. */

@@ -219,7 +219,7 @@ static int check_size(struct bundle *b, struct err *err)
 			 b->files[i].path);
 	err_set(err, E_TOOBIG,
 		"the project folder %.200s is too large: %s in %s%zu files "
-		"(at most %s in %d). List what the apis do not need in "
+		"(at most %s in %d files). List what the apis do not need in "
 		".somaignore. The biggest:%s",
 		b->dir, str_human_bytes(b->bytes, size),
 		b->n_files >= FILES_SEEN_MAX ? "more than " : "", b->n_files,

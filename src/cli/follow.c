@@ -70,7 +70,8 @@ static int on_ended(const struct admin *ad, CURLM *multi, struct rollout *r)
 	} else if (r->lost_ms == 0) {
 		r->lost_ms = now;
 	} else if (now > r->lost_ms + LOST_MS) {
-		rc = admin_unreachable(ad, r->stream.result, r->stream.detail);
+		rc = admin_unreachable(ad, r->stream.curl, r->stream.result,
+				       r->stream.detail);
 	}
 	if (rc >= 0 || r->state != ROLLOUT_RUNNING)
 		return rc;

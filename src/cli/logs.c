@@ -117,7 +117,7 @@ static int follow(const struct admin *ad, const char *api, const char *tail,
 		} else if (lost && term_now_ms() < p->heard_ms + RECONNECT_MS)
 			usleep(200000);
 		else
-			rc = admin_unreachable(ad, s.result, s.detail);
+			rc = admin_unreachable(ad, s.curl, s.result, s.detail);
 		stream_stop(&s, multi);
 	}
 	curl_multi_cleanup(multi);
