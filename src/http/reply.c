@@ -341,9 +341,9 @@ static void add_member(struct buf *b, const char *name, struct str value)
 	json_quote(b, value);
 }
 
-static void reply_errorv(struct http_req *req, int code, unsigned status,
-			 const char *api, const char *cause, const char *fmt,
-			 va_list args)
+__attribute__((format(printf, 6, 0))) static void
+reply_errorv(struct http_req *req, int code, unsigned status, const char *api,
+	     const char *cause, const char *fmt, va_list args)
 {
 	struct request *r = request__of(req);
 	struct err err = {0};
