@@ -75,11 +75,12 @@ void cgroups_fini(struct cgroups *cg);
 const char *cgroup_mode_name(enum cgroup_mode mode); /* "v2" */
 
 /* Makes the instance's group and, on version 2, hands controllers down to it.
- * That needs a group without processes of its own: when the one we are in
- * holds only this process and its children, they move to its leaf "soma-main";
- * else, as root, the instance goes to the top. Called once, by the keeper
- * before it has children or by the daemon. Not 0: the text says what will not
- * work; replicas can be started all the same. */
+ * That needs a group without processes of its own: when the one we are in holds
+ * only Soma's (this process, the keeper above it and what they started), they
+ * move to its leaf "soma-main"; else, as root, the instance goes to the top.
+ * Called once by whoever starts replicas, before the first; again does no harm.
+ * Not 0: the text says what will not work; replicas can be started all the
+ * same. */
 int cgroups_prepare(struct cgroups *cg, struct err *err);
 
 /* Removes the instance's group once it has no leaves; E_BUSY before. */

@@ -40,9 +40,32 @@ static pid_t parent_of(pid_t pid)
 	return end && sscanf(end, ") %*c %d", &ppid) == 1 ? ppid : -1;
 }
 
+static bool same_program(pid_t a, pid_t b)
+{
+	char path[64], one[PATH_MAX], other[PATH_MAX];
+	ssize_t n, m;
+
+	snprintf(path, sizeof path, "/proc/%d/exe", (int)a);
+	n = readlink(path, one, sizeof one);
+	snprintf(path, sizeof path, "/proc/%d/exe", (int)b);
+	m = readlink(path, other, sizeof other);
+	return n > 0 && n == m && memcmp(one, other, (size_t)n) == 0;
+}
+
+/* The keeper, when a daemon asks: the eldest above us that is Soma too. */
+static pid_t eldest(void)
+{
+	pid_t at = getpid(), up;
+
+	while ((up = parent_of(at)) > 1 && same_program(up, at))
+		at = up;
+	return at;
+}
+
 struct own {
 	const struct cgroups *cg;
 	const char *to; /* cgroup.procs to move to; NULL: only look */
+	pid_t eldest;
 	bool foreign;
 	int sys;
 };
@@ -50,12 +73,12 @@ struct own {
 static void on_own(pid_t pid, void *arg)
 {
 	struct own *own = arg;
-	pid_t at = pid, self = getpid();
+	pid_t at = pid;
 	char text[32];
 
-	for (int i = 0; at > 1 && at != self && i < 64; i++)
+	for (int i = 0; at > 1 && at != own->eldest && i < 64; i++)
 		at = parent_of(at);
-	if (at != self) {
+	if (at != own->eldest) {
 		own->foreign = true;
 		return;
 	}
@@ -70,7 +93,7 @@ static int move_aside(struct cgroups *cg, const char *dir)
 {
 	cleanup_free char *leaf = mem_printf("%s/" CGFILE_MAIN, dir);
 	cleanup_free char *procs = mem_printf("%s/cgroup.procs", leaf);
-	struct own own = {.cg = cg};
+	struct own own = {.cg = cg, .eldest = eldest()};
 	int sys;
 
 	cgfile_each_pid(dir, 0, on_own, &own);

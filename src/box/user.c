@@ -1,5 +1,6 @@
 /* Who the program is: user, groups, home and environment. */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,22 +13,21 @@
 #include "box/steps.h"
 #include "core/mem.h"
 
+/* Through a descriptor: an earlier program of this user may have left, or be
+ * making, a link there that points at what is not its own. */
 static int own_dir(struct launch *l, const char *path)
 {
 	const struct box_options *o = l->o;
+	cleanup_close int fd = -1;
 	struct stat st;
 
 	if (mkdir(path, 0700) && errno != EEXIST)
 		return fail_sys(l->f, "home", errno, "making %s", path);
-	if (lstat(path, &st))
-		return fail_sys(l->f, "home", errno, "%s", path);
-	/* A link that an earlier program left there would give away what it
-	 * points at. */
-	if (!S_ISDIR(st.st_mode))
-		return fail_set(l->f, "home", ENOTDIR, "%s is no directory",
-				path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st))
+		return fail_sys(l->f, "home", errno, "opening %s", path);
 	if (l->root && o->uid && (st.st_uid != o->uid || st.st_gid != o->gid) &&
-	    lchown(path, (uid_t)o->uid, (gid_t)o->gid))
+	    fchown(fd, (uid_t)o->uid, (gid_t)o->gid))
 		return fail_sys(l->f, "home", errno, "handing %s to uid %lld",
 				path, (long long)o->uid);
 	return 0;
