@@ -154,6 +154,27 @@ static char *project_file(const char *named, const char *custom,
 	return NULL;
 }
 
+/* Whether a requirements file may read the project it lies in: options such
+ * as -e and -r, paths, wheels. Wrongly yes costs a build, wrongly no a stale
+ * environment. */
+static bool reads_project(const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\r\n#");
+		struct str line = str_trim((struct str){text, n});
+
+		if (line.n && (line.p[0] == '-' || line.p[0] == '.' ||
+			       memchr(line.p, '/', line.n) ||
+			       memmem(line.p, line.n, ".whl", 4) ||
+			       memmem(line.p, line.n, ".tar.gz", 7)))
+			return true;
+		text += n;
+		text += strcspn(text, "\r\n");
+		text += strspn(text, "\r\n");
+	}
+	return false;
+}
+
 static int add_file(struct sha256 *h, const char *what, const char *path,
 		    bool *refers, struct err *err)
 {
@@ -168,11 +189,7 @@ static int add_file(struct sha256 *h, const char *what, const char *path,
 	if (rc)
 		return rc;
 	sha256_add(h, text, len);
-	/* "-e .", "./wheel", "-r other.txt", "file:..." read the project. */
-	if (strstr(text, "./") || strstr(text, "-e ") || strstr(text, "-r ") ||
-	    strstr(text, "-c ") || strstr(text, "file:") ||
-	    strncmp(text, ".", 1) == 0 || strstr(text, "\n."))
-		*refers = true;
+	*refers = *refers || reads_project(text);
 	return 0;
 }
 
@@ -191,6 +208,8 @@ static int environment_hash(struct environment *env, char out[SHA256_HEX],
 	snprintf(stamp, sizeof stamp, "%lld.%lld", (long long)st.st_size,
 		 (long long)st.st_mtime);
 	sha256_init(&h);
+	/* Both: a virtual environment's interpreter is a link to another's. */
+	sha256_add(&h, env->base, strlen(env->base) + 1);
 	sha256_add(&h, real, strlen(real) + 1);
 	sha256_add(&h, stamp, strlen(stamp) + 1);
 	if (add_file(&h, "requirements", env->requirements, &refers, err) ||

@@ -1,7 +1,6 @@
 #include "serve/gate.h"
 
 #include <assert.h>
-#include <llhttp.h>
 #include <stdio.h>
 
 #include "http/proxy.h"
@@ -129,18 +128,22 @@ static void enqueue(struct waiter *w, bool front)
 	g->queued++;
 }
 
-static bool idempotent(uint8_t method)
+static bool idempotent(struct str method)
 {
-	return method == HTTP_GET || method == HTTP_HEAD ||
-	       method == HTTP_PUT || method == HTTP_DELETE ||
-	       method == HTTP_OPTIONS || method == HTTP_TRACE;
+	static const char *const words[] = {"GET",    "HEAD",    "PUT",
+					    "DELETE", "OPTIONS", "TRACE"};
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (str_eq(method, str_of(words[i])))
+			return true;
+	return false;
 }
 
 static bool may_repeat(const struct waiter *w)
 {
 	const struct revision *rev = serving(w->api);
 	const struct repeat_facts facts = {
-		.idempotent_method = idempotent(w->req->method),
+		.idempotent_method = idempotent(w->req->method_name),
 		.idempotency_key =
 			http_req_header(w->req, "Idempotency-Key").n > 0,
 		.retry_safe = rev && rev->spec->retry_safe,
