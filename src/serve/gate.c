@@ -130,7 +130,7 @@ static void enqueue(struct waiter *w, bool front)
 
 static bool idempotent(struct str method)
 {
-	static const char *const words[] = {"GET",    "HEAD",    "PUT",
+	static const char *const words[] = {"GET",    "HEAD",	 "PUT",
 					    "DELETE", "OPTIONS", "TRACE"};
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
@@ -187,10 +187,21 @@ static void timed_out(struct waiter *w)
 
 static void died(struct waiter *w, const char *cause)
 {
-	char *text = arena_printf(w->req->arena,
-				  "a replica of '%s' died while it had this "
-				  "request (%s); the request was not repeated",
-				  w->api->name, cause);
+	const char *name = w->api->name;
+	char *text;
+
+	if (w->tries)
+		text = arena_printf(w->req->arena,
+				    "%u replicas of '%s' died one after the "
+				    "other while they had this request, the "
+				    "last by %s; it is not sent to another",
+				    w->tries, name, cause);
+	else
+		text = arena_printf(w->req->arena,
+				    "a replica of '%s' died while it had this "
+				    "request (%s); the request was not "
+				    "repeated",
+				    name, cause);
 
 	fail(w, E_UPSTREAM, 0, cause, text);
 }
