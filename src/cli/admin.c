@@ -113,6 +113,12 @@ int admin_refused(const struct admin *ad, const struct answer *an)
 				 "%s answered with status %ld: is it the admin "
 				 "address of a Soma daemon?",
 				 ad->url, an->status);
+	if (an->status == 404 && strstr(message, "'/v1/"))
+		return term_fail(CLI_UNREACHABLE,
+				 "%s is where apis answer, not the admin "
+				 "address of a Soma daemon (8002 unless "
+				 "'soma serve --admin' said otherwise)",
+				 ad->url);
 	return term_fail(an->status == 404 ? CLI_NOTFOUND : CLI_FAILED, "%s",
 			 message);
 }

@@ -64,7 +64,8 @@ void display_event(struct display *d, const struct rollout *r,
 	if (d->mode != DISPLAY_PLAIN || strcmp(type, "live") == 0 ||
 	    strcmp(type, "failed") == 0)
 		return; /* the result says these */
-	printf("%s: %s%s\n", r->name,
+	/* A replica's name begins with its api's. */
+	printf("%s: %s%s\n", json_str(event, "replica", r->name),
 	       strcmp(type, "env_output") == 0 ? "| " : "", text);
 	fflush(stdout);
 }

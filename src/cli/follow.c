@@ -7,7 +7,7 @@
 #include "core/mem.h"
 
 /* A daemon that was killed is back in well under LOST_MS. */
-enum { TURN_MS = 100, RETRY_MS = 200, LOST_MS = 20000 };
+enum { TURN_MS = 100, RETRY_MS = 200, LOST_MS = 20000, LOOK_MS = 1000 };
 
 static void on_line(void *data, yyjson_val *event)
 {
@@ -28,31 +28,52 @@ static void connect_stream(const struct admin *ad, CURLM *multi,
 	stream_start(&r->stream, multi, ad, path, on_line, r);
 }
 
-/* What the api is now: how many replicas it wants, and for one that the deploy
- * did not change, how it fares. */
-static int look(struct admin *ad, struct rollout *r, bool unchanged)
+/* What the api is now: how many replicas it wants, and where its events may
+ * not tell (`ends`), how it fares. */
+static void take_in(struct rollout *r, yyjson_val *api, bool ends)
+{
+	const char *status = json_str(api, "status", "");
+
+	r->requested = json_int(api, "requested", 0);
+	free(r->sample);
+	r->sample = mem_strdup(json_str(api, "sample", NULL));
+	if (!ends || json_int(api, "revision", 0) != r->revision)
+		return;
+	if (strcmp(status, "live") == 0)
+		rollout_end(r, ROLLOUT_LIVE, NULL);
+	else if (strcmp(status, "error") == 0)
+		rollout_end(r, ROLLOUT_FAILED,
+			    json_str(api, "message", "it is in error"));
+}
+
+static int look(struct admin *ad, struct rollout *r, bool ends)
 {
 	cleanup_free char *path = admin_path("apis", r->name, "");
 	struct answer an;
-	yyjson_val *api;
-	const char *status, *sample;
 	int rc = admin_call(ad, "GET", path, NULL, &an);
 
 	if (rc != CLI_OK)
 		return rc;
-	api = answer_root(&an);
-	status = json_str(api, "status", "");
-	sample = json_str(api, "sample", NULL);
-	r->requested = json_int(api, "requested", 0);
-	free(r->sample);
-	r->sample = mem_strdup(sample);
-	if (unchanged && strcmp(status, "live") == 0)
-		rollout_end(r, ROLLOUT_LIVE, NULL);
-	else if (unchanged && strcmp(status, "error") == 0)
-		rollout_end(r, ROLLOUT_FAILED,
-			    json_str(api, "message", "it is in error"));
+	take_in(r, answer_root(&an), ends);
 	answer_fini(&an);
 	return CLI_OK;
+}
+
+/* A daemon that was started again while the rollout ran may see only its end
+ * state: from then on that is asked for now and then. */
+static void look_again(struct admin *ad, struct rollout *r)
+{
+	cleanup_free char *path = admin_path("apis", r->name, "");
+	struct answer an;
+	int64_t now = term_now_ms();
+
+	if (r->look_ms == 0 || now < r->look_ms)
+		return;
+	r->look_ms = now + LOOK_MS;
+	if (admin_try(ad, "GET", path, NULL, &an) == CURLE_OK &&
+	    an.status == 200)
+		take_in(r, answer_root(&an), true);
+	answer_fini(&an);
 }
 
 /* The stream ended and the rollout has not. Returns -1 to go on. */
@@ -77,6 +98,7 @@ static int on_ended(const struct admin *ad, CURLM *multi, struct rollout *r)
 		return rc;
 	stream_stop(&r->stream, multi);
 	usleep(RETRY_MS * 1000);
+	r->look_ms = now + LOOK_MS;
 	connect_stream(ad, multi, r);
 	return -1;
 }
@@ -98,10 +120,14 @@ static int watch(struct admin *ad, CURLM *multi, struct rollout *rollouts,
 
 	while (rc < 0 && !all_ended(rollouts, n)) {
 		streams_turn(multi, TURN_MS);
-		for (size_t i = 0; rc < 0 && i < n; i++)
-			if (rollouts[i].stream.ended &&
-			    rollouts[i].state == ROLLOUT_RUNNING)
-				rc = on_ended(ad, multi, &rollouts[i]);
+		for (size_t i = 0; rc < 0 && i < n; i++) {
+			struct rollout *r = &rollouts[i];
+
+			if (r->state == ROLLOUT_RUNNING)
+				look_again(ad, r);
+			if (r->stream.ended && r->state == ROLLOUT_RUNNING)
+				rc = on_ended(ad, multi, r);
+		}
 		display_draw(d, rollouts, n, false);
 		if (rc < 0 && timeout_ms > 0 &&
 		    term_now_ms() > started + timeout_ms &&

@@ -38,6 +38,7 @@ struct rollout {
 	/* of the follower */
 	struct stream stream;
 	int64_t lost_ms; /* since when nothing is heard; 0: connected */
+	int64_t look_ms; /* when to ask for its state; 0: its events tell */
 	void *data;	 /* of the follower: its display */
 };
 
