@@ -195,25 +195,26 @@ static void print_json(const struct deploy *d)
 
 static int report(struct deploy *d, int rc)
 {
-	bool any_live = false;
+	bool any_live = false, any_failed = false;
 
 	for (size_t i = 0; i < d->n; i++) {
 		struct rollout *r = &d->rollouts[i];
 
 		any_live |= r->state == ROLLOUT_LIVE;
 		display_result(&d->display, r);
-		if (r->state == ROLLOUT_FAILED)
-			rc = CLI_FAILED;
+		any_failed |= r->state == ROLLOUT_FAILED;
 	}
+	if (any_failed)
+		rc = CLI_FAILED;
 	if (d->json)
 		print_json(d);
-	else if (any_live)
-		puts("\nsoma get          show all apis\n"
-		     "soma logs API     show what an api prints");
-	else if (rc == CLI_FAILED)
+	else if (any_failed)
 		fputs("Soma keeps trying; 'soma logs API' shows more, 'soma "
 		      "delete API' ends it\n",
 		      stderr);
+	else if (any_live)
+		puts("\nsoma get          show all apis\n"
+		     "soma logs API     show what an api prints");
 	return rc;
 }
 

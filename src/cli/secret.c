@@ -1,5 +1,5 @@
 #include <errno.h>
-#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
@@ -10,8 +10,15 @@
 
 enum { SECRET_BYTES_MAX = 1 << 20 };
 
+/* Only so that reading ends, and the terminal echoes again. */
+static void on_interrupt(int number)
+{
+	(void)number;
+}
+
 static char *prompt(const char *name, struct err *err)
 {
+	struct sigaction act = {.sa_handler = on_interrupt}, old;
 	FILE *tty = fopen("/dev/tty", "r+e");
 	struct termios was, quiet;
 	char *line = NULL;
@@ -24,12 +31,14 @@ static char *prompt(const char *name, struct err *err)
 	}
 	fprintf(tty, "value of %s: ", name);
 	fflush(tty);
+	sigaction(SIGINT, &act, &old); /* no SA_RESTART */
 	tcgetattr(fileno(tty), &was);
 	quiet = was;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
 	tcsetattr(fileno(tty), TCSAFLUSH, &quiet);
 	n = getline(&line, &room, tty);
 	tcsetattr(fileno(tty), TCSAFLUSH, &was);
+	sigaction(SIGINT, &old, NULL);
 	fputc('\n', tty);
 	fclose(tty);
 	if (n < 0) {
