@@ -7,10 +7,18 @@ enum { MAX_INTERIM = 16 };
 /* The upstream's answer on its way to the client: head judged and written anew,
  * body passed on in place. */
 
+/* Whether the body is to be copied behind the head, to go out as one piece. */
+static bool small_body(const struct head *h)
+{
+	return !h->no_body && h->content_length > 0 &&
+	       h->content_length <= SMALL_BODY;
+}
+
 static struct text build_head(struct request *r, struct link *l)
 {
 	struct head *h = &l->in.head;
-	size_t room = 128 + h->first.n + reply__head_room(r) + SMALL_BODY;
+	size_t behind = small_body(h) ? SMALL_BODY : 0;
+	size_t room = 128 + h->first.n + reply__head_room(r) + behind;
 	struct text t;
 
 	for (uint32_t i = 0; i < h->n; i++)
@@ -85,7 +93,7 @@ static void pass(struct link *l, struct text *head)
 	char size[24];
 	unsigned n = 0;
 
-	if (head->p && !p->chunked_out && g->bytes <= SMALL_BODY) {
+	if (head->p && small_body(&l->in.head)) {
 		head->end = head->p + SMALL_BODY;
 		for (unsigned i = 0; i < g->n; i++)
 			text__add(head, g->iov[i].base, g->iov[i].len);

@@ -1,5 +1,3 @@
-#include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include "http/internal.h"
@@ -56,7 +54,7 @@ void conn__open(struct conn *c)
 
 /* Bad framing: nobody knows where the next request would begin, so there is
  * none. */
-static void refuse(struct conn *c, unsigned status)
+void conn__refuse(struct conn *c, unsigned status)
 {
 	c->refused = true;
 	c->lane->n_bad_requests++;
@@ -91,7 +89,7 @@ void conn__fault(struct conn *c, unsigned status)
 /* What comes in */
 
 /* Whether bytes that come now would be used now. */
-static bool consumes(const struct conn *c)
+bool conn__consumes(const struct conn *c)
 {
 	if (c->cut || c->lost)
 		return false;
@@ -125,14 +123,14 @@ static size_t take_head(struct conn *c, const char *p, size_t n)
 	case MESSAGE_MORE:
 		return n;
 	case MESSAGE_REFUSED:
-		refuse(c, r->in.refuse);
+		conn__refuse(c, r->in.refuse);
 		return n;
 	default:
 		break;
 	}
 	status = request__ready(r);
 	if (status) {
-		refuse(c, status);
+		conn__refuse(c, status);
 		return n;
 	}
 	move(c, r->in.complete ? CONN_WAIT : CONN_BODY);
@@ -164,7 +162,7 @@ static size_t take(struct conn *c, const char *p, size_t n)
 {
 	size_t used = 0;
 
-	while (used < n && consumes(c)) {
+	while (used < n && conn__consumes(c)) {
 		const char *at = p + used;
 		size_t left = n - used;
 
@@ -195,7 +193,7 @@ static bool take_held(struct conn *c)
 	size_t left = c->hold.len - c->hold_at, used;
 	struct buf held = c->hold;
 
-	if (!consumes(c))
+	if (!conn__consumes(c))
 		return false;
 	if (left == 0) {
 		/* A pause at the last byte: only the end is still to come. */
@@ -413,7 +411,7 @@ static void set_reading(struct conn *c)
 
 	if (c->state == CONN_CLOSING || c->eof)
 		return;
-	if (consumes(c))
+	if (conn__consumes(c))
 		want = true;
 	else if (c->state == CONN_BODY)
 		want = c->hold.len - c->hold_at < READ_AHEAD;
@@ -473,80 +471,4 @@ void conn__step(struct conn *c)
 		}
 	}
 	set_reading(c);
-}
-
-/* Timeouts */
-
-/* Reading is stopped, so nothing but a question tells that the client left. */
-static bool left_unseen(struct conn *c)
-{
-	struct pollfd p = {.events = POLLRDHUP};
-	uv_os_fd_t fd;
-
-	if (c->reading || c->eof || uv_fileno(&c->h.handle, &fd) != 0)
-		return false;
-	p.fd = fd;
-	return poll(&p, 1, 0) > 0 &&
-	       p.revents & (POLLRDHUP | POLLHUP | POLLERR);
-}
-
-static bool write_is_stuck(struct conn *c, uint64_t now)
-{
-	size_t queued;
-
-	if (c->out.pending == 0) {
-		c->write_ms = 0;
-		return false;
-	}
-	queued = uv_stream_get_write_queue_size(&c->h.stream);
-	if (c->write_ms == 0 || queued != c->queued_then) {
-		c->write_ms = now;
-		c->queued_then = queued;
-	}
-	return now - c->write_ms > c->server->opts.limits->write_timeout_ms;
-}
-
-/* Marks only: whoever has to be told is told by the step. */
-void conn__sweep(struct conn *c, uint64_t now)
-{
-	const struct http_limits *limits = c->server->opts.limits;
-	uint64_t waited = now - c->stamp_ms;
-	struct request *r = c->req;
-
-	switch ((enum conn_state)c->state) {
-	case CONN_HEAD:
-		if (waited > limits->header_timeout_ms)
-			refuse(c, 408);
-		break;
-	case CONN_BODY:
-		if (left_unseen(c))
-			c->lost = true;
-		else if (!consumes(c) || c->reading == false)
-			c->stamp_ms = now; /* it's us who do not read */
-		else if (waited > limits->body_timeout_ms)
-			conn__fault(c, 408);
-		break;
-	case CONN_WAIT:
-		if (left_unseen(c))
-			c->lost = true;
-		break;
-	case CONN_DRAIN:
-	case CONN_LINGER:
-		if (waited > LINGER_MS)
-			c->cut = true;
-		break;
-	case CONN_TUNNEL:
-		/* Half closed, the other half must move or end. */
-		if ((c->eof || !r->proxy.link || r->proxy.link->eof) &&
-		    waited > limits->idle_timeout_ms)
-			c->cut = true;
-		break;
-	case CONN_IDLE:
-	case CONN_CLOSING:
-		return;
-	}
-	if (c->state != CONN_LINGER && write_is_stuck(c, now))
-		c->cut = true;
-	if (c->cut || c->lost)
-		conn__ripe(c);
 }

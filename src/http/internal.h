@@ -23,12 +23,13 @@
 
 enum {
 	SWEEP_MS = 100,
-	LINGER_MS = 2000,	/* a refused client may read its answer */
-	DRAIN_MAX = 64 * 1024,	/* of a body nobody wants, to keep alive */
-	READ_AHEAD = 16 * 1024, /* of a body nobody has asked for yet */
-	SMALL_BODY = 1024,	/* copied behind a head, to be one piece */
-	REQUEST_ROOM = 4096,	/* the arena's first part */
-	BACKLOG_TRIES = 50,	/* sweeps to wait for a full backlog */
+	LINGER_MS = 2000,	 /* a refused client may read its answer */
+	DRAIN_MAX = 64 * 1024,	 /* of a body nobody wants, to keep alive */
+	READ_AHEAD = 16 * 1024,	 /* of a body nobody has asked for yet */
+	SMALL_BODY = 1024,	 /* copied behind a head, to be one piece */
+	REQUEST_ROOM = 8 * 1024, /* the arena's first part: a usual request
+				    and its answer fit */
+	BACKLOG_TRIES = 50,	 /* sweeps to wait for a full backlog */
 	MAX_FREE_CONNS = 1024,
 	MAX_FREE_REQS = 64,
 	MAX_FREE_LINKS = 64,
@@ -66,7 +67,7 @@ struct gather {
  * Client connection:
  *
  *   IDLE ──▶ HEAD ──▶ BODY ──▶ WAIT ──▶ IDLE        the common round
- *              │       │ ╰─────▶ DRAIN ─▶ IDLE      answered, body not over
+ *              │       │ ╰─────▶ DRAIN ─▶ WAIT ─▶ IDLE  answered, body not over
  *              │       │         WAIT ──▶ TUNNEL    101
  *              ╰───────┴──▶ WAIT ──▶ LINGER         refused, answer sent
  *   any ──▶ CLOSING
@@ -246,6 +247,10 @@ void conn__open(struct conn *c);
 void conn__ripe(struct conn *c);
 void conn__step(struct conn *c);
 void conn__sweep(struct conn *c, uint64_t now_ms);
+/* Bad framing before the request was handed out. */
+void conn__refuse(struct conn *c, unsigned status);
+/* Whether bytes that come now would be used now. */
+bool conn__consumes(const struct conn *c);
 /* The client broke its own request while it was handled: 4xx or cut. */
 void conn__fault(struct conn *c, unsigned status);
 void conn__close(struct conn *c);

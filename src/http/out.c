@@ -40,7 +40,7 @@ static int queue(struct out *o, const uv_buf_t *iov, unsigned n, size_t bytes)
 	}
 	parcel->out = o;
 	parcel->n = bytes;
-	whole = uv_buf_init(parcel->data, (unsigned)bytes);
+	whole = (uv_buf_t){parcel->data, bytes};
 	rc = uv_write(&parcel->write, o->stream, &whole, 1, on_written);
 	if (rc < 0)
 		free(parcel);

@@ -22,41 +22,42 @@ static void add_header(struct text *t, struct str name, struct str value)
 	text__add(t, "\r\n", 2);
 }
 
-/* X-Forwarded-For and -Proto among the client's headers. */
-struct forwarded {
-	struct str before, proto;
-};
-
-static bool is_forwarded(struct http_header *h, struct forwarded *f)
+/* Written anew behind the others. */
+static bool is_forwarded(struct str name)
 {
-	if (h->name.n < 15 || (h->name.p[0] | 0x20) != 'x')
-		return false;
-	if (str_ieq(h->name, STR("x-forwarded-for"))) {
-		f->before = h->value;
-		return true;
-	}
-	if (str_ieq(h->name, STR("x-forwarded-proto"))) {
-		f->proto = h->value;
-		return true;
-	}
-	return false;
+	return str_ieq(name, STR("x-forwarded-for")) ||
+	       str_ieq(name, STR("x-forwarded-proto"));
 }
 
-static void add_forwarded(struct request *r, struct text *t,
-			  const struct forwarded *f)
+/* The chain so far, which may lie in several lines, and our own end of it. */
+static void add_forwarded(struct request *r, struct text *t)
 {
 	const struct conn *c = r->conn;
-	bool https = r->pub.loopback && str_ieq(f->proto, STR("https"));
+	const struct head *h = &r->in.head;
+	const char *before = "X-Forwarded-For: ";
+	bool https = false;
 
-	if (f->before.n || c->ip_n) {
-		text__adds(t, "X-Forwarded-For: ");
-		text__add(t, f->before.p, f->before.n);
-		if (f->before.n && c->ip_n)
-			text__add(t, ", ", 2);
-		text__add(t, c->peer, c->ip_n);
-		text__add(t, "\r\n", 2);
+	for (uint32_t i = 0; i < h->n; i++) {
+		struct str name = h->headers[i].name;
+		struct str value = h->headers[i].value;
+
+		/* Only a TLS front on this machine is believed. */
+		if (str_ieq(name, STR("x-forwarded-proto")))
+			https = r->pub.loopback && str_ieq(value, STR("https"));
+		if (!value.n || h->drop[i] ||
+		    !str_ieq(name, STR("x-forwarded-for")))
+			continue;
+		text__adds(t, before);
+		text__add(t, value.p, value.n);
+		before = ", ";
 	}
-	/* Only a TLS front on this machine is believed. */
+	if (c->ip_n) {
+		text__adds(t, before);
+		text__add(t, c->peer, c->ip_n);
+		before = ", ";
+	}
+	if (before[0] == ',')
+		text__add(t, "\r\n", 2);
 	text__adds(t, https ? "X-Forwarded-Proto: https\r\n"
 			    : "X-Forwarded-Proto: http\r\n");
 	text__adds(t, "X-Request-Id: ");
@@ -85,7 +86,6 @@ static void add_framing(struct request *r, struct text *t)
 static void build_head(struct request *r, const struct http_proxy_opts *opts)
 {
 	const struct head *h = &r->in.head;
-	struct forwarded f = {0};
 	size_t room = 320 + r->pub.method_name.n + opts->target.n + r->pub.id.n;
 	struct text t;
 
@@ -93,7 +93,8 @@ static void build_head(struct request *r, const struct http_proxy_opts *opts)
 		room += h->headers[i].name.n + h->headers[i].value.n + 4;
 	for (uint32_t i = 0; i < opts->n_add; i++)
 		room += opts->add[i].name.n + opts->add[i].value.n + 4;
-	t.begin = t.p = arena_alloc(&r->mem, room + SMALL_BODY);
+	t.begin = t.p =
+		arena_alloc(&r->mem, room + (r->pub.has_body ? SMALL_BODY : 0));
 	t.end = t.p + room;
 	text__add(&t, r->pub.method_name.p, r->pub.method_name.n);
 	text__add(&t, " ", 1);
@@ -106,14 +107,14 @@ static void build_head(struct request *r, const struct http_proxy_opts *opts)
 	for (uint32_t i = 0; i < h->n; i++) {
 		struct http_header *header = &h->headers[i];
 
-		if (h->drop[i] || is_forwarded(header, &f) ||
+		if (h->drop[i] || is_forwarded(header->name) ||
 		    is_added(opts, header->name))
 			continue;
 		add_header(&t, header->name, header->value);
 	}
 	for (uint32_t i = 0; i < opts->n_add; i++)
 		add_header(&t, opts->add[i].name, opts->add[i].value);
-	add_forwarded(r, &t, &f);
+	add_forwarded(r, &t);
 	add_framing(r, &t);
 	r->proxy.head = t.begin;
 	r->proxy.head_n = (size_t)(t.p - t.begin);
@@ -220,7 +221,7 @@ static void keep(struct request *r, const char *data, size_t n)
 
 	if (p->keep_lost)
 		return;
-	if (p->state != PROXY_IS_SEND || n > p->keep_max - p->kept_n ||
+	if (r->pub.status || n > p->keep_max - p->kept_n ||
 	    (length > 0 && (uint64_t)length > p->keep_max)) {
 		proxy__forget_body(r);
 		p->keep_lost = true;
@@ -245,14 +246,12 @@ void proxy__piece(struct request *r, const char *data, size_t n)
 	struct proxy *p = &r->proxy;
 	struct gather *g = p->pieces;
 
-	if (!p->link || p->broken)
-		return;
-	if (g->n == GATHER_MAX)
-		proxy__send(r);
 	/* What is replayed must be on its way before memory moves. */
-	if (p->replay)
+	if (g->n == GATHER_MAX || p->replay)
 		proxy__send(r);
 	keep(r, data, n);
+	if (!p->link || p->broken)
+		return;
 	g->iov[g->n++] = uv_buf_init((char *)(uintptr_t)data, (unsigned)n);
 	g->bytes += n;
 }

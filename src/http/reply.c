@@ -242,6 +242,7 @@ void http_replyf(struct http_req *req, unsigned status, const char *type,
 	va_list args, again;
 	int n;
 
+	assert(fmt);
 	va_start(args, fmt);
 	va_copy(again, args);
 	n = vsnprintf(small, sizeof small, fmt, args);

@@ -61,7 +61,7 @@ static void turn(void)
 	uv_run(&kit->loop, UV_RUN_NOWAIT);
 }
 
-__attribute__((unused)) static void turn_for(unsigned ms)
+static inline void turn_for(unsigned ms)
 {
 	uint64_t end = now_ms() + ms;
 
@@ -161,8 +161,7 @@ static void kit_proxy(struct http_req *req)
 }
 
 /* on_request: everything to the upstream. */
-__attribute__((unused)) static void serve_proxy(struct http_req *req,
-						void *data)
+static inline void serve_proxy(struct http_req *req, void *data)
 {
 	(void)data;
 	kit_note(req);
@@ -177,7 +176,7 @@ static void echo_body(struct http_req *req, const char *body, size_t len)
 }
 
 /* on_request: the body back, whole. */
-__attribute__((unused)) static void serve_echo(struct http_req *req, void *data)
+static inline void serve_echo(struct http_req *req, void *data)
 {
 	(void)data;
 	kit_note(req);
@@ -185,8 +184,7 @@ __attribute__((unused)) static void serve_echo(struct http_req *req, void *data)
 }
 
 /* on_request: "hello". */
-__attribute__((unused)) static void serve_hello(struct http_req *req,
-						void *data)
+static inline void serve_hello(struct http_req *req, void *data)
 {
 	(void)data;
 	kit_note(req);
@@ -194,7 +192,7 @@ __attribute__((unused)) static void serve_hello(struct http_req *req,
 }
 
 /* on_request: nothing; the test goes on with kit->req. */
-__attribute__((unused)) static void serve_hold(struct http_req *req, void *data)
+static inline void serve_hold(struct http_req *req, void *data)
 {
 	(void)data;
 	kit_note(req);
@@ -224,7 +222,7 @@ static int kit_up(void **state)
 }
 
 /* A Unix socket upstream whose server is the test. */
-__attribute__((unused)) static void kit_upstream(void)
+static inline void kit_upstream(void)
 {
 	struct err err = {0};
 
@@ -292,7 +290,7 @@ static int dial(void)
 }
 
 /* The proxy's next connection to the upstream. */
-__attribute__((unused)) static int up_accept(void)
+static inline int up_accept(void)
 {
 	int fd = -1;
 
@@ -319,7 +317,7 @@ static void say_n(int fd, const char *p, size_t n)
 	}
 }
 
-static void say(int fd, const char *text)
+static inline void say(int fd, const char *text)
 {
 	say_n(fd, text, strlen(text));
 }
@@ -348,7 +346,7 @@ static void listen_once(int fd, struct ear *ear)
 }
 
 /* Until `text` was heard; returns where it begins. */
-static char *hear(int fd, struct ear *ear, const char *text)
+static inline char *hear(int fd, struct ear *ear, const char *text)
 {
 	uint64_t end = now_ms() + WAIT_MS;
 
@@ -365,7 +363,7 @@ static char *hear(int fd, struct ear *ear, const char *text)
 	}
 }
 
-static void hear_eof(int fd, struct ear *ear)
+static inline void hear_eof(int fd, struct ear *ear)
 {
 	uint64_t end = now_ms() + WAIT_MS;
 
@@ -377,19 +375,18 @@ static void hear_eof(int fd, struct ear *ear)
 	}
 }
 
-static struct ear *new_ear(void)
+static inline struct ear *new_ear(void)
 {
 	return calloc(1, sizeof(struct ear));
 }
 
-__attribute__((unused)) static void forget(struct ear *ear)
+static inline void forget(struct ear *ear)
 {
 	ear->n = 0;
 	ear->text[0] = 0;
 }
 
-__attribute__((unused)) static unsigned count(const char *text,
-					      const char *word)
+static inline unsigned count(const char *text, const char *word)
 {
 	unsigned n = 0;
 

@@ -71,7 +71,8 @@ static void test_headers_up(void **state)
 	    "Connection: keep-alive, X-Secret, Host\r\nKeep-Alive: 5\r\n"
 	    "X-Secret: 1\r\nProxy-Authorization: b\r\nProxy-Connection: c\r\n"
 	    "TE: trailers\r\nTrailer: T\r\nUpgrade: h2c\r\n"
-	    "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n"
+	    "X-Forwarded-For: 1.2.3.4, 5.6.7.8\r\nX-Forwarded-Proto: https\r\n"
+	    "X-Forwarded-For: 9.9.9.9\r\n"
 	    "x-soma-api: forged\r\nX-High: \xe9\r\n"
 	    "X-Request-Id: q1\r\nContent-Length: 3\r\n"
 	    "Expect: 100-continue\r\n\r\nabc",
@@ -80,7 +81,7 @@ static void test_headers_up(void **state)
 		p.up_ear->text,
 		"POST /predict?x=1 HTTP/1.1\r\nHost: example.com\r\n"
 		"Accept: */*\r\nX-High: \xe9\r\nX-Soma-Api: iris\r\n"
-		"X-Forwarded-For: 1.2.3.4, 127.0.0.1\r\n"
+		"X-Forwarded-For: 1.2.3.4, 5.6.7.8, 9.9.9.9, 127.0.0.1\r\n"
 		"X-Forwarded-Proto: https\r\nX-Request-Id: q1\r\n"
 		"Content-Length: 3\r\n\r\nabc");
 	answer(&p,

@@ -541,7 +541,7 @@ static void expect_status(const char *text, size_t n, const char *status)
 
 static void test_limits(void **state)
 {
-	char *text = malloc(200000);
+	static char text[200000];
 	size_t n;
 
 	(void)state;
@@ -594,7 +594,6 @@ static void test_limits(void **state)
 			    "1;a=%05000d\r\nx\r\n0\r\n\r\n",
 			    0);
 	expect_status(text, n, "HTTP/1.1 431 ");
-	free(text);
 	assert_int_equal(http_limit_count, 9);
 	assert_string_equal(http_limit_table[0].name, "request_line_bytes");
 }
