@@ -149,6 +149,12 @@ static int patience_ms(void)
 static void watchdog_poll(void)
 {
 	pthread_mutex_lock(&worker.lock);
+	if (worker.own_poll && !atomic_load(&worker.busy)) {
+		/* It ended just now, and the slot polls by itself again: two
+		 * pollers would take each other's events. */
+		pthread_mutex_unlock(&worker.lock);
+		return;
+	}
 	worker.watchdog_has = true;
 	while (!worker.ended && !(worker.own_poll && worker.wants_role)) {
 		int patience = patience_ms();
