@@ -1,0 +1,57 @@
+"""Fixtures of the end-to-end tests: daemons and folders."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from soma import projects
+from soma.daemon import BIN, Daemon
+
+IS_ROOT = os.geteuid() == 0
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("SOMA_SOAK"):
+        return
+    for item in items:
+        if "soak" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="a long run: make soak (SOMA_SOAK=1)"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def program():
+    if not BIN.exists():
+        pytest.exit(f"not built: {BIN} (make build, or set SOMA_BIN)", 3)
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    """One daemon for a file's tests. Its end is checked after the last."""
+    with Daemon() as d:
+        yield d
+
+
+@pytest.fixture
+def own_daemon():
+    """A daemon for one test, which may kill it."""
+    with Daemon() as d:
+        yield d
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes a project into a folder: folder({"soma.yaml": ...})."""
+    def make(files, name="project"):
+        return projects.write(tmp_path / name, files)
+    return make
+
+
+@pytest.fixture(scope="session")
+def has_python_worker():
+    """Skips where this build has no Python worker."""
+    for place in (BIN.parent / "python/soma", BIN.parent.parent / "lib/soma/python/soma"):
+        if (place / "worker_main.py").exists():
+            return True
+    pytest.skip("this build has no Python worker")
