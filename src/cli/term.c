@@ -31,8 +31,8 @@ size_t term_width(void)
 	return 80;
 }
 
-static void say(const char *word, const char *colour, const char *fmt,
-		va_list args)
+__attribute__((format(printf, 3, 0))) static void
+say(const char *word, const char *colour, const char *fmt, va_list args)
 {
 	bool colours = term_colours(2);
 
