@@ -25,6 +25,7 @@ struct daemon {
 	struct lane lane;
 	struct serve serve;
 	struct admin admin;
+	struct gateway gateway;
 	struct http_server data, control;
 	bool data_open, control_open;
 	int listeners[2];
@@ -33,7 +34,7 @@ struct daemon {
 	uint64_t lag_due;
 	char *data_dir, *listen, *admin_listen;
 	int keeper_fd;
-	bool stopping, served;
+	bool stopping, served, access_log;
 	int exit_code;
 };
 
@@ -47,6 +48,7 @@ static int read_args(struct daemon *d, int argc, char **argv)
 		{"admin", required_argument, NULL, 'a'},
 		{"log-level", required_argument, NULL, 'L'},
 		{"log-json", required_argument, NULL, 'J'},
+		{"access-log", required_argument, NULL, 'A'},
 		{"keeper-fd", required_argument, NULL, 'k'},
 		{NULL, 0, NULL, 0}};
 	enum log_level level = LOG_INFO;
@@ -69,6 +71,9 @@ static int read_args(struct daemon *d, int argc, char **argv)
 			break;
 		case 'J':
 			json = atoi(optarg);
+			break;
+		case 'A':
+			d->access_log = strcmp(optarg, "off") != 0;
 			break;
 		case 'k':
 			d->keeper_fd = atoi(optarg);
@@ -104,6 +109,7 @@ static void on_loop_lag(uv_timer_t *timer)
 	else
 		d->admin.loop_lag_us = 0;
 	d->lag_due = now + LAG_MS * 1000000ull;
+	logfile_flush(&d->gateway.access);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -118,6 +124,11 @@ static void on_store_closed(void *data)
 	(void)data;
 }
 
+static void on_access_closed(struct logfile *f)
+{
+	(void)f;
+}
+
 static void finish(struct daemon *d)
 {
 	struct store *store = d->serve.store;
@@ -125,6 +136,7 @@ static void finish(struct daemon *d)
 	serve_close(&d->serve);
 	blobs_fini(&d->serve.blobs);
 	store_close(store, on_store_closed, d);
+	gateway_close(&d->gateway, on_access_closed);
 	lane_fini(&d->lane);
 	uv_close((uv_handle_t *)&d->lag, on_handle_closed);
 	uv_close((uv_handle_t *)&d->cut, on_handle_closed);
@@ -226,7 +238,7 @@ static int open_servers(struct daemon *d, struct err *err)
 	const struct http_server_opts data = {
 		.on_request = gateway_on_request,
 		.on_log = gateway_on_log,
-		.data = &d->serve,
+		.data = &d->gateway,
 	};
 	const struct http_server_opts control = {
 		.on_request = admin_on_request,
@@ -289,6 +301,7 @@ static int open_all(struct daemon *d, struct err *err)
 	    store_open(&s->store, &d->loop, d->data_dir, err) ||
 	    blobs_init(&s->blobs, &d->loop, d->data_dir, err))
 		return err->code;
+	gateway_init(&d->gateway, s, d->access_log);
 	s->local.on_listener = on_listener;
 	s->local.on_stop = on_stop;
 	s->local.on_keeper_lost = on_keeper_lost;

@@ -1,9 +1,10 @@
 #include "daemon/gateway.h"
 
 #include <stdio.h>
+#include <time.h>
 
+#include "core/json.h"
 #include "loop/log.h"
-#include "serve/serve.h"
 
 static void not_found(struct http_req *req, struct serve *s)
 {
@@ -21,9 +22,25 @@ static void not_found(struct http_req *req, struct serve *s)
 			 near ? "'?" : "");
 }
 
+enum { ACCESS_BYTES = 64 << 20, ACCESS_FILES = 4, LINE_MAX_BYTES = 96 * 1024 };
+
+void gateway_init(struct gateway *g, struct serve *serve, bool logs)
+{
+	*g = (struct gateway){.serve = serve, .logs = logs, .second = -1};
+	logfile_init(&g->access, serve->loop,
+		     mem_printf("%s/logs/access.jsonl", serve->data_dir),
+		     ACCESS_BYTES, ACCESS_FILES);
+}
+
+void gateway_close(struct gateway *g, void (*on_closed)(struct logfile *f))
+{
+	logfile_close(&g->access, on_closed);
+}
+
 void gateway_on_request(struct http_req *req, void *data)
 {
-	struct serve *s = data;
+	struct gateway *g = data;
+	struct serve *s = g->serve;
 	struct str rest;
 	struct api *a = serve_route(s, req->path, &rest);
 
@@ -44,22 +61,43 @@ void gateway_on_request(struct http_req *req, void *data)
 	gate_accept(a, req, rest);
 }
 
+/* Text that is often plain: then it needs no care byte by byte. */
+static void put(struct buf *b, const char *key, struct str text)
+{
+	buf_addf(b, ",\"%s\":", key);
+	json_quote(b, text);
+}
+
 void gateway_on_log(struct http_req *req, void *data)
 {
-	char method[32], path[512], id[160], peer[64];
+	struct gateway *g = data;
+	int64_t now = log_now_ms();
+	uint64_t us = (uv_hrtime() - req->start_ns) / 1000;
+	struct buf b;
 
-	(void)data;
-	if (!log_wants(LOG_DEBUG))
+	if (!g->logs)
 		return;
-	snprintf(method, sizeof method, "%.*s", (int)req->method_name.n,
-		 req->method_name.p);
-	snprintf(path, sizeof path, "%.*s", (int)req->path.n, req->path.p);
-	snprintf(id, sizeof id, "%.*s", (int)req->id.n, req->id.p);
-	snprintf(peer, sizeof peer, "%.*s", (int)req->peer.n, req->peer.p);
-	log_debug(LOG_F(F_S("method", method), F_S("path", path),
-			F_I("status", req->status), F_S("request_id", id),
-			F_S("peer", peer), F_I("in", req->bytes_in),
-			F_I("out", req->bytes_out),
-			F_I("us", (uv_hrtime() - req->start_ns) / 1000)),
-		  "request");
+	if (now / 1000 != g->second) {
+		g->second = now / 1000;
+		log_time(now, g->stamp);
+		g->stamp[19] = 0;
+	}
+	buf_init(&b, LINE_MAX_BYTES);
+	buf_reserve(&b, 512);
+	buf_addf(&b,
+		 "{\"time\":\"%s.%03dZ\",\"status\":%u,\"ms\":%llu.%03llu,"
+		 "\"in\":%llu,\"out\":%llu",
+		 g->stamp, (int)(now % 1000), req->status,
+		 (unsigned long long)(us / 1000),
+		 (unsigned long long)(us % 1000),
+		 (unsigned long long)req->bytes_in,
+		 (unsigned long long)req->bytes_out);
+	put(&b, "method", req->method_name);
+	put(&b, "path", req->path);
+	put(&b, "peer", req->peer);
+	put(&b, "request_id", req->id);
+	buf_adds(&b, req->gone ? ",\"gone\":true}\n" : "}\n");
+	if (!b.full)
+		logfile_add(&g->access, b.data, b.len);
+	buf_fini(&b);
 }

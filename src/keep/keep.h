@@ -12,7 +12,8 @@ struct keep_opts {
 	char *listen;	/* owned; "127.0.0.1:8000" as bound */
 	char *admin;	/* owned; "127.0.0.1:8002" as bound */
 	const char *log_level;
-	int log_json; /* -1: by terminal */
+	int log_json;		/* -1: by terminal */
+	const char *access_log; /* "on" or "off" */
 };
 
 /* `soma serve`: reads its options, takes the data directory, binds, keeps.

@@ -96,6 +96,8 @@ static void become_daemon(struct keeper *k, int fd)
 			(char *)(uintptr_t)k->opts->log_level,
 			(char *)(uintptr_t) "--log-json",
 			json,
+			(char *)(uintptr_t) "--access-log",
+			(char *)(uintptr_t)k->opts->access_log,
 			(char *)(uintptr_t) "--keeper-fd",
 			keeper_fd,
 			NULL};

@@ -41,6 +41,8 @@ static const char help[] =
 	"                      on loopback unless you know why not\n"
 	"  --log-level LEVEL   debug, info, warning or error (default: info)\n"
 	"  --log-format FORMAT text or json (default: text on a terminal)\n"
+	"  --access-log on|off one line a request in DIR/logs/access.jsonl\n"
+	"                      (default: on)\n"
 	"  --help              this text\n"
 	"\n"
 	"Exit codes: 0 stopped in good order, 1 failed, 2 wrong usage.\n";
@@ -200,7 +202,7 @@ static const char *env_or(const char *name, const char *fallback)
 }
 
 struct args {
-	const char *data, *listen, *admin, *level;
+	const char *data, *listen, *admin, *level, *access;
 	int json;
 };
 
@@ -213,6 +215,7 @@ static int read_args(struct args *a, int argc, char **argv)
 		{"admin", required_argument, NULL, 'a'},
 		{"log-level", required_argument, NULL, 'L'},
 		{"log-format", required_argument, NULL, 'F'},
+		{"access-log", required_argument, NULL, 'A'},
 		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0}};
 	enum log_level level;
@@ -251,6 +254,17 @@ static int read_args(struct args *a, int argc, char **argv)
 			}
 			a->json = strcmp(optarg, "json") == 0;
 			break;
+		case 'A':
+			if (strcmp(optarg, "on") != 0 &&
+			    strcmp(optarg, "off") != 0) {
+				fprintf(stderr,
+					"soma: --access-log wants on or off, "
+					"not '%s'\n",
+					optarg);
+				return EXIT_USAGE + 1;
+			}
+			a->access = optarg;
+			break;
 		case 'h':
 			fputs(help, stdout);
 			return 1;
@@ -270,8 +284,11 @@ static int read_args(struct args *a, int argc, char **argv)
 int keep_serve_main(int argc, char **argv)
 {
 	cleanup_free char *dir = default_dir();
-	struct args a = {dir, env_or("SOMA_LISTEN", "127.0.0.1:8000"),
-			 env_or("SOMA_ADMIN_LISTEN", "127.0.0.1:8002"), "info",
+	struct args a = {dir,
+			 env_or("SOMA_LISTEN", "127.0.0.1:8000"),
+			 env_or("SOMA_ADMIN_LISTEN", "127.0.0.1:8002"),
+			 "info",
+			 "on",
 			 -1};
 	struct keep_opts opts = {0};
 	enum log_level level = LOG_INFO;
@@ -291,6 +308,7 @@ int keep_serve_main(int argc, char **argv)
 	} else {
 		opts.log_level = a.level;
 		opts.log_json = a.json;
+		opts.access_log = a.access;
 		rc = keep_run(&opts, fds);
 	}
 	for (int i = 0; i < 2; i++)

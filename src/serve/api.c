@@ -11,9 +11,9 @@
 
 enum { EVENT_LINES = 500, EVENT_BYTES = 1 << 20, EVENT_MAX = 64 * 1024 };
 
-static void on_log_full(struct logbook *b, bool full)
+static void on_log_full(struct logfile *f, bool full)
 {
-	struct api *a = CONTAINER_OF(b, struct api, logs);
+	struct api *a = CONTAINER_OF(f, struct api, logs.file);
 	struct list *rit, *rtmp, *it, *tmp;
 
 	/* Output that the disk cannot take yet stays in the replicas' pipes. */
@@ -48,7 +48,7 @@ struct api *api_create(struct serve *s, const char *name, uid_t uid)
 	gate_init(&a->gate);
 	feed_init(&a->events, EVENT_LINES, EVENT_BYTES);
 	logbook_init(&a->logs, s->loop, s->data_dir, name);
-	a->logs.on_full = on_log_full;
+	a->logs.file.on_full = on_log_full;
 	return a;
 }
 

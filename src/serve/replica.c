@@ -670,7 +670,7 @@ static void on_line(struct process *p, struct str line, struct str request_id)
 	struct replica *r = p->data;
 
 	logbook_add(&r->rev->api->logs, r->id, request_id, line);
-	process_pause_log(p, r->rev->api->logs.full);
+	process_pause_log(p, r->rev->api->logs.file.full);
 }
 
 static void on_process_gone(struct process *p, const char *cause, bool launched)

@@ -197,6 +197,7 @@ static void on_tick(uv_timer_t *timer)
 	s->turns++;
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		gate_tick(a, now);
+		logfile_flush(&a->logs.file);
 		if (s->turns % SECOND_TICKS == 0)
 			tick_replicas(a);
 		if (a->deleting)
