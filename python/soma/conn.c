@@ -1,0 +1,468 @@
+/* Connections: bytes in, requests out; answers in, bytes out.
+ *
+ *   READING ──request complete──▶ WAITING ──answer──▶ (WRITING) ──▶ READING
+ *      │ refused                                          │ last one
+ *      └───────────▶ (WRITING) ──▶ DISCARDING ──EOF──▶ closed
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "core/json.h"
+
+/* One for all: used under worker.lock only. */
+static char scratch[READ_SIZE];
+
+/* --- life ------------------------------------------------------------------
+ */
+
+static void watch(struct conn *c)
+{
+	uint32_t want = 0; /* a hang-up is told always */
+
+	if (c->state == CONN_WRITING)
+		want = EPOLLOUT;
+	else if (!c->eof && c->ahead.len < AHEAD_MAX)
+		want = EPOLLIN;
+	if (want == c->watched)
+		return;
+	c->watched = want;
+	poll_watch(c->fd, c->serial, want, true);
+}
+
+static void open_conn(int fd)
+{
+	struct conn *c;
+
+	if ((size_t)fd >= worker.conns_cap) {
+		size_t cap = worker.conns_cap ? worker.conns_cap : 64;
+
+		while (cap <= (size_t)fd)
+			cap *= 2;
+		worker.conns =
+			mem_grow(worker.conns, cap * sizeof(*worker.conns));
+		memset(worker.conns + worker.conns_cap, 0,
+		       (cap - worker.conns_cap) * sizeof(*worker.conns));
+		worker.conns_cap = cap;
+	}
+	c = mem_alloc(sizeof *c);
+	c->fd = fd;
+	if (++worker.serial == 0) /* 0 is for the listener and its like */
+		worker.serial = 1;
+	c->serial = worker.serial;
+	c->watched = EPOLLIN;
+	buf_init(&c->ahead, AHEAD_MAX + READ_SIZE);
+	buf_init(&c->out, SIZE_MAX / 4);
+	if (poll_watch(fd, c->serial, c->watched, false)) {
+		close(fd);
+		free(c);
+		return;
+	}
+	worker.conns[fd] = c;
+	worker.n_conns++;
+}
+
+void conn_accept(void)
+{
+	int fd;
+
+	while ((fd = accept4(worker.listener, NULL, NULL,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+		open_conn(fd);
+	/* Out of descriptors: epoll would tell us without end. */
+	if (errno == EMFILE || errno == ENFILE)
+		poll_deaf(true);
+}
+
+/* A running request goes on without it; any other ends with it. */
+void conn_close(struct conn *c)
+{
+	struct request *r = c->request;
+
+	worker.conns[c->fd] = NULL;
+	worker.n_conns--;
+	close(c->fd);
+	poll_deaf(false);
+	if (r && r->state == REQUEST_RUNNING)
+		r->conn = NULL;
+	else
+		request_destroy(r);
+	buf_fini(&c->ahead);
+	buf_fini(&c->out);
+	free(c);
+}
+
+/* --- answers ---------------------------------------------------------------
+ */
+
+static const char *reason(int status)
+{
+	switch (status) {
+#define X(num, name, string)                                                   \
+	case num:                                                              \
+		return #string;
+		HTTP_STATUS_MAP(X)
+#undef X
+	default:
+		return "Status";
+	}
+}
+
+/* The answer has left. */
+static void written(struct conn *c)
+{
+	if (c->keep) {
+		c->state = CONN_READING;
+		return;
+	}
+	/* Closed with bytes unread, a socket resets its peer, which may then
+	 * lose the answer: read them away first. */
+	c->state = CONN_DISCARDING;
+	buf_fini(&c->ahead);
+	shutdown(c->fd, SHUT_WR);
+}
+
+/* As conn_reply, without reading on: false when c is gone. */
+static bool reply(struct conn *c, const struct reply *a)
+{
+	struct request *r = c->request;
+	bool bare = a->status == 204 || a->status == 304 || a->status < 200;
+	bool head_only = bare || (r && r->method == HTTP_HEAD);
+	char head[512];
+	struct iovec iov[4] = {{head, 0}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 4};
+	size_t total = 0, sent;
+	ssize_t n;
+	int len;
+
+	c->keep = r && r->keep_alive && !a->close && !c->eof &&
+		  worker.state == WORKER_SERVING;
+	len = snprintf(head, sizeof head, "HTTP/1.1 %d %s\r\n", a->status,
+		       reason(a->status));
+	if (!bare)
+		len += snprintf(head + len, sizeof head - (size_t)len,
+				"content-length: %zu\r\n", a->body.n);
+	if (a->type)
+		len += snprintf(head + len, sizeof head - (size_t)len,
+				"content-type: %s\r\n", a->type);
+	if (!c->keep)
+		len += snprintf(head + len, sizeof head - (size_t)len,
+				"connection: close\r\n");
+	iov[0].iov_len = (size_t)len;
+	iov[1] = (struct iovec){(char *)(uintptr_t)a->headers.p, a->headers.n};
+	iov[2] = (struct iovec){(char *)(uintptr_t) "\r\n", 2};
+	if (!head_only)
+		iov[3] =
+			(struct iovec){(char *)(uintptr_t)a->body.p, a->body.n};
+	for (int i = 0; i < 4; i++)
+		total += iov[i].iov_len;
+
+	c->request = NULL;
+	if (r && r->state == REQUEST_RUNNING)
+		r->conn = NULL; /* its slot frees it */
+	else
+		request_destroy(r);
+
+	do {
+		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0 && errno != EAGAIN) {
+		conn_close(c);
+		return false;
+	}
+	sent = n < 0 ? 0 : (size_t)n;
+	if (sent == total) {
+		written(c);
+		return true;
+	}
+	for (int i = 0; i < 4; i++) {
+		size_t skip = MIN(sent, iov[i].iov_len);
+
+		buf_add(&c->out, (char *)iov[i].iov_base + skip,
+			iov[i].iov_len - skip);
+		sent -= skip;
+	}
+	c->state = CONN_WRITING;
+	return true;
+}
+
+void error_text(struct buf *b, const char *code, struct str message,
+		const char *id)
+{
+	buf_adds(b, "{\"error\":{\"code\":");
+	json_quote(b, str_of(code));
+	buf_adds(b, ",\"message\":");
+	json_quote(b, message);
+	buf_adds(b, ",\"request_id\":");
+	json_quote(b, str_of(id));
+	buf_adds(b, "}}\n");
+}
+
+static bool refuse(struct conn *c, int status, const char *code,
+		   const char *fmt, va_list args)
+{
+	struct reply a = {.status = status,
+			  .type = "application/json",
+			  .close = c->discard};
+	char text[ERR_MSG_MAX];
+	struct buf b;
+	bool alive;
+
+	vsnprintf(text, sizeof text, fmt, args);
+	buf_init(&b, SIZE_MAX / 4);
+	error_text(&b, code, str_of(text), c->request->id);
+	a.body = (struct str){b.data, b.len};
+	if (status == 405)
+		a.headers = STR("allow: GET, HEAD, POST, OPTIONS\r\n");
+	alive = reply(c, &a);
+	buf_fini(&b);
+	return alive;
+}
+
+__attribute__((format(printf, 4, 5))) static bool
+refuse_f(struct conn *c, int status, const char *code, const char *fmt, ...)
+{
+	va_list args;
+	bool alive;
+
+	va_start(args, fmt);
+	alive = refuse(c, status, code, fmt, args);
+	va_end(args);
+	return alive;
+}
+
+/* --- requests --------------------------------------------------------------
+ */
+
+/* What needs no Python is answered here. False when c is gone. */
+static bool dispatch(struct conn *c)
+{
+	struct request *r = c->request;
+
+	switch (r->method) {
+	case HTTP_POST:
+		c->state = CONN_WAITING;
+		if (worker.n_stuck == worker.n_slots) {
+			/* Without an answer: see slots_check. */
+			conn_close(c);
+			return false;
+		}
+		slot_queue(r);
+		return true;
+	case HTTP_GET:
+	case HTTP_HEAD:
+		return reply(c, &(struct reply){
+					.status = 200,
+					.type = "application/json",
+					.body = STR("{\"message\":\"make a "
+						    "prediction by sending a "
+						    "post request to this "
+						    "endpoint with a json "
+						    "payload\"}")});
+	case HTTP_OPTIONS:
+		return reply(
+			c, &(struct reply){
+				   .status = 204,
+				   .headers = STR(
+					   "access-control-allow-origin: *\r\n"
+					   "access-control-allow-methods: *\r\n"
+					   "access-control-allow-headers: *\r\n"
+					   "access-control-max-age: "
+					   "1728000\r\n")});
+	default:
+		return refuse_f(c, 405, "method_not_allowed",
+				"%s is not for predictions: send a POST",
+				llhttp_method_name(r->method));
+	}
+}
+
+/* Refuses what the parser did not take. False when c is gone. */
+static bool reject(struct conn *c)
+{
+	struct request *r = c->request;
+
+	c->discard = true;
+	switch (r->refuse) {
+	case 413:
+		return refuse_f(c, 413, "too_large",
+				"the request body is over the limit of %zu "
+				"bytes",
+				worker.max_body);
+	case 431:
+		return refuse_f(c, 431, "invalid",
+				"the request's head is over the limit of %d "
+				"bytes or %d headers",
+				HEAD_MAX, HEADERS_MAX);
+	default:
+		return refuse_f(c, 400, "invalid",
+				"the request is not HTTP/1.1: %s",
+				llhttp_get_error_reason(&c->parser));
+	}
+}
+
+/* Takes bytes in. Those behind a complete request are kept in c->ahead, and
+ * `p` may be c->ahead's own. False when c is gone. */
+static bool feed(struct conn *c, const char *p, size_t n)
+{
+	while (n > 0 && c->state == CONN_READING) {
+		const char *end = p + n;
+		llhttp_errno_t rc;
+
+		if (!c->request) {
+			c->request = request_create(c);
+			request_parser_init(c);
+		}
+		rc = llhttp_execute(&c->parser, p, n);
+		if (rc == HPE_OK)
+			return true;
+		if (rc != HPE_PAUSED)
+			return reject(c);
+		p = llhttp_get_error_pos(&c->parser);
+		n = (size_t)(end - p);
+		if (!dispatch(c))
+			return false;
+	}
+	if (n > 0 && c->state != CONN_DISCARDING)
+		buf_add(&c->ahead, p, n);
+	return true;
+}
+
+/* After an answer: takes up what was read ahead. */
+static void go_on(struct conn *c)
+{
+	while (c->state == CONN_READING && c->ahead.len) {
+		struct buf had = c->ahead;
+		bool alive;
+
+		buf_init(&c->ahead, AHEAD_MAX + READ_SIZE);
+		alive = feed(c, had.data, had.len);
+		buf_fini(&had);
+		if (!alive)
+			return;
+	}
+	if (c->state == CONN_READING && c->eof)
+		conn_close(c);
+	else
+		watch(c);
+}
+
+void conn_reply(struct conn *c, const struct reply *a)
+{
+	if (reply(c, a))
+		go_on(c);
+}
+
+void conn_refuse(struct conn *c, int status, const char *code, const char *fmt,
+		 ...)
+{
+	va_list args;
+	bool alive;
+
+	va_start(args, fmt);
+	alive = refuse(c, status, code, fmt, args);
+	va_end(args);
+	if (alive)
+		go_on(c);
+}
+
+/* --- events ----------------------------------------------------------------
+ */
+
+/* Room for the next read: for a big body where it will lie, so that it is not
+ * copied. */
+static char *room(struct conn *c, size_t *ret_size)
+{
+	struct request *r = c->request;
+	uint64_t left = c->parser.content_length;
+
+	*ret_size = sizeof scratch;
+	if (c->state != CONN_READING || !r || !r->body.len ||
+	    !(c->parser.flags & F_CONTENT_LENGTH) || left <= sizeof scratch)
+		return scratch;
+	*ret_size = (size_t)MIN(left, (uint64_t)BODY_STEP);
+	if (buf_reserve(&r->body, *ret_size)) {
+		*ret_size = sizeof scratch;
+		return scratch;
+	}
+	return r->body.data + r->body.len;
+}
+
+/* False when c is gone. */
+static bool read_in(struct conn *c)
+{
+	size_t size;
+	char *at = room(c, &size);
+	ssize_t n = recv(c->fd, at, size, MSG_DONTWAIT);
+
+	if (n < 0) {
+		if (errno == EAGAIN || errno == EINTR)
+			return true;
+		conn_close(c);
+		return false;
+	}
+	if (n == 0) {
+		c->eof = true;
+		if (c->state == CONN_WAITING || c->state == CONN_WRITING)
+			return true; /* half closed: the answer is wanted */
+		conn_close(c);
+		return false;
+	}
+	switch (c->state) {
+	case CONN_READING:
+		return feed(c, at, (size_t)n);
+	case CONN_DISCARDING:
+		return true;
+	default:
+		buf_add(&c->ahead, at, (size_t)n);
+		return true;
+	}
+}
+
+/* False when c is gone. */
+static bool write_out(struct conn *c)
+{
+	ssize_t n = send(c->fd, c->out.data + c->out_sent,
+			 c->out.len - c->out_sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0) {
+		if (errno == EAGAIN || errno == EINTR)
+			return true;
+		conn_close(c);
+		return false;
+	}
+	c->out_sent += (size_t)n;
+	if (c->out_sent == c->out.len) {
+		buf_fini(&c->out);
+		c->out_sent = 0;
+		written(c);
+	}
+	return true;
+}
+
+void conn_event(struct conn *c, uint32_t events)
+{
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		conn_close(c); /* nobody is there to read an answer */
+		return;
+	}
+	if (events & EPOLLOUT && c->state == CONN_WRITING && !write_out(c))
+		return;
+	if (events & EPOLLIN && !read_in(c))
+		return;
+	go_on(c);
+}
+
+void conn_drain(struct conn *c)
+{
+	/* A request may lie unread in the socket: it counts as begun. */
+	if (c->state == CONN_READING && !c->request && !read_in(c))
+		return;
+	if (c->state == CONN_READING && !c->request)
+		conn_close(c);
+	else
+		watch(c);
+}

@@ -1,0 +1,249 @@
+/* The extension module `_worker`: what worker_main.py calls. */
+#include "worker.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/err.h"
+#include "core/json.h"
+
+static int inherited(const char *name)
+{
+	const char *text = getenv(name);
+	uint64_t fd;
+
+	if (!text || !str_u64(str_of(text), &fd) || fd > INT_MAX ||
+	    fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {
+		PyErr_Format(
+			PyExc_RuntimeError,
+			"%s is not set to an open descriptor: this program "
+			"is started by soma",
+			name);
+		return -1;
+	}
+	return (int)fd;
+}
+
+static void take_settings(struct buf *text)
+{
+	yyjson_doc *doc = json_parse(text->data, text->len, NULL);
+	yyjson_val *root = yyjson_doc_get_root(doc);
+	int64_t threads = json_int(root, "threads", 1);
+	int64_t max_body = json_int(root, "max_body", 0);
+
+	worker.n_slots = (unsigned)MAX(1, MIN(threads, SLOTS_MAX));
+	worker.predict_timeout_ms =
+		(uint64_t)MAX(0, json_int(root, "predict_timeout_ms", 0));
+	worker.max_body = max_body > 0 ? (size_t)max_body : SIZE_MAX / 4;
+	yyjson_doc_free(doc);
+}
+
+PyDoc_STRVAR(start_doc,
+	     "start() -> dict\n\n"
+	     "Takes the inherited descriptors, waits for CONFIG and returns "
+	     "it. From here on\nthe control channel is answered.");
+
+static PyObject *start(PyObject *module, PyObject *unused)
+{
+	struct buf text;
+	struct err err = {0};
+	PyObject *config;
+
+	(void)module, (void)unused;
+	worker.listener = inherited("SOMA_LISTEN_FD");
+	if (worker.listener < 0)
+		return NULL;
+	worker.control = inherited("SOMA_CONTROL_FD");
+	if (worker.control < 0)
+		return NULL;
+	fcntl(worker.listener, F_SETFL,
+	      fcntl(worker.listener, F_GETFL) | O_NONBLOCK);
+	buf_init(&text, SIZE_MAX / 4);
+	Py_BEGIN_ALLOW_THREADS;
+	text.data = control_config(&text.len);
+	Py_END_ALLOW_THREADS;
+	if (!text.data)
+		return PyErr_Format(PyExc_RuntimeError,
+				    "the first frame of the control channel "
+				    "is not a CONFIG of version %d",
+				    FRAME_VERSION);
+	text.cap = text.len + 1;
+	take_settings(&text);
+	config = json_in(&text, &err);
+	buf_fini(&text);
+	if (!config) {
+		if (err.code)
+			PyErr_Format(PyExc_RuntimeError, "CONFIG: %s", err.msg);
+		return NULL;
+	}
+	slots_init();
+	if (poll_start() || process_init()) {
+		Py_DECREF(config);
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	return config;
+}
+
+PyDoc_STRVAR(loading_doc, "loading(text)\n\nSays LOADING.");
+
+static PyObject *loading(PyObject *module, PyObject *args)
+{
+	const char *text;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "s", &text))
+		return NULL;
+	worker_lock();
+	snprintf(worker.loading, sizeof worker.loading, "%s", text);
+	worker_unlock();
+	control_send(FRAME_LOADING, 0, text, strlen(text), false);
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(failed_doc,
+	     "failed(json)\n\nSays FAILED with these bytes. The process is to "
+	     "end then.");
+
+static PyObject *failed(PyObject *module, PyObject *args)
+{
+	const char *text;
+	Py_ssize_t len;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "y#", &text, &len))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS;
+	control_send(FRAME_FAILED, 0, text, (size_t)len, true);
+	Py_END_ALLOW_THREADS;
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(prepare_doc,
+	     "prepare(predict, post_predict, query_params, headers, form, "
+	     "response,\n"
+	     "        error, post_error)\n\n"
+	     "Gives the methods, each as (callable, positional names, keyword "
+	     "names), and the\nfunctions of Python's side (call.c).");
+
+static PyObject *prepare(PyObject *module, PyObject *args)
+{
+	(void)module;
+	if (call_init(args))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(run_slot_doc,
+	     "run_slot(index)\n\nServes with this thread. Slot 0 is the main "
+	     "thread's: says READY, and returns when\nthe process has drained. "
+	     "Raises what a signal handler raised; may be called again.");
+
+static PyObject *run_slot(PyObject *module, PyObject *args)
+{
+	unsigned index;
+	bool first;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "I", &index))
+		return NULL;
+	if (index >= worker.n_slots)
+		return PyErr_Format(PyExc_ValueError, "no slot %u", index);
+	if (index == 0) {
+		worker_lock();
+		first = worker.state == WORKER_LOADING;
+		if (first) {
+			worker.state = WORKER_SERVING;
+			poll_listen();
+			control_send(FRAME_READY, 0, "{}", 2, false);
+		}
+		worker_unlock();
+	}
+	if (slot_run(index))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(bye_doc, "bye()\n\nSays BYE.");
+
+static PyObject *bye(PyObject *module, PyObject *unused)
+{
+	(void)module, (void)unused;
+	control_send(FRAME_BYE, 0, NULL, 0, true);
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(write_doc,
+	     "write(fd, bytes)\n\nWrites text of this thread, whole lines at a "
+	     "time and marked.");
+
+static PyObject *write_text(PyObject *module, PyObject *args)
+{
+	const char *text;
+	Py_ssize_t len;
+	int fd, rc;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iy#", &fd, &text, &len))
+		return NULL;
+	rc = output_write(fd, text, (size_t)len);
+	if (rc) {
+		errno = rc;
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(flush_doc,
+	     "flush(fd)\n\nWrites this thread's open line, if it is in no "
+	     "request.");
+
+static PyObject *flush(PyObject *module, PyObject *args)
+{
+	int fd;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "i", &fd))
+		return NULL;
+	output_flush(fd);
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(end_lines_doc,
+	     "end_lines()\n\nEnds this thread's open lines: the process is "
+	     "about to end.");
+
+static PyObject *end_lines(PyObject *module, PyObject *unused)
+{
+	(void)module, (void)unused;
+	output_end_lines();
+	Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+	{"start", start, METH_NOARGS, start_doc},
+	{"loading", loading, METH_VARARGS, loading_doc},
+	{"failed", failed, METH_VARARGS, failed_doc},
+	{"prepare", prepare, METH_VARARGS, prepare_doc},
+	{"run_slot", run_slot, METH_VARARGS, run_slot_doc},
+	{"bye", bye, METH_NOARGS, bye_doc},
+	{"write", write_text, METH_VARARGS, write_doc},
+	{"flush", flush, METH_VARARGS, flush_doc},
+	{"end_lines", end_lines, METH_NOARGS, end_lines_doc},
+	{NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+	PyModuleDef_HEAD_INIT,
+	.m_name = "_worker",
+	.m_doc = "Sockets, HTTP, JSON and threads of a Python replica.",
+	.m_size = -1,
+	.m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__worker(void);
+
+PyMODINIT_FUNC PyInit__worker(void)
+{
+	return PyModule_Create(&definition);
+}

@@ -1,0 +1,64 @@
+/* The process as a whole: signals, forks of the user's code, the end. */
+#include "worker.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+
+static void on_sigterm(int number)
+{
+	(void)number;
+	atomic_store(&worker.term, true);
+	/* Whoever leads must see it. */
+	poll_wake(worker.wake);
+	poll_wake(worker.prod);
+}
+
+/* A child of the user's code is not the replica: what it holds would keep
+ * clients and daemon from seeing that the replica has died, and its death by
+ * SIGTERM must not drain us. fork() is never called with the lock held. */
+static void before_fork(void)
+{
+	worker_lock();
+}
+
+static void in_parent(void)
+{
+	worker_unlock();
+}
+
+static void in_child(void)
+{
+	struct sigaction now;
+
+	worker.forked = true;
+	for (size_t i = 0; i < worker.conns_cap; i++)
+		if (worker.conns[i])
+			close(worker.conns[i]->fd);
+	worker.conns_cap = 0;
+	close(worker.listener);
+	close(worker.control);
+	close(worker.epoll);
+	close(worker.wake);
+	close(worker.prod);
+	if (sigaction(SIGTERM, NULL, &now) == 0 && now.sa_handler == on_sigterm)
+		signal(SIGTERM, SIG_DFL);
+	worker_unlock();
+}
+
+int process_init(void)
+{
+	struct sigaction action = {.sa_handler = on_sigterm};
+
+	worker.pid = getpid();
+	if (pthread_atfork(before_fork, in_parent, in_child))
+		return -1;
+	/* Without SA_RESTART: the wait of the main thread ends, and Python
+	 * looks at its own signals. */
+	return sigaction(SIGTERM, &action, NULL);
+}
+
+void process_exit(int code)
+{
+	_exit(code);
+}

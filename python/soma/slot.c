@@ -1,0 +1,204 @@
+/* Slots: the Python threads that run predict. */
+#include "worker.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+static __thread struct request *current;
+
+struct request *slot_current(void)
+{
+	return current;
+}
+
+void slots_init(void)
+{
+	list_init(&worker.queue);
+	list_init(&worker.idle);
+	worker.slots = mem_alloc(worker.n_slots * sizeof *worker.slots);
+	for (unsigned i = 0; i < worker.n_slots; i++) {
+		struct slot *s = &worker.slots[i];
+
+		list_init(&s->link);
+		s->index = i;
+		s->wake = eventfd(0, EFD_CLOEXEC);
+		buf_init(&s->out, SIZE_MAX / 4);
+	}
+}
+
+void slot_queue(struct request *r)
+{
+	r->state = REQUEST_QUEUED;
+	list_push_back(&worker.queue, &r->link);
+	if (!list_empty(&worker.idle)) {
+		struct slot *s =
+			LIST_ENTRY(worker.idle.next, struct slot, link);
+
+		list_remove(&s->link);
+		poll_wake(s->wake);
+	} else if (worker.main_idle) {
+		poll_wake(worker.wake);
+	}
+}
+
+/* --- predicts that run too long --------------------------------------------
+ */
+
+static void give_up(struct slot *s, uint64_t ran_ms)
+{
+	struct request *r = s->request;
+	char limit[32];
+
+	s->stuck = true;
+	worker.n_stuck++;
+	if (r->conn)
+		conn_refuse(r->conn, 504, "timeout",
+			    "predict ran longer than %s (predict_timeout); the "
+			    "process is replaced",
+			    str_human_ms((int64_t)worker.predict_timeout_ms,
+					 limit));
+	control_send(FRAME_STUCK, (uint32_t)ran_ms, r->id, strlen(r->id), true);
+	if (worker.n_stuck < worker.n_slots)
+		return;
+	/* Nobody is left to run what waits. It has not begun, so its
+	 * connection ends without an answer: to the daemon this process died
+	 * with the request untouched. */
+	while (!list_empty(&worker.queue))
+		conn_close(LIST_ENTRY(worker.queue.next, struct request, link)
+				   ->conn);
+}
+
+int slots_check(void)
+{
+	uint64_t now, next = UINT64_MAX;
+
+	if (!worker.predict_timeout_ms)
+		return -1;
+	now = now_ms();
+	for (unsigned i = 0; i < worker.n_slots; i++) {
+		struct slot *s = &worker.slots[i];
+		uint64_t end = s->since_ms + worker.predict_timeout_ms;
+
+		if (!s->request || s->stuck)
+			continue;
+		if (now >= end)
+			give_up(s, now - s->since_ms);
+		else
+			next = MIN(next, end - now);
+	}
+	/* A slot may take a queued request while the looper sleeps; it cannot
+	 * run out of time before a whole timeout from now. */
+	if (next == UINT64_MAX && !worker.n_busy && list_empty(&worker.queue))
+		return -1;
+	return (int)MIN(next, MIN(worker.predict_timeout_ms, 1000000));
+}
+
+/* --- running ---------------------------------------------------------------
+ */
+
+/* The GIL is held, and the lock on entry and on return. */
+static void run(struct slot *s, struct request *r)
+{
+	struct call call = {.hold = NULL};
+	struct reply reply = {0};
+	bool late;
+
+	list_remove(&r->link);
+	r->state = REQUEST_RUNNING;
+	s->request = r;
+	s->busy = true;
+	s->since_ms = now_ms();
+	worker.n_busy++;
+	if (worker.dozing) {
+		worker.dozing = false;
+		pthread_cond_signal(&worker.tick);
+	}
+	worker_unlock();
+
+	current = r;
+	buf_reset(&s->out);
+	call_predict(r, &call, &s->out, &reply);
+	output_end_lines();
+	if (worker.forked)
+		process_exit(0); /* a fork of the user's came back to us */
+
+	worker_lock();
+	s->request = NULL;
+	late = s->stuck;
+	if (r->conn)
+		conn_reply(r->conn, &reply);
+	worker_unlock();
+
+	if (!late)
+		call_post(r, &call);
+	output_end_lines();
+	current = NULL;
+	call_fini(&call);
+	if (worker.forked)
+		process_exit(0);
+	if (s->out.cap > 1 << 20)
+		buf_fini(&s->out);
+
+	worker_lock();
+	request_destroy(r);
+	s->busy = false;
+	worker.n_busy--;
+	if (worker.state != WORKER_SERVING)
+		poll_wake(worker.prod); /* it waits for this */
+}
+
+/* Waits without the GIL until there may be work. -1: a signal handler of the
+ * user's raised. */
+static int wait_for_work(struct slot *s, bool leads)
+{
+	uint64_t count;
+	bool interrupted = false;
+
+	Py_BEGIN_ALLOW_THREADS;
+	if (leads)
+		poll_as_main(-1);
+	else
+		interrupted = read(s->wake, &count, sizeof count) < 0;
+	Py_END_ALLOW_THREADS;
+	/* Only the main thread runs handlers; a signal may have ended either
+	 * wait. */
+	return (leads || interrupted) ? PyErr_CheckSignals() : 0;
+}
+
+int slot_run(unsigned index)
+{
+	struct slot *s = &worker.slots[index];
+
+	worker_lock();
+	while (worker.state != WORKER_DRAINED || s->index > 0) {
+		bool leads = worker.n_slots == 1 && !s->stuck &&
+			     worker.state == WORKER_SERVING;
+		int rc;
+
+		if (!list_empty(&worker.queue) && !s->stuck) {
+			run(s, LIST_ENTRY(worker.queue.next, struct request,
+					  link));
+			continue;
+		}
+		if (leads) {
+			poll_lead();
+			worker_unlock();
+			poll_as_main(0); /* cheaper than giving the GIL up */
+			worker_lock();
+			if (!list_empty(&worker.queue))
+				continue;
+		} else if (!s->stuck) {
+			list_remove(&s->link);
+			list_push_front(&worker.idle, &s->link);
+		}
+		worker_unlock();
+		rc = wait_for_work(s, leads);
+		if (rc)
+			return -1;
+		worker_lock();
+		list_remove(&s->link);
+	}
+	worker_unlock();
+	return 0;
+}

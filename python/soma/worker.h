@@ -1,0 +1,295 @@
+/* worker.h: the replica process of a Python predictor: what its files share.
+ *
+ * Threads. The *looper* is a C thread that never touches Python. The *slots*
+ * are Python threads that run predict; slot 0 is the main thread. One thread
+ * at a time *leads*: it waits for sockets and handles what comes. With more
+ * slots than one the looper always leads. With one slot the main thread leads
+ * itself, so that a request is read, predicted and answered without a change
+ * of threads; the looper ticks beside it and takes the lead when a predict
+ * overruns (poll.c).
+ *
+ * Locks. `worker.lock` guards every field but those that say otherwise. A
+ * thread that holds it neither blocks nor waits for the GIL; a thread that
+ * holds the GIL may take it.
+ */
+#ifndef WORKER_H
+#define WORKER_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <llhttp.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/types.h>
+
+#include "core/buf.h"
+#include "core/list.h"
+#include "core/mem.h"
+#include "core/str.h"
+#include "loop/frame.h"
+
+/* All maxima. */
+enum {
+	HEAD_MAX = 128 * 1024, /* the daemon lets 64 KiB in and adds its own */
+	HEADERS_MAX = 1024,
+	AHEAD_MAX =
+		64 * 1024, /* bytes read while a request is being answered */
+	READ_SIZE = 64 * 1024,
+	BODY_STEP = 1 << 20, /* a big body is read in pieces of this */
+	ID_MAX = 128,	     /* of a request id */
+	EVENTS_MAX = 64,
+	JSON_DEPTH_MAX = 1024,
+	LINE_MAX_BYTES = 64 * 1024, /* a longer line of output is cut in two */
+	SLOTS_MAX = 1024,
+	STOP_GRACE_MS = 30000, /* when SIGTERM asks: it names none */
+	ATEXIT_MS = 5000,      /* what atexit handlers may take */
+};
+
+struct slot;
+struct conn;
+
+/* --- requests (request.c) ------------------------------------------------- */
+
+enum request_state {
+	REQUEST_READING, /* belongs to its conn */
+	REQUEST_QUEUED,	 /* in worker.queue too */
+	REQUEST_RUNNING, /* belongs to its slot; conn may be gone */
+};
+
+struct header {
+	uint32_t name, name_len; /* offsets into request.head */
+	uint32_t value, value_len;
+};
+
+struct request {
+	struct list link;
+	enum request_state state;
+	struct conn *conn; /* NULL: nobody waits for the answer any more */
+	struct buf head;   /* target, then names and values */
+	struct buf body;
+	struct header *headers; /* owned */
+	uint32_t n_headers, headers_cap;
+	uint32_t target_len;
+	uint8_t method; /* of llhttp */
+	bool keep_alive;
+	bool in_value; /* of the parser: which of the two a span continues */
+	int refuse;    /* HTTP status to refuse it with, 0: none */
+	char id[ID_MAX + 1];
+};
+
+/* Starts one for c; its parser is in c. */
+struct request *request_create(struct conn *c);
+void request_destroy(struct request *r);
+void request_parser_init(struct conn *c);
+/* Lower-case name. False when absent; the view lives as long as r. */
+bool request_header(const struct request *r, struct str name, struct str *ret);
+struct str request_target(const struct request *r);
+
+/* --- connections (conn.c) ------------------------------------------------- */
+
+enum conn_state {
+	CONN_READING,	 /* idle, or a request is coming in */
+	CONN_WAITING,	 /* its request is queued or runs */
+	CONN_WRITING,	 /* an answer is on its way out */
+	CONN_DISCARDING, /* answered for good: what still comes is dropped */
+};
+
+struct conn {
+	int fd;
+	uint32_t serial; /* tells stale epoll events */
+	enum conn_state state;
+	bool eof;	  /* no more requests; the answer may still be wanted */
+	bool keep;	  /* goes on after the answer that is being written */
+	bool discard;	  /* unread bytes of a refused request may come */
+	uint32_t watched; /* the events that epoll knows */
+	struct request *request; /* being read, waited for; NULL: idle */
+	llhttp_t parser;
+	struct buf ahead; /* read but not parsed: pipelined requests */
+	struct buf out;	  /* what the socket did not take at once */
+	size_t out_sent;  /* of it */
+};
+
+/* An answer. Views, borrowed for the call. */
+struct reply {
+	int status;
+	const char *type;   /* content type, or NULL */
+	struct str headers; /* more of them, each with its CRLF */
+	struct str body;
+	bool close; /* the connection ends after it */
+};
+
+void conn_accept(void);
+void conn_event(struct conn *c, uint32_t events);
+/* Writes the answer of the request c waits for, then reads on. c may be gone
+ * afterwards. */
+void conn_reply(struct conn *c, const struct reply *reply);
+/* As conn_reply with {"error":{code,message,request_id}}; the status goes with
+ * the code unless given. */
+void conn_refuse(struct conn *c, int status, const char *code, const char *fmt,
+		 ...) __attribute__((format(printf, 4, 5)));
+void conn_close(struct conn *c);
+/* {"error":{code,message,request_id}} */
+void error_text(struct buf *b, const char *code, struct str message,
+		const char *id);
+/* Stopping: closes what carries no request that has begun. */
+void conn_drain(struct conn *c);
+
+/* --- polling (poll.c) ----------------------------------------------------- */
+
+enum worker_state {
+	WORKER_LOADING,	 /* the predictor is imported and made */
+	WORKER_SERVING,	 /* READY was said */
+	WORKER_STOPPING, /* no new requests; what is here is finished */
+	WORKER_DRAINED,	 /* the main thread says goodbye */
+};
+
+enum lead { LEAD_LOOPER, LEAD_MAIN };
+
+struct worker {
+	pthread_mutex_t lock;
+	/* Set once at the start. */
+	pid_t pid;
+	int epoll, listener, control;
+	int wake; /* eventfd in epoll: ends the main thread's wait */
+	int prod; /* eventfd: ends the looper's wait */
+	unsigned n_slots;
+	uint64_t predict_timeout_ms; /* 0: none */
+	size_t max_body;
+
+	enum worker_state state;
+	enum lead lead;
+	bool main_idle; /* the main thread waits in epoll */
+	uint64_t polls; /* of the main thread: stands still in a predict */
+	pthread_cond_t tick;
+	bool dozing; /* the looper waits on `tick` without a time */
+
+	struct list queue;  /* of requests */
+	struct list idle;   /* of slots, newest first */
+	struct slot *slots; /* owned */
+	unsigned n_busy, n_stuck;
+
+	struct conn **conns; /* owned; by descriptor */
+	size_t conns_cap, n_conns;
+	uint32_t serial;
+	bool deaf; /* out of descriptors: the listener is not watched */
+
+	uint64_t exit_at_ms; /* stopping: patience ends; 0: none */
+	char loading[256];   /* the last LOADING */
+
+	atomic_bool term; /* SIGTERM came */
+	bool forked;	  /* this is a child of the user's code */
+};
+
+extern struct worker worker;
+
+uint64_t now_ms(void);
+void worker_lock(void);
+void worker_unlock(void);
+/* Starts the looper. */
+int poll_start(void);
+/* Waits as the main thread, which has one slot and holds neither lock nor
+ * GIL. */
+void poll_as_main(int timeout_ms);
+/* Takes the lead back from the looper. */
+void poll_lead(void);
+/* Stops and starts accepting. */
+void poll_deaf(bool deaf);
+/* Accepts from now on. */
+void poll_listen(void);
+int poll_watch(int fd, uint32_t serial, uint32_t events, bool known);
+/* From signal handlers too. */
+void poll_wake(int eventfd);
+/* No new requests; everything ends within grace_ms. */
+void poll_stop(uint64_t grace_ms);
+
+/* --- slots (slot.c) ------------------------------------------------------- */
+
+struct slot {
+	struct list link; /* in worker.idle */
+	unsigned index;
+	int wake;		 /* eventfd, blocking */
+	struct request *request; /* running; NULL: none */
+	bool busy;		 /* runs a predict or a post_predict */
+	bool stuck; /* its predict passed the timeout: it gets no more */
+	uint64_t since_ms;
+	struct buf out; /* of its own: an answer being made */
+};
+
+void slots_init(void);
+/* Queues a complete request. */
+void slot_queue(struct request *r);
+/* Answers predicts that ran too long; returns the ms until the next may be. */
+int slots_check(void);
+/* Runs until the process drains; the GIL is held. 0, or -1 with an exception
+ * from a signal handler. */
+int slot_run(unsigned index);
+/* The request that this thread handles, or NULL. */
+struct request *slot_current(void);
+
+/* --- the user's code (call.c) --------------------------------------------- */
+
+/* A Python call by the names of its parameters. */
+enum call_arg {
+	ARG_PAYLOAD,
+	ARG_QUERY_PARAMS,
+	ARG_HEADERS,
+	ARG_BATCH_ID,
+	ARG_RESPONSE,
+	N_ARGS,
+};
+
+/* What predict got and gave; one for each request. */
+struct call {
+	PyObject *args[N_ARGS]; /* owned; NULL: not made yet */
+	PyObject *hold;		/* owned: what the reply's views point into */
+};
+
+/* Takes the hooks that worker_main.py gives (module.c has the list). */
+int call_init(PyObject *hooks);
+/* Runs predict for r and writes the answer into `out`: the views of reply
+ * point into it or into what `call` holds. Never leaves an exception. */
+void call_predict(struct request *r, struct call *call, struct buf *out,
+		  struct reply *reply);
+/* Runs post_predict, if there is one and predict gave a result. */
+void call_post(struct request *r, struct call *call);
+void call_fini(struct call *call);
+
+/* --- JSON ------------------------------------------------------------------
+ */
+
+/* Python objects from text; `text` is spoiled. On failure NULL, with why in
+ * err for the client, or with a Python exception when err->code is 0. */
+struct err;
+PyObject *json_in(struct buf *text, struct err *err);
+/* Text from Python objects; 0, or -1 with an exception that names the place. */
+int json_out(struct buf *b, PyObject *value);
+
+/* --- control channel (control.c) ------------------------------------------ */
+
+/* The CONFIG frame as text, waited for; the caller's. */
+char *control_config(size_t *ret_len);
+void control_event(void);
+/* Waits up to some seconds when the channel is full and `wait`. */
+void control_send(enum frame_type type, uint32_t arg, const char *text,
+		  size_t len, bool wait);
+
+/* --- process (process.c), output (output.c) ------------------------------- */
+
+int process_init(void);
+/* Flushes output and ends the process without Python's goodbyes. */
+void process_exit(int code) __attribute__((noreturn));
+
+/* Text from Python: each line of it goes out in one piece, with the mark of
+ * the request that the thread handles. */
+int output_write(int fd, const char *text, size_t len);
+/* Ends the open lines of this thread: a request is over, or `flush` outside
+ * of one. */
+void output_end_lines(void);
+void output_flush(int fd);
+
+#endif

@@ -1,0 +1,125 @@
+"""The replica of a Python predictor: <python> worker_main.py, started by soma.
+
+The extension _worker beside this file holds the sockets; this file loads the
+user's class and lends its threads. Nothing of Soma is installed: the modules
+beside this file are in the package `_soma`, and this folder is not on sys.path.
+The syntax is old on purpose: an interpreter that is too old must get as far as
+saying so.
+"""
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def give_up(message, remedy):
+    """Says FAILED without the extension."""
+    import json
+    import socket
+    import struct
+
+    sys.stderr.write("soma: %s; remedy: %s\n" % (message, remedy))
+    sys.stderr.flush()
+    text = json.dumps({"code": "internal", "message": message, "traceback": "", "remedy": remedy})
+    channel = socket.fromfd(int(os.environ["SOMA_CONTROL_FD"]), socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel.send(struct.pack("=BBHI", 34, 1, 0, 0) + text.encode("utf-8"))
+    os._exit(1)
+
+
+def import_package():
+    """Makes this folder the package `_soma` and takes it off sys.path."""
+    import types
+
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != HERE]
+    package = types.ModuleType("_soma")
+    package.__path__ = [HERE]
+    sys.modules["_soma"] = package
+    try:
+        from _soma import _worker
+    except ImportError as error:
+        give_up("%s (Python %s) cannot load Soma's extension: %s" % (sys.executable, sys.version.split()[0], error), "choose an ordinary CPython 3.8 or newer with the key python")
+    return _worker
+
+
+def fail(worker, failure):
+    """Says FAILED, leaves the traceback in the log, and ends the process."""
+    import json
+
+    sys.stderr.write(failure.for_log())
+    sys.stderr.flush()
+    worker.failed(json.dumps(failure.as_dict()).encode("utf-8"))
+    worker.end_lines()
+    os._exit(1)
+
+
+def serve(worker, threads):
+    """Lends the main thread, and `threads` - 1 more, until the process has drained."""
+    import threading
+
+    for index in range(1, threads):
+        threading.Thread(target=worker.run_slot, args=(index,), name="soma-slot-%d" % index, daemon=True).start()
+    while True:
+        try:
+            return worker.run_slot(0)
+        except (SystemExit, KeyboardInterrupt) as error:
+            from _soma import answers
+
+            answers.end_process(error, "a signal handler")
+        except BaseException:  # of a signal handler: what Python would print
+            import traceback
+
+            traceback.print_exc()
+
+
+def leave(worker):
+    """Ends the drained process without waiting for threads of the user's."""
+    import atexit
+
+    # The extension ends the process if these take too long.
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    worker.end_lines()
+    worker.bye()
+    os._exit(0)
+
+
+def main():
+    if sys.version_info < (3, 8):
+        give_up("%s is Python %s" % (sys.executable, sys.version.split()[0]), "choose CPython 3.8 or newer with the key python")
+    worker = import_package()
+    config = worker.start()
+
+    import faulthandler
+
+    from _soma import output
+
+    faulthandler.enable()  # a crash in C code leaves the Python stack in the log
+    output.install(worker)
+
+    from _soma import answers, loader, params
+
+    try:
+        predictor = loader.load(config, worker.loading)
+    except loader.Failure as failure:
+        fail(worker, failure)
+    answers.expose_tracebacks = config.get("expose_tracebacks", False)
+    worker.prepare(
+        predictor.predict,
+        predictor.post_predict,
+        params.query_params,
+        params.headers,
+        params.form,
+        answers.of_response,
+        answers.of_exception,
+        answers.log_post_predict,
+    )
+    serve(worker, config.get("threads", 1))
+    leave(worker)
+
+
+if __name__ == "__main__":
+    main()
