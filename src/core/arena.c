@@ -1,5 +1,6 @@
 #include "core/arena.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -89,6 +90,8 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	va_list args, again;
 	char *text;
 	int n;
+
+	assert(fmt);
 
 	va_start(args, fmt);
 	va_copy(again, args);

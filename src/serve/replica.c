@@ -661,8 +661,15 @@ static void died(struct replica *r, const char *cause, bool launched)
 		       F_S("cause", r->last_exit),
 		       F_I("failures", r->failures)),
 		 "replica died");
-	revision_on_exit(rev, r, r->last_exit,
-			 said != NULL || !launched || r->unready >= TRIES_LIVE);
+	if (said || !launched || r->unready < TRIES_LIVE) {
+		revision_on_exit(rev, r, r->last_exit, said || !launched);
+		return;
+	}
+	said = mem_printf("it ended %u times before it was ready, the last "
+			  "time by %s; its last lines and 'soma logs %s' may "
+			  "say why",
+			  r->unready, cause, a->name);
+	revision_on_exit(rev, r, said, true);
 }
 
 static void on_line(struct process *p, struct str line, struct str request_id)

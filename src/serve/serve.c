@@ -72,10 +72,7 @@ static void on_api_row(void *data, const struct store_api *row)
 		a->broken = mem_strdup(err.msg);
 		return;
 	}
-	/* It has been rolled out before; what fails now is told as it is. */
-	rev->state = REVISION_LIVE;
 	api_want(a, rev, row->updated_ms);
-	a->live = rev;
 	if (row->deleting)
 		api_delete(a);
 }
@@ -85,8 +82,18 @@ static void on_event_row(void *data, const struct store_event *row)
 	struct serve *s = data;
 	struct api *a = map_get(&s->apis, row->api);
 
-	if (a)
-		event_add(&a->events, row);
+	if (!a)
+		return;
+	event_add(&a->events, row);
+	/* How its rollout ended, if it did: it ends only once. */
+	if (!a->want || row->revision != a->want->number)
+		return;
+	if (strcmp(row->type, "live") == 0) {
+		a->want->state = REVISION_LIVE;
+		a->live = a->want;
+	} else if (strcmp(row->type, "failed") == 0) {
+		a->want->state = REVISION_FAILED;
+	}
 }
 
 int serve_open(struct serve *s, int keeper_fd, struct err *err)
@@ -286,20 +293,17 @@ struct api *serve_route(struct serve *s, struct str path, struct str *ret_rest)
 	while (n > 1) {
 		struct api *a;
 
-		if (path.p[n - 1] != '/') {
-			a = map_getn(&s->routes, path.p, n);
-			if (a) {
-				*ret_rest =
-					(struct str){path.p + n, path.n - n};
-				return a;
-			}
+		if (path.p[n - 1] == '/') {
+			n--;
+			continue;
+		}
+		a = map_getn(&s->routes, path.p, n);
+		if (a) {
+			*ret_rest = (struct str){path.p + n, path.n - n};
+			return a;
 		}
 		/* One segment less. */
-		while (n > 1 && path.p[n - 1] == '/')
-			n--;
 		while (n > 1 && path.p[n - 1] != '/')
-			n--;
-		while (n > 1 && path.p[n - 1] == '/')
 			n--;
 	}
 	return NULL;

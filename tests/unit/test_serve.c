@@ -1,0 +1,156 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/mem.h"
+#include "serve/environment.h"
+#include "serve/feed.h"
+#include "serve/serve.h"
+#include "serve/stats.h"
+
+static void quantiles_bound_what_was_added(void **state)
+{
+	struct stats s = {0};
+
+	(void)state;
+	assert_true(stats_quantile_ms(&s, 0.99) == 0);
+	for (int i = 0; i < 99; i++)
+		stats_add(&s, 200, 1000);
+	stats_add(&s, 503, 2000000);
+	assert_int_equal(s.codes[2], 99);
+	assert_int_equal(s.codes[5], 1);
+	assert_true(stats_quantile_ms(&s, 0.5) >= 1.0);
+	assert_true(stats_quantile_ms(&s, 0.5) <= 1.2);
+	assert_true(stats_quantile_ms(&s, 1.0) >= 2000);
+	assert_true(stats_quantile_ms(&s, 1.0) <= 2400);
+	stats_add(&s, 200, UINT64_MAX / 2);
+	stats_add(&s, 0, 0);
+	assert_int_equal(s.codes[0], 1);
+}
+
+struct listener {
+	struct feed_follower follower;
+	unsigned lines;
+	int64_t last;
+	bool ended;
+};
+
+static void on_line(struct feed_follower *f, const struct feed_line *line)
+{
+	struct listener *l = CONTAINER_OF(f, struct listener, follower);
+
+	l->lines++;
+	l->last = line->seq;
+}
+
+static void on_end(struct feed_follower *f)
+{
+	CONTAINER_OF(f, struct listener, follower)->ended = true;
+}
+
+static void feeds_keep_the_newest_and_tell_followers(void **state)
+{
+	struct listener l = {
+		.follower = {.on_line = on_line, .on_end = on_end}};
+	struct feed f;
+
+	(void)state;
+	feed_init(&f, 10, 1000);
+	feed_follow(&f, &l.follower);
+	for (int i = 0; i < 100; i++)
+		feed_add(&f, "{}", 2);
+	assert_int_equal(l.lines, 100);
+	assert_int_equal(l.last, 100);
+	assert_int_equal(f.n, 10);
+	assert_int_equal(LIST_ENTRY(f.lines.next, struct feed_line, link)->seq,
+			 91);
+	/* One larger than all room stays until the next comes. */
+	char big[2000];
+
+	memset(big, 'x', sizeof big);
+	feed_add(&f, big, sizeof big);
+	assert_int_equal(f.n, 1);
+	feed_add_seq(&f, 500, "{}", 2);
+	assert_int_equal(f.n, 1);
+	assert_int_equal(f.last_seq, 500);
+	feed_fini(&f);
+	assert_true(l.ended);
+}
+
+static const char *value_of(char **env, const char *name)
+{
+	size_t n = strlen(name);
+	const char *found = NULL;
+
+	for (char **e = env; *e; e++) {
+		if (strncmp(*e, name, n) != 0 || (*e)[n] != '=')
+			continue;
+		assert_null(found); /* each name once */
+		found = *e + n + 1;
+	}
+	return found;
+}
+
+static void variables_are_the_users_not_ours(void **state)
+{
+	char *extra[] = {(char *)(uintptr_t) "A=2", (char *)(uintptr_t) "B=3",
+			 NULL};
+	char **env;
+
+	(void)state;
+	setenv("SOMA_TOKEN", "secret", 1);
+	setenv("NOTIFY_SOCKET", "/x", 1);
+	setenv("A", "1", 1);
+	setenv("PATH", "/usr/bin", 1);
+	env = environ_make("/envs/abc/bin", extra);
+	assert_null(value_of(env, "SOMA_TOKEN"));
+	assert_null(value_of(env, "NOTIFY_SOCKET"));
+	assert_string_equal(value_of(env, "A"), "2");
+	assert_string_equal(value_of(env, "B"), "3");
+	assert_string_equal(value_of(env, "PATH"), "/envs/abc/bin:/usr/bin");
+	assert_string_equal(value_of(env, "VIRTUAL_ENV"), "/envs/abc");
+	environ_free(env);
+}
+
+static void routes_match_whole_segments(void **state)
+{
+	struct serve s = {0};
+	struct api a = {0}, b = {0};
+	struct str rest;
+
+	(void)state;
+	map_init(&s.routes);
+	map_set(&s.routes, "/a", &a);
+	map_set(&s.routes, "/a/b", &b);
+	assert_ptr_equal(serve_route(&s, STR("/a"), &rest), &a);
+	assert_int_equal(rest.n, 0);
+	assert_ptr_equal(serve_route(&s, STR("/a/"), &rest), &a);
+	assert_true(str_eq(rest, STR("/")));
+	assert_ptr_equal(serve_route(&s, STR("/a/bc"), &rest), &a);
+	assert_true(str_eq(rest, STR("/bc")));
+	assert_ptr_equal(serve_route(&s, STR("/a/b/c/d"), &rest), &b);
+	assert_true(str_eq(rest, STR("/c/d")));
+	assert_null(serve_route(&s, STR("/ab"), &rest));
+	assert_null(serve_route(&s, STR("/"), &rest));
+	assert_null(serve_route(&s, STR(""), &rest));
+	assert_null(serve_route(&s, STR("//"), &rest));
+	map_fini(&s.routes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(quantiles_bound_what_was_added),
+		cmocka_unit_test(feeds_keep_the_newest_and_tell_followers),
+		cmocka_unit_test(variables_are_the_users_not_ours),
+		cmocka_unit_test(routes_match_whole_segments),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
