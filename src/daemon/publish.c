@@ -18,9 +18,8 @@ enum { FILES_MAX = 64, FILE_MAX = 64 << 20 };
 /* Where the worker lies, seen from the program. */
 static char *find_worker(struct err *err)
 {
-	static const char *const places[] = {"python/worker", "python/soma",
-					     "../lib/soma/python/soma",
-					     "../python/soma"};
+	static const char *const places[] = {
+		"python/soma", "../lib/soma/python/soma", "../python/soma"};
 	const char *named = getenv("SOMA_WORKER_DIR");
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);

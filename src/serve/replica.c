@@ -636,10 +636,11 @@ static void died(struct replica *r, const char *cause, bool launched)
 
 	uv_timer_stop(&r->timer);
 	close_probe(r);
-	close_upstream(r);
 	if (r->failed)
 		said = mem_strdup(r->failed);
+	/* First: requests that break off now are answered with it. */
 	set_text(&r->last_exit, said ? said : cause);
+	close_upstream(r);
 	gate_on_exit(a, r, cause);
 	if (r->state == REPLICA_DRAINING || r->state == REPLICA_STOPPING) {
 		gone(r);
