@@ -1,8 +1,6 @@
 """Fixtures of the end-to-end tests: daemons and folders."""
 
 import os
-import pathlib
-import subprocess
 
 import pytest
 
@@ -46,12 +44,3 @@ def folder(tmp_path):
     def make(files, name="project"):
         return projects.write(tmp_path / name, files)
     return make
-
-
-@pytest.fixture(scope="session")
-def has_python_worker():
-    """Skips where this build has no Python worker."""
-    for place in (BIN.parent / "python/soma", BIN.parent.parent / "lib/soma/python/soma"):
-        if (place / "worker_main.py").exists():
-            return True
-    pytest.skip("this build has no Python worker")
