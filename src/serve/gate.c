@@ -185,23 +185,32 @@ static void timed_out(struct waiter *w)
 	fail(w, E_UNAVAILABLE, 0, NULL, text);
 }
 
+/* cause NULL: it lives, only this connection ended. */
 static void died(struct waiter *w, const char *cause)
 {
 	const char *name = w->api->name;
 	char *text;
 
-	if (w->tries)
+	if (!cause) {
+		cause = "connection closed";
+		text = arena_printf(w->req->arena,
+				    "a replica of '%s' closed the connection "
+				    "without an answer; the request was not "
+				    "repeated",
+				    name);
+	} else if (w->tries) {
 		text = arena_printf(w->req->arena,
 				    "%u replicas of '%s' died one after the "
 				    "other while they had this request, the "
 				    "last by %s; it is not sent to another",
 				    w->tries, name, cause);
-	else
+	} else {
 		text = arena_printf(w->req->arena,
 				    "a replica of '%s' died while it had this "
 				    "request (%s); the request was not "
 				    "repeated",
 				    name, cause);
+	}
 
 	fail(w, E_UPSTREAM, 0, cause, text);
 }
@@ -217,7 +226,7 @@ static void mourn(struct waiter *w, struct replica *r)
 		list_push_back(&r->mourners, &w->queue);
 		return;
 	}
-	died(w, r->last_exit ? r->last_exit : "connection closed");
+	died(w, r->last_exit);
 }
 
 static void on_head(struct http_req *req, unsigned status, void *data)
@@ -384,7 +393,7 @@ void gate_tick(struct api *a, uint64_t now)
 		struct waiter *w = LIST_ENTRY(it, struct waiter, link);
 
 		if (w->state == MOURNING && now >= w->mourn_until) {
-			died(w, "connection closed");
+			died(w, NULL);
 			continue;
 		}
 		if (!w->deadline || now < w->deadline) {
