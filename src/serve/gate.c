@@ -264,7 +264,6 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		enqueue(w, true);
 		break;
 	case PROXY_DIED:
-		r->hold_until = uv_now(a->serve->loop) + HOLD_MS;
 		w->skip_id = place_of(r);
 		w->reached = true;
 		if (may_repeat(w) && ++w->tries < TRIES_MAX)
