@@ -19,6 +19,7 @@ struct writing {
 	/* Filled from its end while an error travels up. */
 	char path[PATH_MAX_BYTES + 1];
 	size_t path_at;
+	bool path_cut; /* the outer part did not fit */
 };
 
 static int put(struct writing *w, PyObject *o, int depth);
@@ -30,8 +31,8 @@ static void at_text(struct writing *w, const char *text)
 {
 	size_t n = strlen(text);
 
-	if (n > w->path_at) {
-		w->path_at = 0;
+	if (w->path_cut || n > w->path_at) {
+		w->path_cut = true;
 		return;
 	}
 	w->path_at -= n;
@@ -121,7 +122,7 @@ static void name_place(struct writing *w)
 				     ? PyExc_TypeError
 				     : PyExc_ValueError,
 			     "%U (at result%s%s)", text,
-			     w->path_at ? "" : "...", w->path + w->path_at);
+			     w->path_cut ? "..." : "", w->path + w->path_at);
 		Py_DECREF(text);
 		Py_XDECREF(type);
 		Py_XDECREF(value);

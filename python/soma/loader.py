@@ -8,7 +8,8 @@ import sys
 import traceback
 
 CLASS = "PythonPredictor"
-TRACEBACK_MAX = 48 * 1024  # JSON may triple it, and a frame holds 160 KiB
+TRACEBACK_MAX = 24 * 1024  # characters: JSON makes up to six bytes of one, and a frame holds 160 KiB
+MESSAGE_MAX = 1000
 
 INIT_ARGUMENTS = ["config", "python_client", "job_spec"]
 PREDICT_ARGUMENTS = ["payload", "query_params", "headers", "batch_id"]
@@ -38,6 +39,8 @@ class Failure(Exception):
 
     def __init__(self, code, message, remedy, trace=""):
         super().__init__(message)
+        if len(message) > MESSAGE_MAX:
+            message = message[:MESSAGE_MAX] + "..."
         self.code, self.message, self.remedy = code, message, remedy
         if len(trace) > TRACEBACK_MAX:
             trace = "...\n" + trace[-TRACEBACK_MAX:]

@@ -85,6 +85,14 @@ static PyObject *start(PyObject *module, PyObject *unused)
 	return config;
 }
 
+PyDoc_STRVAR(wakeup_fd_doc, "wakeup_fd() -> int\n\nFor signal.set_wakeup_fd.");
+
+static PyObject *wakeup_fd(PyObject *module, PyObject *unused)
+{
+	(void)module, (void)unused;
+	return PyLong_FromLong(worker.signals[1]);
+}
+
 PyDoc_STRVAR(loading_doc, "loading(text)\n\nSays LOADING.");
 
 static PyObject *loading(PyObject *module, PyObject *args)
@@ -222,6 +230,7 @@ static PyObject *end_lines(PyObject *module, PyObject *unused)
 
 static PyMethodDef methods[] = {
 	{"start", start, METH_NOARGS, start_doc},
+	{"wakeup_fd", wakeup_fd, METH_NOARGS, wakeup_fd_doc},
 	{"loading", loading, METH_VARARGS, loading_doc},
 	{"failed", failed, METH_VARARGS, failed_doc},
 	{"prepare", prepare, METH_VARARGS, prepare_doc},

@@ -157,6 +157,20 @@ static void check_stop(void)
 /* --- events ----------------------------------------------------------------
  */
 
+/* The main thread is to run the handlers of the user's code. */
+static void forward_signal(bool as_main)
+{
+	char numbers[64];
+
+	while (read(worker.signals[0], numbers, sizeof numbers) > 0)
+		;
+	if (as_main)
+		return;
+	if (worker.main_idle)
+		poll_wake(worker.wake);
+	poll_wake(worker.slots[0].wake);
+}
+
 /* The lock is held. */
 static void handle(const struct epoll_event *events, int n, bool as_main)
 {
@@ -169,6 +183,8 @@ static void handle(const struct epoll_event *events, int n, bool as_main)
 			/* A main thread that is about to see it must see it. */
 			if (as_main || !worker.main_idle)
 				drain_eventfd(fd);
+		} else if (fd == worker.signals[0] && !serial) {
+			forward_signal(as_main);
 		} else if (fd == worker.control && !serial) {
 			control_event();
 		} else if (fd == worker.listener && !serial) {
@@ -325,7 +341,9 @@ int poll_start(void)
 	worker.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	worker.prod = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker.epoll < 0 || worker.wake < 0 || worker.prod < 0 ||
+	    pipe2(worker.signals, O_CLOEXEC | O_NONBLOCK) ||
 	    poll_watch(worker.wake, 0, EPOLLIN, false) ||
+	    poll_watch(worker.signals[0], 0, EPOLLIN, false) ||
 	    poll_watch(worker.control, 0, EPOLLIN, false))
 		return -1;
 

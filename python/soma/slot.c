@@ -153,17 +153,19 @@ static void run(struct slot *s, struct request *r)
 static int wait_for_work(struct slot *s, bool leads)
 {
 	uint64_t count;
-	bool interrupted = false;
-
+	ssize_t got = 0;
+	/* A signal from here on ends the wait; one from before may have had
+	 * its wake-up read by the poll that came first. */
+	if (PyErr_CheckSignals())
+		return -1;
 	Py_BEGIN_ALLOW_THREADS;
 	if (leads)
 		poll_as_main(-1);
 	else
-		interrupted = read(s->wake, &count, sizeof count) < 0;
+		got = read(s->wake, &count, sizeof count);
 	Py_END_ALLOW_THREADS;
-	/* Only the main thread runs handlers; a signal may have ended either
-	 * wait. */
-	return (leads || interrupted) ? PyErr_CheckSignals() : 0;
+	(void)got; /* a count, or interrupted */
+	return PyErr_CheckSignals();
 }
 
 int slot_run(unsigned index)

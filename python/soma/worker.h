@@ -157,6 +157,9 @@ struct worker {
 	int epoll, listener, control;
 	int wake; /* eventfd in epoll: ends the main thread's wait */
 	int prod; /* eventfd: ends the looper's wait */
+	/* A pipe that Python writes to when a signal comes (set_wakeup_fd), in
+	 * epoll: one that comes just before a wait must end it, too. */
+	int signals[2];
 	unsigned n_slots;
 	uint64_t predict_timeout_ms; /* 0: none */
 	size_t max_body;

@@ -94,9 +94,11 @@ def main():
     config = worker.start()
 
     import faulthandler
+    import signal
 
     from _soma import output
 
+    signal.set_wakeup_fd(worker.wakeup_fd(), warn_on_full_buffer=False)
     faulthandler.enable()  # a crash in C code leaves the Python stack in the log
     output.install(worker)
 

@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import resource
 import select
 import socket
 import struct
@@ -55,10 +56,11 @@ class Answer:
 class Worker:
     """One worker process over a project folder made of `files`, a dict of name to text."""
 
-    def __init__(self, files, path="predictor.py", python=PYTHON, env=None, before=None, **config):
-        if isinstance(files, str):
+    def __init__(self, files, path="predictor.py", python=PYTHON, env=None, before=None, user=None, limit_files=None, read_log=True, **config):
+        if isinstance(files, (str, bytes)):
             files = {path: files}
         self.dir = tempfile.TemporaryDirectory(prefix="soma-worker-")
+        os.chmod(self.dir.name, 0o755)
         self.project = Path(self.dir.name, "project")
         self.project.mkdir()
         for name, text in files.items():
@@ -94,6 +96,10 @@ class Worker:
             os.dup2(b, 4)
             os.close(60)
             os.close(61)
+            if limit_files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit_files, limit_files))
+            if user is not None:
+                os.setuid(user)
 
         self.process = subprocess.Popen(
             [python, str(worker_dir() / "worker_main.py")],
@@ -105,9 +111,13 @@ class Worker:
         self.log_bytes = bytearray()
         self.log_size = 0
         self.reader = threading.Thread(target=self._read_log, args=(out,), daemon=True)
-        self.reader.start()
+        if read_log:
+            self.start_reading()
 
     # --- the log
+
+    def start_reading(self):
+        self.reader.start()
 
     def _read_log(self, out):
         with open(out, "rb", buffering=0) as pipe:
@@ -237,7 +247,8 @@ class Worker:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.reader.join(5)
+        if self.reader.is_alive():
+            self.reader.join(5)
         self.control.close()
         self.listener.close()
         self.dir.cleanup()
