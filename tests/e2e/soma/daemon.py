@@ -39,15 +39,16 @@ class Daemon:
     that the CLI finds the token in its ~/.config/soma.
     """
 
-    def __init__(self, parent=None, prefix=(), env=(), args=(), data=None):
+    def __init__(self, parent=None, prefix=(), env=(), args=(), private=False):
+        """prefix: put before the command; private: it sees file systems of its own."""
         self.own_parent = parent is None
         if parent is None:
             parent = tempfile.mkdtemp(prefix="soma-e2e-")
             os.chmod(parent, 0o755)
         self.parent = pathlib.Path(parent)
-        self.data = pathlib.Path(data) if data else self.parent / "data"
+        self.data, self.private = self.parent / "data", private
         self.log_path = self.parent / "daemon.log"
-        self.env = clean_environment(HOME=self.parent, **dict(env))
+        self.env = clean_environment(**{"HOME": self.parent, **dict(env)})
         self.prefix, self.args = list(prefix), list(args)
         self.process = None
         self.expect_exit = 0
@@ -70,13 +71,13 @@ class Daemon:
     def _is_ready(self):
         assert self.process.poll() is None, f"the daemon ended: {self.log()}"
         try:
-            told = json.loads((self.data / "run/admin.json").read_text())
+            told = json.loads(self.inside("run/admin.json").read_text())
         except (OSError, ValueError):
             return False
         if told["pid"] != self.keeper_pid:
             return False  # left by the one before
         self.admin_url, self.url = told["admin"], told["data"]
-        token = (self.data / "admin.token").read_text().strip()
+        token = self.inside("admin.token").read_text().strip()
         self.admin = Admin(self.admin_url, token, self.url)
         return self.admin.is_ready()
 
@@ -112,7 +113,7 @@ class Daemon:
         left = {p: procs.command_line(p) for p in procs.marked(self.instance)}
         assert not left, f"left running: {left}"
         assert not procs.cgroups_of(self.instance), "a control group is left"
-        sockets = os.listdir(self.data / "run/s") if (self.data / "run/s").exists() else []
+        sockets = [] if self.private else os.listdir(self.data / "run/s")
         assert not sockets, f"sockets left in run/s: {sockets}"
         self.check_log()
 
@@ -140,17 +141,19 @@ class Daemon:
 
     # --- looking at it ---
 
+    def inside(self, name):
+        """A file of the data directory, as the daemon sees it."""
+        root = f"/proc/{self.process.pid}/root" if self.private else ""
+        return pathlib.Path(f"{root}{self.data}") / name
+
     @property
     def keeper_pid(self):
-        # Behind a prefix such as unshare --fork the keeper is not our child.
-        try:
-            return int((self.data / "run/keeper.pid").read_text())
-        except (OSError, ValueError):
-            return self.process.pid
+        """A prefix replaces itself by the keeper."""
+        return self.process.pid
 
     @property
     def daemon_pid(self):
-        return int((self.data / "run/daemon.pid").read_text())
+        return int(self.inside("run/daemon.pid").read_text())
 
     @property
     def instance(self):
@@ -176,7 +179,7 @@ class Daemon:
         done = subprocess.run(
             [BIN, *map(str, args)], input=stdin, capture_output=True, text=True, errors="replace",
             timeout=seconds(timeout), cwd=cwd or self.parent,
-            env=clean_environment(HOME=self.parent, SOMA_ADMIN=self.admin_url, NO_COLOR=1, **dict(env)),
+            env=clean_environment(**{"HOME": self.parent, "SOMA_ADMIN": self.admin_url, "NO_COLOR": 1, **dict(env)}),
             **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
         result = Ran(args, done.returncode, done.stdout, done.stderr)
         if check is not None:
