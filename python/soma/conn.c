@@ -75,7 +75,7 @@ void conn_accept(void)
 		open_conn(fd);
 	/* Out of descriptors: epoll would tell us without end. */
 	if (errno == EMFILE || errno == ENFILE)
-		poll_deaf(true);
+		poll_deafen();
 }
 
 /* A running request goes on without it; any other ends with it. */
@@ -86,7 +86,7 @@ void conn_close(struct conn *c)
 	worker.conns[c->fd] = NULL;
 	worker.n_conns--;
 	close(c->fd);
-	poll_deaf(false);
+	poll_hear();
 	if (r && r->state == REQUEST_RUNNING)
 		r->conn = NULL;
 	else
@@ -202,8 +202,9 @@ void error_text(struct buf *b, const char *code, struct str message,
 	buf_adds(b, "}}\n");
 }
 
-static bool refuse(struct conn *c, int status, const char *code,
-		   const char *fmt, va_list args)
+__attribute__((format(printf, 4, 0))) static bool
+refuse(struct conn *c, int status, const char *code, const char *fmt,
+       va_list args)
 {
 	struct reply a = {.status = status,
 			  .type = "application/json",

@@ -75,13 +75,26 @@ static void drain_eventfd(int fd)
 		return;
 }
 
-void poll_deaf(bool deaf)
+void poll_deafen(void)
 {
-	if (deaf == worker.deaf)
+	worker.deaf_until_ms = now_ms() + DEAF_MS;
+	poll_watch(worker.listener, 0, 0, true);
+}
+
+void poll_hear(void)
+{
+	if (!worker.deaf_until_ms)
 		return;
-	worker.deaf = deaf;
+	worker.deaf_until_ms = 0;
 	if (worker.state == WORKER_SERVING)
-		poll_watch(worker.listener, 0, deaf ? 0 : EPOLLIN, true);
+		poll_watch(worker.listener, 0, EPOLLIN, true);
+}
+
+/* User code may have closed some. */
+static void hear_in_time(void)
+{
+	if (worker.deaf_until_ms && now_ms() >= worker.deaf_until_ms)
+		poll_hear();
 }
 
 void poll_listen(void)
@@ -215,7 +228,7 @@ void poll_as_main(int timeout_ms)
 			return;
 		}
 		worker.main_idle = true;
-		if (worker.deaf)
+		if (worker.deaf_until_ms)
 			timeout_ms = DEAF_MS;
 		worker_unlock();
 	}
@@ -223,7 +236,7 @@ void poll_as_main(int timeout_ms)
 	worker_lock();
 	worker.main_idle = false;
 	worker.polls++;
-	poll_deaf(false);
+	hear_in_time();
 	handle(events, n, true);
 	worker_unlock();
 }
@@ -284,7 +297,7 @@ static int patience(void)
 
 		ms = ms < 0 ? left : MIN(ms, left);
 	}
-	if (worker.deaf)
+	if (worker.deaf_until_ms)
 		ms = ms < 0 ? DEAF_MS : MIN(ms, DEAF_MS);
 	return ms;
 }
@@ -304,7 +317,7 @@ static void lead(void)
 			n = epoll_wait(worker.epoll, events, EVENTS_MAX, 0);
 	}
 	worker_lock();
-	poll_deaf(false);
+	hear_in_time();
 	handle(events, n, false);
 	slots_check();
 	check_stop();

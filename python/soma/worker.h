@@ -179,7 +179,9 @@ struct worker {
 	struct conn **conns; /* owned; by descriptor */
 	size_t conns_cap, n_conns;
 	uint32_t serial;
-	bool deaf; /* out of descriptors: the listener is not watched */
+	/* Out of descriptors: the listener is not watched until then. 0: it
+	 * is. */
+	uint64_t deaf_until_ms;
 
 	uint64_t exit_at_ms; /* stopping: patience ends; 0: none */
 	char loading[256];   /* the last LOADING */
@@ -200,8 +202,10 @@ int poll_start(void);
 void poll_as_main(int timeout_ms);
 /* Takes the lead back from the looper. */
 void poll_lead(void);
-/* Stops and starts accepting. */
-void poll_deaf(bool deaf);
+/* No descriptor is left for the next client: stops accepting for a while. A
+ * descriptor was closed: accepts again. */
+void poll_deafen(void);
+void poll_hear(void);
 /* Accepts from now on. */
 void poll_listen(void);
 int poll_watch(int fd, uint32_t serial, uint32_t events, bool known);

@@ -182,7 +182,9 @@ def test_signal_handlers_of_the_user(serve, threads):
     if threads == 1:
         assert w.predict(1).error["message"] == "TimeoutError: too slow"
     w.process.send_signal(signal.SIGALRM)  # raises while nothing runs
-    w.wait_log("TimeoutError: too slow\n")
+    end = time.monotonic() + 5
+    while w.log.count("TimeoutError: too slow\n") < (2 if threads == 1 else 1):
+        assert time.monotonic() < end
     assert w.predict(0).json() == 52 - (threads > 1)
 
 
@@ -285,13 +287,12 @@ def test_it_runs_where_it_is_copied(serve, tmp_path, monkeypatch):
 def test_out_of_descriptors(serve):
     """It waits for room, does not spin, and serves again."""
     w = serve("class PythonPredictor:\n  def predict(self, payload): return payload\n", limit_files=40)
-    before = os.times()
     connections = [w.connect() for _ in range(60)]
     for c in connections:
         c.connect()
     time.sleep(1)
     ticks = open("/proc/%d/stat" % w.process.pid).read().rsplit(")", 1)[1].split()
-    assert int(ticks[11]) + int(ticks[12]) < 60, before  # hundredths of a second
+    assert int(ticks[11]) + int(ticks[12]) < 50  # hundredths of a second, its start included
     for c in connections:
         c.close()
     assert w.predict(3).json() == 3
