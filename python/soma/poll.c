@@ -160,9 +160,10 @@ static void check_stop(void)
 		if (worker.state == WORKER_DRAINED)
 			process_exit(0); /* atexit handlers that hang */
 		dprintf(STDERR_FILENO,
-			"soma: the grace period is over with %u requests "
-			"running: the process ends\n",
-			worker.n_busy);
+			"soma: the grace period is over and %s: the process "
+			"ends\n",
+			worker.n_busy ? "a predict still runs"
+				      : "a client is still there");
 		process_exit(1);
 	}
 }

@@ -77,7 +77,7 @@ def test_grace_period_ends(serve):
     w.send(STOP, 300)
     assert w.wait(3) == 1
     assert isinstance(answer(), Exception)
-    assert "the grace period is over with 1 requests running" in w.log
+    w.wait_log("soma: the grace period is over and a predict still runs: the process ends\n")
 
 
 def test_stop_while_loading(start):
