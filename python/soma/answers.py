@@ -34,7 +34,7 @@ def _lines(pairs):
 
 
 def _json_answer(status, error, headers=()):
-    body = json.dumps({"error": error}).encode("utf-8") + b"\n"
+    body = json.dumps({"error": error}, separators=(",", ":")).encode("utf-8") + b"\n"
     return status, _lines([("content-type", "application/json"), *headers]), body
 
 
@@ -116,7 +116,7 @@ def of_exception(error, request_id):
         headers = getattr(error, "headers", None) or {}
         if isinstance(detail, str):
             return status, _lines([("content-type", "text/plain; charset=utf-8"), *headers.items()]), detail.encode("utf-8", "replace")
-        return status, _lines([("content-type", "application/json"), *headers.items()]), json.dumps({"detail": detail}).encode("utf-8")
+        return status, _lines([("content-type", "application/json"), *headers.items()]), json.dumps({"detail": detail}, separators=(",", ":")).encode("utf-8")
     text = _log(error, "")
     answer = {"code": "predict_error", "message": _describe(error), "type": type(error).__name__, "request_id": request_id}
     if expose_tracebacks:

@@ -82,6 +82,17 @@ static const char *type_name(PyObject *o, PyObject **ret_hold)
 	return s ? s : "?";
 }
 
+/* numpy's and torch's single values have an empty shape. */
+static bool is_scalar(PyObject *o)
+{
+	PyObject *shape = PyObject_GetAttrString(o, "shape");
+	Py_ssize_t n = shape ? PyObject_Size(shape) : -1;
+
+	PyErr_Clear();
+	Py_XDECREF(shape);
+	return n == 0 && PyObject_HasAttrString(o, "item");
+}
+
 static int refuse_type(PyObject *o)
 {
 	PyObject *hold;
@@ -89,9 +100,8 @@ static int refuse_type(PyObject *o)
 	const char *remedy = "";
 
 	if (PyObject_HasAttrString(o, "tolist"))
-		remedy = "; return its .tolist()";
-	else if (PyObject_HasAttrString(o, "item"))
-		remedy = "; return its .item()";
+		remedy = is_scalar(o) ? "; return its .item()"
+				      : "; return its .tolist()";
 	else if (PyBytes_Check(o))
 		remedy = "; return bytes by themselves, or decode them";
 	else if (PyIter_Check(o) || PyAnySet_Check(o))

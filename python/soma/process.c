@@ -50,7 +50,6 @@ int process_init(void)
 {
 	struct sigaction action = {.sa_handler = on_sigterm};
 
-	worker.pid = getpid();
 	if (pthread_atfork(before_fork, in_parent, in_child))
 		return -1;
 	/* Without SA_RESTART: the wait of the main thread ends, and Python

@@ -58,7 +58,8 @@ static void give_up(struct slot *s, uint64_t ran_ms)
 			    "process is replaced",
 			    str_human_ms((int64_t)worker.predict_timeout_ms,
 					 limit));
-	control_send(FRAME_STUCK, (uint32_t)ran_ms, r->id, strlen(r->id), true);
+	control_send(FRAME_STUCK, (uint32_t)ran_ms, r->id, strlen(r->id),
+		     false); /* QUERY asks again */
 	if (worker.n_stuck < worker.n_slots)
 		return;
 	/* Nobody is left to run what waits. It has not begun, so its

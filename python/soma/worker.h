@@ -153,7 +153,6 @@ enum lead { LEAD_LOOPER, LEAD_MAIN };
 struct worker {
 	pthread_mutex_t lock;
 	/* Set once at the start. */
-	pid_t pid;
 	int epoll, listener, control;
 	int wake; /* eventfd in epoll: ends the main thread's wait */
 	int prod; /* eventfd: ends the looper's wait */
@@ -288,7 +287,7 @@ void control_send(enum frame_type type, uint32_t arg, const char *text,
 /* --- process (process.c), output (output.c) ------------------------------- */
 
 int process_init(void);
-/* Flushes output and ends the process without Python's goodbyes. */
+/* Ends the process as it stands: no goodbyes of Python's or C's. */
 void process_exit(int code) __attribute__((noreturn));
 
 /* Text from Python: each line of it goes out in one piece, with the mark of

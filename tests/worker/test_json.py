@@ -30,6 +30,9 @@ def evaluator():
             __str__ = __repr__
         class Array:
             def tolist(self): return []
+        class Scalar(Array):
+            shape = ()
+            def item(self): return 1
         def loop():
             l = []
             l.append(l)
@@ -125,6 +128,7 @@ def test_written(evaluator, expression, text):
     ("[-math.inf]", "ValueError: JSON has no -infinity; return None in its place (at result[0])"),
     ("object()", "TypeError: Object of type object is not JSON serializable"),
     ("{'x': {1: Array()}}", "TypeError: Object of type Array is not JSON serializable; return its .tolist() (at result['x'][1])"),
+    ("[Scalar()]", "TypeError: Object of type Scalar is not JSON serializable; return its .item() (at result[0])"),
     ("[b'x']", "TypeError: Object of type bytes is not JSON serializable; return bytes by themselves, or decode them (at result[0])"),
     ("{1, 2}", "TypeError: Object of type set is not JSON serializable; return a list of it"),
     ("(i for i in 'ab')", "TypeError: Object of type generator is not JSON serializable; return a list of it"),

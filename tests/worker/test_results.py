@@ -81,7 +81,7 @@ def test_traceback_for_the_client(serve):
 
 @pytest.mark.parametrize("expression, status, body, header", [
     ("fail(HTTPException(404, 'not here'))", 404, b"not here", "text/plain; charset=utf-8"),
-    ("fail(HTTPException(422, {'a': [1]}))", 422, b'{"detail": {"a": [1]}}', "application/json"),
+    ("fail(HTTPException(422, {'a': [1]}))", 422, b'{"detail":{"a":[1]}}', "application/json"),
     ("fail(HTTPException(401, 'no', {'www-authenticate': 'Basic'}))", 401, b"no", "text/plain; charset=utf-8"),
 ])
 def test_http_exceptions(evaluator, expression, status, body, header):
