@@ -119,6 +119,7 @@ void poll_stop(uint64_t grace_ms)
 		control_send(FRAME_BYE, 0, NULL, 0, true);
 		process_exit(0);
 	}
+	conn_accept(); /* requests may lie in connections that wait */
 	worker.state = WORKER_STOPPING;
 	worker.exit_at_ms = now_ms() + grace_ms;
 	epoll_ctl(worker.epoll, EPOLL_CTL_DEL, worker.listener, NULL);

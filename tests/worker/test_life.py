@@ -60,13 +60,18 @@ def test_drain_finishes_what_is_in_flight(serve, how, threads):
 
 
 def test_request_in_the_socket_counts_as_read(serve):
-    w = serve(SLOW)
-    busy = later(w, 0.3)
-    c = w.connect()
-    assert w.request("GET", connection=c).status == 200
-    c.request("POST", "/", "0", {"content-type": "application/json"})
+    """On a connection that was idle, and on one that was not accepted yet."""
+    w = serve("import ctypes\nclass PythonPredictor:\n  def predict(self, payload): ctypes.PyDLL(None).usleep(payload)\n")
+    idle, new = w.connect(), w.connect()
+    assert w.request("GET", connection=idle).status == 200
+    busy = later(w, 400000)
+    time.sleep(0.1)
+    w.process.send_signal(signal.SIGSTOP)
+    for c in (idle, new):
+        c.request("POST", "/", "0", {"content-type": "application/json"})
     w.send(STOP, 5000)
-    assert c.getresponse().status == 200 and busy().status == 200
+    w.process.send_signal(signal.SIGCONT)
+    assert idle.getresponse().status == 200 and new.getresponse().status == 200 and busy().status == 200
     assert w.wait() == 0
 
 

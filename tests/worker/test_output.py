@@ -29,7 +29,7 @@ def test_lines_are_marked(serve):
     w.predict(1, headers={"x-request-id": "r1"})
     log = w.wait_log("not ended")
     assert log == "".join([
-        "at import\nin init\n", "\x1er1\x1fone two\n", "\x1er1\x1fa\n\x1er1\x1fb\n\x1er1\x1f\n\x1er1\x1fc\n", "\x1er1\x1fhalf and half\n",
+        "at import\n", "in init\n", "\x1er1\x1fone two\n", "\x1er1\x1fa\n\x1er1\x1fb\n\x1er1\x1f\n\x1er1\x1fc\n", "\x1er1\x1fhalf and half\n",
         "\x1er1\x1fWARNING:root:logged\n", "no request\n", "raw\n", "buffer\n", "\x1er1\x1fä\\ud800\n", "\x1er1\x1fnot ended\n"])
 
 
