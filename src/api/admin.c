@@ -1,6 +1,8 @@
 #include "api/admin.h"
 
+#include <arpa/inet.h>
 #include <openssl/crypto.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/mem.h"
@@ -89,6 +91,20 @@ static struct str host_of(struct str host)
 	return host;
 }
 
+/* An IPv4 address of 127.0.0.0/8, not a name that begins like one. */
+static bool is_loopback(struct str host)
+{
+	struct in_addr addr;
+	char text[INET_ADDRSTRLEN];
+
+	if (host.n >= sizeof text)
+		return false;
+	memcpy(text, host.p, host.n);
+	text[host.n] = 0;
+	return inet_pton(AF_INET, text, &addr) == 1 &&
+	       ntohl(addr.s_addr) >> 24 == 127;
+}
+
 /* A page in somebody's browser can send requests here; it cannot leave out
  * Origin on what matters, nor name us as Host through a name of its own. */
 static bool host_allowed(const struct admin *admin, struct str host)
@@ -96,7 +112,7 @@ static bool host_allowed(const struct admin *admin, struct str host)
 	struct str h = host_of(host), own = host_of(str_of(admin->listen));
 
 	return str_ieq(h, STR("localhost")) || str_eq(h, STR("::1")) ||
-	       str_starts(h, STR("127.")) || str_eq(h, own);
+	       is_loopback(h) || str_eq(h, own);
 }
 
 static bool token_right(const struct admin *admin, struct str given)
@@ -130,23 +146,25 @@ static bool refuse(struct http_req *req, const struct admin *admin)
 
 static void dispatch(struct http_req *req)
 {
-	const char *allow = NULL;
+	char allow[64] = "";
 
 	for (size_t i = 0; i < ARRAY_LEN(resources); i++) {
 		const struct resource *r = &resources[i];
 		struct str arg = {NULL, 0};
+		size_t n = strlen(allow);
 
 		if (!fits(r->path, req->path, &arg))
 			continue;
-		if (!str_eq(req->method_name, str_of(r->method))) {
-			allow = r->method;
-			continue;
+		if (str_eq(req->method_name, str_of(r->method))) {
+			r->handler(req, arg.p ? arena_strndup(req->arena, arg.p,
+							      arg.n)
+					      : "");
+			return;
 		}
-		r->handler(req, arg.p ? arena_strndup(req->arena, arg.p, arg.n)
-				      : "");
-		return;
+		snprintf(allow + n, sizeof allow - n, "%s%s", n ? ", " : "",
+			 r->method);
 	}
-	if (allow) {
+	if (*allow) {
 		http_reply_header(req, "Allow", allow);
 		http_reply_error(req, E_METHOD, "this resource takes %s",
 				 allow);

@@ -32,6 +32,7 @@ static void deploy_free(struct deploy *d)
 {
 	if (d->req)
 		d->req->user = NULL;
+	d->serve->deploys--;
 	for (uint32_t i = 0; d->specs && i < d->set.n_specs; i++)
 		free(d->specs[i]);
 	free(d->specs);
@@ -290,6 +291,7 @@ static struct deploy *deploy_new(struct http_req *req)
 
 	d->req = req;
 	d->serve = admin_of(req)->serve;
+	d->serve->deploys++;
 	map_init(&d->by_path);
 	buf_init(&d->apis, ANSWER_MAX);
 	req->user = d;

@@ -267,6 +267,9 @@ static void on_adopted_all(struct local *l)
 	struct err err = {0};
 
 	adopted_all(l);
+	/* Told to stop before it began: the doors stay shut. */
+	if (d->stopping)
+		return;
 	if (open_servers(d, &err)) {
 		log_error(NULL, "cannot serve: %s", err.msg);
 		_exit(1);

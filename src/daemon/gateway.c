@@ -46,7 +46,8 @@ void gateway_on_request(struct http_req *req, void *data)
 
 	if (!a) {
 		if (str_eq(req->path, STR("/healthz")) ||
-		    (str_eq(req->path, STR("/readyz")) && s->loaded))
+		    (str_eq(req->path, STR("/readyz")) && s->loaded &&
+		     !s->stopping))
 			http_reply(req, 200, "text/plain", "ok\n", 3);
 		else
 			not_found(req, s);

@@ -74,10 +74,22 @@ static void set_full(struct logfile *f, bool full)
 		f->on_full(f, full);
 }
 
+static void remove_files(const struct logfile *f)
+{
+	unlink(f->path);
+	for (unsigned i = 1; i < f->files; i++) {
+		cleanup_free char *path = mem_printf("%s.%u", f->path, i);
+
+		unlink(path);
+	}
+}
+
 static void maybe_closed(struct logfile *f)
 {
 	if (!f->closing || f->busy)
 		return;
+	if (f->remove)
+		remove_files(f);
 	buf_fini(&f->pending);
 	buf_fini(&f->writing);
 	free(f->path);

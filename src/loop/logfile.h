@@ -23,7 +23,8 @@ struct logfile {
 	struct buf writing; /* private: being written on the pool */
 	uv_work_t work;
 	bool busy, closing, full, complained;
-	int result; /* of the last write: 0 or -errno */
+	bool remove; /* the owner's: on close the files go too */
+	int result;  /* of the last write: 0 or -errno */
 	/* Too much waits for the disk, or no longer. May be NULL. */
 	void (*on_full)(struct logfile *f, bool full);
 	void (*on_closed)(struct logfile *f); /* private */

@@ -87,11 +87,39 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 	list_push_back(&a->revisions, &rev->link);
 	a->want = rev;
 	a->updated_ms = updated_ms;
-	route(a, rev->spec->endpoint);
+	/* While an older one serves, it serves where it did. */
+	if (!a->live || a->live == old)
+		route(a, (a->live ? a->live : rev)->spec->endpoint);
 	/* One that never was live has nothing to hand over. */
-	if (old && old != a->live)
+	if (old && old != a->live) {
+		if (old->state == REVISION_UPDATING)
+			api_event(a, old->number, "failed", NULL, NULL,
+				  "replaced by revision %lld before it was "
+				  "live",
+				  (long long)rev->number);
 		revision_leave(old);
+	}
 	revision_step(rev);
+}
+
+void api_restore_live(struct api *a, struct revision *rev)
+{
+	list_push_front(&a->revisions, &rev->link);
+	a->live = rev;
+	route(a, rev->spec->endpoint);
+}
+
+struct revision *api_revision(struct api *a, int64_t number)
+{
+	struct list *it, *tmp;
+
+	LIST_EACH (&a->revisions, it, tmp) {
+		struct revision *rev = LIST_ENTRY(it, struct revision, link);
+
+		if (rev->number == number)
+			return rev;
+	}
+	return NULL;
 }
 
 void api_on_live(struct api *a, struct revision *rev)
@@ -101,6 +129,8 @@ void api_on_live(struct api *a, struct revision *rev)
 	if (rev != a->want || old == rev)
 		return;
 	a->live = rev;
+	store_mark_live(a->serve->store, a->name, rev->number);
+	route(a, rev->spec->endpoint);
 	if (old)
 		revision_leave(old);
 }
@@ -112,6 +142,7 @@ void api_on_revision_gone(struct api *a, struct revision *rev)
 	if (a->want == rev)
 		a->want = NULL;
 	revision_free(rev);
+	serve_collect_garbage(a->serve);
 }
 
 void api_delete(struct api *a)
@@ -189,7 +220,7 @@ const char *api_status(const struct api *a, const char **ret_message)
 	*ret_message = rev->message;
 	if (revision_ready(rev) >= revision_requested(rev))
 		return "live";
-	if (rev->state == REVISION_FAILED ||
+	if (rev->state == REVISION_FAILED || revision_is_failing(rev) ||
 	    (rev->env && rev->env->state == ENVIRONMENT_FAILED))
 		return "error";
 	return "updating";

@@ -23,6 +23,8 @@ struct api {
 	bool deleting;
 	bool removing;	     /* the store is removing it */
 	bool removed;	     /* the store has */
+	bool delete_pending; /* the mark is on its way to the disk */
+	uint64_t remove_at;  /* uv_now: not before */
 	unsigned changing;   /* changes on their way to the disk */
 	int64_t next_number; /* of the next revision */
 	char *broken; /* owned: why its stored spec cannot be read, or NULL */
@@ -39,6 +41,9 @@ struct api {
 struct api *api_create(struct serve *s, const char *name, uid_t uid);
 /* What to run from now on; the older one leaves when the new one is live. */
 void api_want(struct api *a, struct revision *rev, int64_t updated_ms);
+/* An older revision that serves until the one asked for is live: from before a
+ * restart. */
+void api_restore_live(struct api *a, struct revision *rev);
 /* Everything ends; then the store forgets it and it frees itself. */
 void api_delete(struct api *a);
 /* Frees at once; all revisions must be gone. */
@@ -56,6 +61,9 @@ void event_add(struct feed *feed, const struct store_event *e);
 /* Told by revisions. */
 void api_on_live(struct api *a, struct revision *rev);
 void api_on_revision_gone(struct api *a, struct revision *rev);
+
+/* The revision of that number, or NULL. */
+struct revision *api_revision(struct api *a, int64_t number);
 
 /* "live", "updating", "error", "deleting"; message: why, or NULL. */
 const char *api_status(const struct api *a, const char **ret_message);

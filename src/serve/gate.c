@@ -116,10 +116,28 @@ static struct replica *pick(struct api *a, const struct waiter *w)
 	return replicas[chosen];
 }
 
+static bool ending(const struct api *a)
+{
+	return a->deleting || a->serve->stopping;
+}
+
+static void turn_away(struct waiter *w)
+{
+	http_reply_header(w->req, "Retry-After", "1");
+	fail(w, E_UNAVAILABLE, 0, NULL,
+	     w->api->serve->stopping ? "Soma is stopping"
+				     : "the api is being deleted");
+}
+
 static void enqueue(struct waiter *w, bool front)
 {
 	struct gate *g = &w->api->gate;
 
+	/* Nobody will come to take it. */
+	if (ending(w->api)) {
+		turn_away(w);
+		return;
+	}
 	to_state(w, QUEUED);
 	if (front)
 		list_push_front(&g->queue, &w->queue);
@@ -195,9 +213,11 @@ static void died(struct waiter *w, const char *cause)
 		cause = "connection closed";
 		text = arena_printf(w->req->arena,
 				    "a replica of '%s' closed the connection "
-				    "without an answer; the request was not "
-				    "repeated",
-				    name);
+				    "without an answer%s",
+				    name,
+				    w->tries
+					    ? ", again and again"
+					    : "; the request was not repeated");
 	} else if (w->tries) {
 		text = arena_printf(w->req->arena,
 				    "%u replicas of '%s' died one after the "
@@ -356,8 +376,8 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 	req->user = w;
 	req->on_over = on_over;
 	a->gate.in_flight++;
-	if (!rev || a->deleting) {
-		fail(w, E_NOTFOUND, 0, NULL, "the api is being deleted");
+	if (!rev || ending(a)) {
+		turn_away(w);
 		return;
 	}
 	replicas = rev->spec->scale.init_replicas;
@@ -384,30 +404,40 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 		enqueue(w, false);
 }
 
-void gate_tick(struct api *a, uint64_t now)
+/* The first in the list whose time is over, or NULL. Deadlines are not in the
+ * order of arrival: a new revision may have another timeout. */
+static struct waiter *overdue(struct gate *g, uint64_t now)
 {
 	struct list *it, *tmp;
 
-	LIST_EACH (&a->gate.requests, it, tmp) {
+	LIST_EACH (&g->requests, it, tmp) {
 		struct waiter *w = LIST_ENTRY(it, struct waiter, link);
 
-		if (w->state == MOURNING && now >= w->mourn_until) {
+		if (w->state == MOURNING && now >= w->mourn_until)
+			return w;
+		if (w->deadline && now >= w->deadline)
+			return w;
+	}
+	return NULL;
+}
+
+void gate_tick(struct api *a, uint64_t now)
+{
+	struct waiter *w;
+
+	/* Each turn takes one out of the list; others may go with it. */
+	while ((w = overdue(&a->gate, now))) {
+		if (w->state == MOURNING) {
 			died(w, NULL);
-			continue;
-		}
-		if (!w->deadline || now < w->deadline) {
-			/* Arrival order is deadline order. */
-			if (w->state != MOURNING)
-				break;
-			continue;
-		}
-		if (w->state == SENT) {
+		} else if (w->state == SENT) {
+			/* Out of the list first: when its answer is already
+			 * on its way the cancel has nothing to do. */
+			list_remove(&w->link);
 			w->reached = true;
 			http_proxy_cancel(w->req);
-			/* The list may have changed: next turn goes on. */
-			return;
+		} else {
+			timed_out(w);
 		}
-		timed_out(w);
 	}
 	gate_flush(a);
 }
@@ -425,13 +455,6 @@ void gate_on_exit(struct api *a, struct replica *r, const char *cause)
 
 void gate_end(struct api *a)
 {
-	while (!list_empty(&a->gate.queue)) {
-		struct waiter *w =
-			LIST_ENTRY(a->gate.queue.next, struct waiter, queue);
-
-		http_reply_header(w->req, "Retry-After", "1");
-		fail(w, E_UNAVAILABLE, 0, NULL,
-		     a->deleting ? "the api is being deleted"
-				 : "Soma is stopping");
-	}
+	while (!list_empty(&a->gate.queue))
+		turn_away(LIST_ENTRY(a->gate.queue.next, struct waiter, queue));
 }

@@ -1,6 +1,7 @@
 #include "serve/replica.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@ enum {
 	PROBE_MOST_MS = 250,
 	PROBE_TIMEOUT_MS = 5000,
 	PING_MS = 5000,	   /* nothing heard for so long: asked */
-	SILENT_MS = 30000, /* ... and for so long: taken for stuck */
+	SILENT_PINGS = 25, /* ... once a second; then taken for stuck */
 	STUCK_GRACE_MS = 2000,
 	TERM_GRACE_MS = 5000, /* a little more than asked for, before SIGKILL */
 	TRIES_LIVE = 3,	      /* exits in a row before READY fail a rollout */
@@ -127,9 +128,18 @@ static char *expand(const char *word, const char *port)
 	while (*word) {
 		size_t i, n = 0;
 
-		for (i = 0; i < ARRAY_LEN(names) && !n; i++)
-			if (strncmp(word, names[i], strlen(names[i])) == 0)
-				n = strlen(names[i]);
+		for (i = 0; i < ARRAY_LEN(names) && !n; i++) {
+			size_t len = strlen(names[i]);
+			unsigned char next = (unsigned char)word[len];
+
+			if (strncmp(word, names[i], len) != 0)
+				continue;
+			/* $PORTFOLIO is another name. */
+			if (names[i][len - 1] == 'T' &&
+			    (isalnum(next) || next == '_'))
+				continue;
+			n = len;
+		}
 		if (n) {
 			buf_adds(&b, port);
 			word += n;
@@ -413,11 +423,13 @@ static void close_probe(struct replica *r)
 /* Again in a while, longer each time; or the start has taken too long. */
 static void probe_later(struct replica *r)
 {
-	uint64_t limit = r->rev->spec->predictor.start_timeout_ms;
+	uint64_t limit;
 
+	/* A replica that is gone may have outlived its revision. */
 	if (r->state != REPLICA_STARTING || !r->process ||
 	    r->process->state == PROCESS_EXITED)
 		return;
+	limit = r->rev->spec->predictor.start_timeout_ms;
 	if (limit && now_of(r) - r->spawned_at >= limit) {
 		uv_timer_start(&r->timer, on_timer, 0, 0);
 		return;
@@ -529,6 +541,7 @@ static void on_frame(struct process *p, const struct frame *f,
 	char why[96];
 
 	r->heard_at = now_of(r);
+	r->pings = 0;
 	switch (f->type) {
 	case FRAME_LOADING:
 		if (r->state != REPLICA_STARTING)
@@ -557,14 +570,20 @@ static void on_frame(struct process *p, const struct frame *f,
 
 void replica_tick(struct replica *r)
 {
-	uint64_t silent = now_of(r) - r->heard_at;
+	uint64_t now = now_of(r);
 
 	if (!is_python(r) || r->state != REPLICA_READY || !r->process)
 		return;
-	if (silent >= SILENT_MS)
+	if (now - r->heard_at < PING_MS) {
+		r->pings = 0;
+		return;
+	}
+	/* Counted in questions, not in time: a daemon that was held up itself
+	 * has asked nothing meanwhile. */
+	if (++r->pings > SILENT_PINGS)
 		stuck(r, "it has not answered its heartbeat for 30 s");
-	else if (silent >= PING_MS)
-		process_send(r->process, FRAME_PING, 0, NULL);
+	else
+		process_send(r->process, FRAME_PING, r->pings, NULL);
 }
 
 /* ---- its end ---- */
@@ -614,7 +633,7 @@ static void on_timer_closed(uv_handle_t *handle)
 static void replica_free(struct replica *r)
 {
 	if (r->state != REPLICA_GONE || r->timer_open || r->up_closing ||
-	    r->probing || r->probe_open)
+	    r->probing || r->probe_open || r->in_flight)
 		return;
 	assert(!r->up_open && !r->process && list_empty(&r->mourners));
 	free(r->id);
@@ -632,17 +651,22 @@ static void died(struct replica *r, const char *cause, bool launched)
 	int64_t healthy =
 		r->state == REPLICA_READY ? (int64_t)(now - r->ready_at) : 0;
 	bool was_ready = r->ready_at >= r->spawned_at && r->ready_at != 0;
+	bool leaving = r->state >= REPLICA_DRAINING;
 	cleanup_free char *said = NULL;
 
+	assert(r->state != REPLICA_GONE);
 	uv_timer_stop(&r->timer);
 	close_probe(r);
 	if (r->failed)
 		said = mem_strdup(r->failed);
-	/* First: requests that break off now are answered with it. */
+	/* First: requests that break off now are answered with it, and find
+	 * that there is nothing left to stop. */
 	set_text(&r->last_exit, said ? said : cause);
+	if (leaving)
+		r->state = REPLICA_STOPPING;
 	close_upstream(r);
 	gate_on_exit(a, r, cause);
-	if (r->state == REPLICA_DRAINING || r->state == REPLICA_STOPPING) {
+	if (leaving) {
 		gone(r);
 		return;
 	}
@@ -739,15 +763,43 @@ void replica_leave(struct replica *r, uint32_t grace_ms)
 
 void replica_idle(struct replica *r)
 {
-	if (r->state == REPLICA_DRAINING && !r->in_flight)
+	if (r->in_flight)
+		return;
+	if (r->state == REPLICA_DRAINING)
 		stop_process(r);
+	else
+		replica_free(r); /* if it is gone, and waited for this */
+}
+
+/* Its start has taken too long: what it was waiting for, for people. */
+static void too_slow(struct replica *r, uint32_t limit)
+{
+	const char *path = r->rev->spec->predictor.readiness_path;
+	char after[32];
+
+	free(r->failed);
+	str_human_ms(limit, after);
+	if (is_python(r))
+		r->failed = mem_printf("it was not ready within %s "
+				       "(start_timeout), the last step: %s",
+				       after, r->detail ? r->detail : "none");
+	else if (path)
+		r->failed = mem_printf("GET %s on its $PORT (here %d) was not "
+				       "answered with 2xx or 3xx within %s "
+				       "(readiness_path, start_timeout)",
+				       path, r->port, after);
+	else
+		r->failed = mem_printf("nothing listened on its $PORT (here "
+				       "%d) within %s (start_timeout). "
+				       "Remedy: make the program listen on "
+				       "127.0.0.1:$PORT",
+				       r->port, after);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct replica *r = timer->data;
 	uint32_t limit = r->rev->spec->predictor.start_timeout_ms;
-	char text[32];
 
 	switch (r->state) {
 	case REPLICA_BACKOFF:
@@ -757,10 +809,7 @@ static void on_timer(uv_timer_t *timer)
 		break;
 	case REPLICA_STARTING:
 		if (limit && now_of(r) - r->spawned_at >= limit) {
-			free(r->failed);
-			r->failed = mem_printf(
-				"it was not ready within %s (start_timeout)",
-				str_human_ms(limit, text));
+			too_slow(r, limit);
 			process_signal(r->process, SIGKILL);
 			break;
 		}

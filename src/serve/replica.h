@@ -68,6 +68,7 @@ struct replica {
 	uv_connect_t probe_req;
 	bool probe_open;
 	uint64_t heard_at; /* last sign on the control channel */
+	unsigned pings;	   /* asked since, unanswered */
 	uint64_t grace_until;
 };
 

@@ -78,6 +78,21 @@ unsigned revision_ready(const struct revision *rev)
 	return ready;
 }
 
+bool revision_is_failing(const struct revision *rev)
+{
+	enum { AGAIN_AND_AGAIN = 3 };
+
+	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
+	     it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+
+		if (r->unready >= AGAIN_AND_AGAIN)
+			return true;
+	}
+	return false;
+}
+
 struct replica *revision_find(struct revision *rev, unsigned index,
 			      unsigned number)
 {

@@ -66,6 +66,8 @@ void revision_on_gone(struct revision *rev);
  * ready. */
 unsigned revision_requested(const struct revision *rev);
 unsigned revision_ready(const struct revision *rev);
+/* A replica of it dies again and again. */
+bool revision_is_failing(const struct revision *rev);
 /* The place of a process; NULL if there is none yet. */
 struct replica *revision_find(struct revision *rev, unsigned index,
 			      unsigned number);

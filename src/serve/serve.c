@@ -13,6 +13,7 @@ enum {
 	SECOND_TICKS = 20,
 	UID_FIRST = 61184, /* the range that systemd gives to such users */
 	UID_LAST = 65519,
+	REMOVE_AGAIN_MS = 5000,
 };
 
 static bool on_adopt(struct local *l, struct process *p, const char *meta);
@@ -54,6 +55,23 @@ static void on_secret_row(void *data, const struct store_secret *row)
 	set_secret(data, row->name, row->value, row->updated_ms);
 }
 
+/* The revision that serves while the one asked for is not live yet. */
+static void load_live(struct api *a, const struct store_api *row)
+{
+	struct err err = {0};
+	struct revision *rev;
+
+	if (!row->live || !row->live_spec_json)
+		return;
+	rev = revision_create(a, row->live, row->live_spec_json,
+			      row->live_project, &err);
+	if (!rev)
+		return; /* a spec that is out of date: only the new one counts
+			 */
+	rev->state = REVISION_LIVE;
+	api_restore_live(a, rev);
+}
+
 static void on_api_row(void *data, const struct store_api *row)
 {
 	struct serve *s = data;
@@ -73,6 +91,7 @@ static void on_api_row(void *data, const struct store_api *row)
 		return;
 	}
 	api_want(a, rev, row->updated_ms);
+	load_live(a, row);
 	if (row->deleting)
 		api_delete(a);
 }
@@ -90,7 +109,8 @@ static void on_event_row(void *data, const struct store_event *row)
 		return;
 	if (strcmp(row->type, "live") == 0) {
 		a->want->state = REVISION_LIVE;
-		a->live = a->want;
+		if (!a->live)
+			a->live = a->want;
 	} else if (strcmp(row->type, "failed") == 0) {
 		a->want->state = REVISION_FAILED;
 	}
@@ -100,6 +120,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 {
 	map_init(&s->apis);
 	map_init(&s->routes);
+	map_init(&s->reserved);
 	map_init(&s->secrets);
 	environments_init(&s->environments, s);
 	s->random = (uint32_t)uv_hrtime() | 1;
@@ -125,17 +146,23 @@ static bool on_adopt(struct local *l, struct process *p, const char *meta)
 	struct api *a = map_get(&s->apis, json_str(root, "api", ""));
 	unsigned index = (unsigned)json_int(root, "index", 0);
 	unsigned number = (unsigned)json_int(root, "number", 0);
+	struct revision *rev;
 	struct replica *r;
 
-	if (strcmp(json_str(root, "kind", ""), "replica") != 0 || !a ||
-	    !a->want || a->want->leaving ||
-	    a->want->number != json_int(root, "revision", -1) ||
-	    index >= revision_requested(a->want) ||
-	    number >= a->want->spec->predictor.processes ||
-	    revision_find(a->want, index, number))
+	if (strcmp(json_str(root, "kind", ""), "replica") != 0 || !a)
 		return false;
-	r = replica_create(a->want, index, number);
-	list_push_back(&a->want->replicas, &r->link);
+	rev = api_revision(a, json_int(root, "revision", -1));
+	if (!rev || rev->leaving || index >= revision_requested(rev) ||
+	    number >= rev->spec->predictor.processes)
+		return false;
+	r = revision_find(rev, index, number);
+	if (r) {
+		/* Two for one place: the older was being replaced as stuck.
+		 * They come in the order they were started. */
+		replica_leave(r, 0);
+	}
+	r = replica_create(rev, index, number);
+	list_push_back(&rev->replicas, &r->link);
 	replica_adopt(r, p, (int)json_int(root, "port", 0));
 	return true;
 }
@@ -146,9 +173,15 @@ static void on_adopted_all(struct local *l)
 	struct api *a;
 
 	s->loaded = true;
-	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
-		if (a->want && !a->deleting)
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
+		if (a->deleting)
+			continue;
+		if (a->live)
+			revision_step(a->live);
+		if (a->want)
 			revision_step(a->want);
+	}
+	serve_collect_garbage(s);
 }
 
 /* ---- time ---- */
@@ -158,6 +191,7 @@ static void on_removed(void *data, const struct err *err)
 	struct api *a = data;
 
 	a->removing = false;
+	a->remove_at = uv_now(a->serve->loop) + REMOVE_AGAIN_MS;
 	if (err)
 		log_error(LOG_F(F_S("api", a->name)),
 			  "cannot forget it: %s; trying again", err->msg);
@@ -169,16 +203,21 @@ static void on_removed(void *data, const struct err *err)
 static void step_deleting(struct api *a)
 {
 	if (!list_empty(&a->revisions) || a->gate.in_flight || a->removing ||
-	    a->changing)
+	    a->changing || uv_now(a->serve->loop) < a->remove_at)
 		return;
-	if (!a->removed) {
-		a->removing = true;
-		store_remove_api(a->serve->store, a->name, on_removed, a);
-		return;
-	}
+	a->removing = true;
+	store_remove_api(a->serve->store, a->name, on_removed, a);
+}
+
+static void forget(struct api *a)
+{
+	struct serve *s = a->serve;
+
 	log_info(LOG_F(F_S("api", a->name)), "deleted");
-	map_del(&a->serve->apis, a->name);
+	map_del(&s->apis, a->name);
+	a->logs.file.remove = true;
 	api_free(a);
+	serve_collect_garbage(s);
 }
 
 static void tick_replicas(struct api *a)
@@ -199,7 +238,7 @@ static void on_tick(uv_timer_t *timer)
 {
 	struct serve *s = timer->data;
 	uint64_t now = uv_now(s->loop);
-	struct api *a, *gone = NULL;
+	struct api *a, *gone;
 
 	s->turns++;
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
@@ -207,14 +246,61 @@ static void on_tick(uv_timer_t *timer)
 		logfile_flush(&a->logs.file);
 		if (s->turns % SECOND_TICKS == 0)
 			tick_replicas(a);
-		if (a->deleting)
-			gone = a;
 	}
-	if (gone && !s->stopping)
-		step_deleting(gone);
+	/* One step may take an api out of the map. */
+	do {
+		gone = NULL;
+		for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+			if (a->deleting && a->removed)
+				gone = a;
+			else if (a->deleting && !s->stopping)
+				step_deleting(a);
+		if (gone)
+			forget(gone);
+	} while (gone);
 	local_tick(&s->local);
 	if (s->stopping)
 		step_stopping(s);
+}
+
+/* ---- what nobody needs any more ---- */
+
+static void on_collected(void *data)
+{
+	struct serve *s = data;
+
+	s->collecting = false;
+	if (s->collect_again)
+		serve_collect_garbage(s);
+}
+
+/* Projects of no revision, and blobs of no project. */
+void serve_collect_garbage(struct serve *s)
+{
+	const char **keep;
+	size_t n = 0, room = 1;
+	struct list *it, *tmp;
+	struct api *a;
+
+	s->collect_again = s->collecting;
+	if (s->collecting || s->stopping)
+		return;
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		LIST_EACH (&a->revisions, it, tmp)
+			room++;
+	keep = mem_alloc(room * sizeof *keep);
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
+		LIST_EACH (&a->revisions, it, tmp) {
+			struct revision *rev =
+				LIST_ENTRY(it, struct revision, link);
+
+			if (rev->project)
+				keep[n++] = rev->project;
+		}
+	}
+	s->collecting = true;
+	blobs_gc(&s->blobs, keep, n, on_collected, s);
+	free(keep);
 }
 
 /* ---- stopping ---- */
@@ -226,8 +312,11 @@ static void step_stopping(struct serve *s)
 	struct api *a;
 
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
-		if (!list_empty(&a->revisions) || a->gate.in_flight)
+		if (!list_empty(&a->revisions) || a->gate.in_flight ||
+		    a->changing || a->removing)
 			return;
+	if (s->deploys || s->collecting)
+		return;
 	/* Environments that are being built can be built again. */
 	LIST_EACH (&s->local.processes, it, tmp) {
 		struct process *p = LIST_ENTRY(it, struct process, link);
@@ -277,6 +366,7 @@ void serve_close(struct serve *s)
 		secret_free(v);
 	map_fini(&s->apis);
 	map_fini(&s->routes);
+	map_fini(&s->reserved);
 	map_fini(&s->secrets);
 	environments_fini(&s->environments);
 	local_close(&s->local);
@@ -329,12 +419,14 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 	struct api *other = map_get(&s->routes, spec->endpoint);
 	struct api *same = map_get(&s->apis, spec->name);
 
+	if (!other)
+		other = map_get(&s->reserved, spec->endpoint);
 	if (other && strcmp(other->name, spec->name) != 0)
 		return err_set(err, E_CONFLICT,
 			       "%s: the endpoint %s is taken by the api '%s'; "
 			       "choose another with networking.endpoint",
 			       spec->name, spec->endpoint, other->name);
-	if (same && same->deleting)
+	if (same && (same->deleting || same->delete_pending))
 		return err_set(err, E_CONFLICT,
 			       "%s is being deleted; deploy it again when it "
 			       "is gone ('soma get' shows it)",
@@ -381,12 +473,22 @@ struct change {
 	void *data;
 };
 
+/* The endpoint is the route's from now on, or nobody's. */
+static void release(const struct change *c)
+{
+	struct map *reserved = &c->api->serve->reserved;
+
+	if (map_get(reserved, c->rev->spec->endpoint) == c->api)
+		map_del(reserved, c->rev->spec->endpoint);
+}
+
 static void on_put(void *data, const struct err *err)
 {
 	struct change *c = data;
 	struct api *a = c->api;
 
 	if (err) {
+		release(c);
 		revision_free(c->rev);
 		a->changing--;
 		c->done(c->data, err, c->what, a);
@@ -399,8 +501,15 @@ static void on_put(void *data, const struct err *err)
 		return;
 	}
 	a->changing--;
+	release(c);
 	if (a->deleting || a->serve->stopping) {
+		struct err late = {0};
+
+		err_set(&late, E_CONFLICT, "%s is being deleted", a->name);
 		revision_free(c->rev);
+		c->done(c->data, a->deleting ? &late : NULL, c->what, a);
+		free(c);
+		return;
 	} else {
 		api_event(a, c->rev->number, "deploy", NULL, NULL,
 			  "revision %lld", (long long)c->rev->number);
@@ -437,6 +546,7 @@ static void put(struct api *a, const char *spec_json, const char *project,
 		return;
 	}
 	a->changing++;
+	map_set(&a->serve->reserved, c->rev->spec->endpoint, a);
 	store_put_api(a->serve->store, &row, on_put, c);
 }
 
@@ -489,7 +599,7 @@ void serve_refresh(struct serve *s, struct api *a,
 	struct err err = {0};
 
 	(void)s;
-	if (!a->want || a->deleting) {
+	if (!a->want || a->deleting || a->delete_pending) {
 		err_set(&err, E_CONFLICT, "%s has nothing to refresh", a->name);
 		done(data, &err, SERVE_UNCHANGED, a);
 		return;
@@ -508,6 +618,7 @@ static void on_marked(void *data, const struct err *err)
 	struct deletion *d = data;
 
 	d->api->changing--;
+	d->api->delete_pending = false;
 	if (!err) {
 		api_event(d->api, d->api->want ? d->api->want->number : 0,
 			  "delete", NULL, NULL, "deleting");
@@ -524,6 +635,7 @@ void serve_delete(struct serve *s, struct api *a, store_done *done, void *data)
 
 	*d = (struct deletion){a, done, data};
 	a->changing++;
+	a->delete_pending = true;
 	store_mark_deleting(s->store, a->name, on_marked, d);
 }
 

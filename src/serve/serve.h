@@ -25,15 +25,18 @@ struct serve {
 	struct store *store;
 	struct blobs blobs;
 	struct local local;
-	struct map apis;    /* name to struct api; those being deleted too */
-	struct map routes;  /* endpoint to struct api */
-	struct map secrets; /* name to struct secret */
+	struct map apis;     /* name to struct api; those being deleted too */
+	struct map routes;   /* endpoint to struct api */
+	struct map reserved; /* endpoints of changes on their way to the disk */
+	struct map secrets;  /* name to struct secret */
 	struct environments environments;
 	uv_timer_t tick; /* private: deadlines, heartbeats, retries */
 	uint64_t turns;
 	bool loaded; /* state and children are known: requests may be answered
 		      */
 	bool stopping;
+	bool collecting, collect_again; /* private: garbage */
+	unsigned deploys; /* requests of api/ that work on the pool now */
 	void (*on_stopped)(struct serve *s); /* private */
 	uint32_t random;		     /* private */
 };
@@ -80,6 +83,9 @@ void serve_put_secret(struct serve *s, const char *name, const char *value,
 /* E_NOTFOUND through done when there is none. */
 void serve_remove_secret(struct serve *s, const char *name, store_done *done,
 			 void *data);
+
+/* Removes what no revision needs any more from the disk, in the background. */
+void serve_collect_garbage(struct serve *s);
 
 /* Names of apis (or endpoints) near to what was asked for, for a 404's text;
  * NULL: none. */

@@ -40,6 +40,9 @@ const char *const db__schema[] = {
 	" value TEXT NOT NULL,"
 	" updated_ms INTEGER NOT NULL"
 	") STRICT, WITHOUT ROWID;",
+	/* 2: the newest revision that was live, to go on serving it while the
+	 * one asked for is rolled out; 0: none */
+	"ALTER TABLE apis ADD COLUMN live INTEGER NOT NULL DEFAULT 0;",
 };
 
 const int db__schema_version = ARRAY_LEN(db__schema);

@@ -6,6 +6,7 @@ enum stmt {
 	PUT_API,
 	PUT_REVISION,
 	TRIM_REVISIONS,
+	MARK_LIVE,
 	MARK_DELETING,
 	REMOVE_API,
 	REMOVE_EVENTS,
@@ -45,10 +46,13 @@ static int put_revision(struct db *db, const struct store_api *a,
 	if (rc != 0)
 		return rc;
 
-	/* The one asked for stays even when it is older than the newest 20. */
+	/* The one asked for and the live one stay even when they are older
+	 * than the newest 20. */
 	st = db__stmt(db, TRIM_REVISIONS,
 		      "DELETE FROM revisions WHERE api = ?1"
-		      " AND revision <> ?2 AND revision <= ("
+		      " AND revision <> ?2 AND revision <> ("
+		      "  SELECT live FROM apis WHERE name = ?1)"
+		      " AND revision <= ("
 		      "  SELECT revision FROM revisions WHERE api = ?1"
 		      "  ORDER BY revision DESC LIMIT 1 OFFSET ?3)",
 		      err);
@@ -71,8 +75,8 @@ int row__put_api(struct db *db, const struct store_api *a, struct err *err)
 		      " VALUES(?1, ?2, ?3, ?4, ?5)"
 		      " ON CONFLICT(name) DO UPDATE SET"
 		      " revision = excluded.revision, uid = excluded.uid,"
-		      " deleting = excluded.deleting,"
-		      " updated_ms = excluded.updated_ms",
+		      " updated_ms = excluded.updated_ms"
+		      " WHERE deleting = 0",
 		      err);
 	if (!st)
 		return err->code;
@@ -82,6 +86,8 @@ int row__put_api(struct db *db, const struct store_api *a, struct err *err)
 	db__bind_int(st, 4, a->deleting);
 	db__bind_int(st, 5, a->updated_ms);
 	rc = db__run(db, st, err);
+	if (rc == 0 && sqlite3_changes(db->conn) == 0)
+		return err_set(err, E_CONFLICT, "%s is being deleted", a->name);
 	return rc != 0 ? rc : put_revision(db, a, err);
 }
 
@@ -93,6 +99,20 @@ static int run_with_name(struct db *db, enum stmt number, const char *sql,
 	if (!st)
 		return err->code;
 	db__bind_text(st, 1, name);
+	return db__run(db, st, err);
+}
+
+int row__mark_live(struct db *db, const char *api, int64_t revision,
+		   struct err *err)
+{
+	sqlite3_stmt *st;
+
+	st = db__stmt(db, MARK_LIVE,
+		      "UPDATE apis SET live = ?2 WHERE name = ?1", err);
+	if (!st)
+		return err->code;
+	db__bind_text(st, 1, api);
+	db__bind_int(st, 2, revision);
 	return db__run(db, st, err);
 }
 
@@ -200,9 +220,12 @@ int row__load_apis(struct db *db,
 
 	st = db__stmt(db, LOAD_APIS,
 		      "SELECT a.name, a.revision, a.uid, a.deleting,"
-		      " a.updated_ms, r.spec, r.project"
+		      " a.updated_ms, r.spec, r.project,"
+		      " l.revision, l.spec, l.project"
 		      " FROM apis a JOIN revisions r"
 		      " ON r.api = a.name AND r.revision = a.revision"
+		      " LEFT JOIN revisions l ON l.api = a.name"
+		      " AND l.revision = a.live AND a.live <> a.revision"
 		      " ORDER BY a.name",
 		      err);
 	if (!st)
@@ -216,6 +239,9 @@ int row__load_apis(struct db *db,
 			.updated_ms = sqlite3_column_int64(st, 4),
 			.spec_json = text(st, 5),
 			.project = text(st, 6),
+			.live = sqlite3_column_int64(st, 7),
+			.live_spec_json = text(st, 8),
+			.live_project = text(st, 9),
 		};
 
 		row(data, &a);

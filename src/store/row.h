@@ -7,6 +7,8 @@
 
 /* Inside a transaction of the caller, who rolls back on failure. */
 int row__put_api(struct db *db, const struct store_api *a, struct err *err);
+int row__mark_live(struct db *db, const char *api, int64_t revision,
+		   struct err *err);
 int row__mark_deleting(struct db *db, const char *api, struct err *err);
 int row__remove_api(struct db *db, const char *api, struct err *err);
 int row__add_event(struct db *db, const struct store_event *e, struct err *err);

@@ -23,6 +23,7 @@
 
 enum op {
 	OP_PUT_API,
+	OP_MARK_LIVE,
 	OP_MARK_DELETING,
 	OP_REMOVE_API,
 	OP_ADD_EVENT,
@@ -115,6 +116,9 @@ static int run_job(struct db *db, const struct job *job, struct err *err)
 	switch (job->op) {
 	case OP_PUT_API:
 		return row__put_api(db, &job->arg.api, err);
+	case OP_MARK_LIVE:
+		return row__mark_live(db, job->arg.api.name,
+				      job->arg.api.revision, err);
 	case OP_MARK_DELETING:
 		return row__mark_deleting(db, job->arg.name, err);
 	case OP_REMOVE_API:
@@ -246,6 +250,7 @@ static void *thread_main(void *data)
 
 static const char *const op_text[] = {
 	[OP_PUT_API] = "saving an api",
+	[OP_MARK_LIVE] = "marking a revision as live",
 	[OP_MARK_DELETING] = "marking an api as being deleted",
 	[OP_REMOVE_API] = "removing an api",
 	[OP_ADD_EVENT] = "saving an event",
@@ -355,6 +360,15 @@ static void submit_name(struct store *s, enum op op, const char *name,
 	struct job *job = job_new(op, done, data);
 
 	job->arg.name = copy(job, name);
+	submit(s, job);
+}
+
+void store_mark_live(struct store *s, const char *api, int64_t revision)
+{
+	struct job *job = job_new(OP_MARK_LIVE, NULL, NULL);
+
+	job->arg.api = (struct store_api){.name = copy(job, api),
+					  .revision = revision};
 	submit(s, job);
 }
 

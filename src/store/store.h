@@ -20,6 +20,10 @@ struct store_api {
 	int64_t updated_ms;    /* wall clock, Unix ms */
 	const char *spec_json; /* of that revision, spec_to_json's */
 	const char *project;   /* hash of that revision's project; NULL: none */
+	/* Loaded only: the newest revision that was live, when it is another
+	 * than the one asked for; 0 and NULL else. */
+	int64_t live;
+	const char *live_spec_json, *live_project;
 };
 
 struct store_event {
@@ -70,6 +74,10 @@ typedef void store_done(void *data, const struct err *err /* NULL: durable */);
  * api). */
 void store_put_api(struct store *s, const struct store_api *a, store_done *done,
 		   void *data);
+/* The revision is the newest that was live. Nothing happens when the api is
+ * gone. */
+void store_mark_live(struct store *s, const char *api, int64_t revision);
+/* From then on a put of the api fails with E_CONFLICT, until it is removed. */
 void store_mark_deleting(struct store *s, const char *api, store_done *done,
 			 void *data);
 /* Removes the api, its revisions and events. */

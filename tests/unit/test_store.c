@@ -131,6 +131,48 @@ static void newest_revisions_and_the_asked_one_stay(void **state)
 	assert_int_equal(query(f, "SELECT count(*) FROM revisions"), 21);
 }
 
+static void on_live_row(void *data, const struct store_api *a)
+{
+	struct store_api *ret = data;
+
+	*ret = *a;
+	assert_true(a->live == 0 || a->live_spec_json);
+}
+
+static void the_live_revision_outlives_newer_ones(void **state)
+{
+	struct fixture *f = *state;
+	struct store_api a = {0};
+	struct err err = {0};
+
+	put_api(f, "iris", 1);
+	store_mark_live(f->s, "iris", 1);
+	store_mark_live(f->s, "nobody", 1);
+	run(f);
+	assert_int_equal(store_load_apis(f->s, on_live_row, &a, &err), 0);
+	assert_int_equal(a.live, 0); /* it is the one asked for */
+	for (int i = 2; i <= 40; i++)
+		put_api(f, "iris", i);
+	run(f);
+	reopen(f);
+	assert_int_equal(store_load_apis(f->s, on_live_row, &a, &err), 0);
+	assert_int_equal(a.revision, 40);
+	assert_int_equal(a.live, 1);
+}
+
+static void what_is_being_deleted_is_not_changed(void **state)
+{
+	struct fixture *f = *state;
+
+	put_api(f, "iris", 1);
+	store_mark_deleting(f->s, "iris", on_done, f);
+	put_api(f, "iris", 2);
+	run(f);
+	assert_int_equal(f->n_failed, 1);
+	assert_int_equal(f->last_code, E_CONFLICT);
+	assert_non_null(strstr(load_apis(f), "iris r1 "));
+}
+
 static void ten_thousand_events_are_trimmed(void **state)
 {
 	struct fixture *f = *state;
@@ -262,6 +304,8 @@ int main(void)
 		T(a_close_waits_for_what_is_queued),
 		T(a_write_while_closing_is_refused),
 		T(newest_revisions_and_the_asked_one_stay),
+		T(the_live_revision_outlives_newer_ones),
+		T(what_is_being_deleted_is_not_changed),
 		T(ten_thousand_events_are_trimmed),
 		T(secrets_are_kept_replaced_and_removed),
 		T(files_are_private_whatever_the_umask),
