@@ -77,7 +77,7 @@ def test_bytes_that_are_no_utf8(daemon, folder):
 
 def test_two_apis_at_one_endpoint(daemon, folder):
     refused(daemon, folder, projects.yaml_value([
-        projects.probe_api("a"), projects.probe_api("b", networking={"endpoint": "/a"})])).says("/a", "'a'")
+        projects.probe_api("a"), projects.probe_api("b", networking={"endpoint": "/a"})])).says("endpoint '/a' is taken by a at line 1")
 
 
 def test_no_config_file(daemon, tmp_path):

@@ -98,7 +98,13 @@ class Daemon:
         """SIGTERM, and everything it must leave behind: nothing."""
         if self.process is None:
             return
+        ended = self.process.poll()
+        assert ended is None, f"it had ended by itself, with {ended}:\n{self.log()[-6000:]}"
         self.process.send_signal(signal.SIGTERM)
+        self.wait_end()
+
+    def wait_end(self):
+        """For one that was told to end: it does, in good order."""
         try:
             code = self.process.wait(seconds(45))
         except subprocess.TimeoutExpired:
