@@ -219,6 +219,9 @@ refuse(struct conn *c, int status, const char *code, const char *fmt,
 	a.body = (struct str){b.data, b.len};
 	if (status == 405)
 		a.headers = STR("allow: GET, HEAD, POST, OPTIONS\r\n");
+	/* To the daemon: may go elsewhere, whatever its method. */
+	if (status == 503)
+		a.headers = STR("soma-not-begun: 1\r\n");
 	alive = reply(c, &a);
 	buf_fini(&b);
 	return alive;
@@ -247,11 +250,8 @@ static bool dispatch(struct conn *c)
 	switch (r->method) {
 	case HTTP_POST:
 		c->state = CONN_WAITING;
-		if (worker.n_stuck == worker.n_slots) {
-			/* Without an answer: see slots_check. */
-			conn_close(c);
-			return false;
-		}
+		if (worker.n_stuck == worker.n_slots)
+			return refuse_f(c, 503, "unavailable", NOT_BEGUN);
 		slot_queue(r);
 		return true;
 	case HTTP_GET:

@@ -62,12 +62,11 @@ static void give_up(struct slot *s, uint64_t ran_ms)
 		     false); /* QUERY asks again */
 	if (worker.n_stuck < worker.n_slots)
 		return;
-	/* Nobody is left to run what waits. It has not begun, so its
-	 * connection ends without an answer: to the daemon this process died
-	 * with the request untouched. */
+	/* Nobody is left to run what waits. */
 	while (!list_empty(&worker.queue))
-		conn_close(LIST_ENTRY(worker.queue.next, struct request, link)
-				   ->conn);
+		conn_refuse(LIST_ENTRY(worker.queue.next, struct request, link)
+				    ->conn,
+			    503, "unavailable", NOT_BEGUN);
 }
 
 int slots_check(void)

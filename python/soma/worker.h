@@ -123,6 +123,10 @@ struct reply {
 	bool close; /* the connection ends after it */
 };
 
+/* What a 503 says of a request that no slot will take. */
+#define NOT_BEGUN                                                              \
+	"the process is being replaced; this request has not begun in it"
+
 void conn_accept(void);
 void conn_event(struct conn *c, uint32_t events);
 /* Writes the answer of the request c waits for, then reads on. c may be gone

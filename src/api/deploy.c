@@ -81,7 +81,10 @@ static int read_files(struct deploy *d, yyjson_val *arr, struct err *err)
 		f->path = json_str(v, "path", "");
 		f->hash = json_str(v, "sha256", "");
 		f->mode = (uint32_t)json_int(v, "mode", 0644);
-		if (!project_path_ok(f->path) || !blob_hash_ok(f->hash))
+		/* A NUL inside would make it another path. */
+		if (yyjson_get_len(yyjson_obj_get(v, "path")) !=
+			    strlen(f->path) ||
+		    !project_path_ok(f->path) || !blob_hash_ok(f->hash))
 			return err_set(err, E_INVALID,
 				       "files[%zu]: '%.200s' is no path of a "
 				       "project, or its sha256 is none",

@@ -80,6 +80,14 @@ static void on_body(struct http_req *req, const char *body, size_t len)
 		return;
 	}
 	value = json_str(yyjson_doc_get_root(doc), "value", NULL);
+	if (value &&
+	    strlen(value) != yyjson_get_len(yyjson_obj_get(
+				     yyjson_doc_get_root(doc), "value"))) {
+		http_reply_error(req, E_INVALID,
+				 "a secret becomes an environment variable, "
+				 "which cannot hold a NUL character");
+		return;
+	}
 	if (!value) {
 		http_reply_error(req, E_INVALID,
 				 "the body must be {\"value\":\"...\"}");

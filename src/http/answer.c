@@ -55,6 +55,16 @@ static struct text build_head(struct request *r, struct link *l)
 	return t;
 }
 
+static bool says_not_begun(const struct proxy *p, const struct head *h)
+{
+	if (!p->not_begun.n || h->status != 503)
+		return false;
+	for (uint32_t i = 0; i < h->n; i++)
+		if (str_ieq(h->headers[i].name, p->not_begun))
+			return true;
+	return false;
+}
+
 /* The head has come. False when the proxy ended with it. */
 static bool begin(struct link *l, struct text *ret_head)
 {
@@ -63,6 +73,10 @@ static bool begin(struct link *l, struct text *ret_head)
 	struct head *h = &l->in.head;
 	bool open_end = !h->no_body && (h->chunked || h->until_eof);
 
+	if (says_not_begun(p, h)) {
+		proxy__fail(r, PROXY_NOT_BEGUN);
+		return false;
+	}
 	if (p->on_head) {
 		p->on_head(&r->pub, h->status, p->data);
 		if (l->req != r)

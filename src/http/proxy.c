@@ -131,6 +131,7 @@ void http_proxy(struct http_req *req, struct http_upstream *up,
 	assert(p->state == PROXY_IS_NONE && r->mode == BODY_NONE);
 	assert(req->status == 0 && http_proxy_repeatable(req));
 	p->up = up;
+	p->not_begun = opts->not_begun;
 	p->on_head = opts->on_head;
 	p->on_end = opts->on_end;
 	p->data = opts->data;

@@ -48,8 +48,10 @@ enum http_proxy_end {
 		       req is the caller's again */
 	PROXY_BAD_RESPONSE, /* not HTTP. Nothing was sent to the client. req is
 			       the caller's again */
-	PROXY_CANCELED,	    /* http_proxy_cancel before anything was sent to the
-			       client. req is the caller's again */
+	PROXY_NOT_BEGUN, /* the upstream says that it has not begun to work on
+			    it (opts.not_begun). req is the caller's again */
+	PROXY_CANCELED,	 /* http_proxy_cancel before anything was sent to the
+			    client. req is the caller's again */
 	PROXY_CUT, /* upstream died or was cancelled after the answer had begun:
 		      client connection is cut */
 };
@@ -65,6 +67,9 @@ struct http_proxy_opts {
 	 * that the request can be sent again (http_proxy may be called anew
 	 * with the same req after an end that gives req back). */
 	size_t keep_body; /* 0: 1 MiB */
+	/* A header with which, in a 503, the upstream says that it has done
+	 * nothing with the request yet: n == 0 for none. */
+	struct str not_begun;
 	/* When the head of the answer arrived, before it is passed on. May be
 	 * NULL. */
 	void (*on_head)(struct http_req *req, unsigned status, void *data);

@@ -283,6 +283,16 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		w->skip_id = place_of(r);
 		enqueue(w, true);
 		break;
+	case PROXY_NOT_BEGUN:
+		r->hold_until = uv_now(a->serve->loop) + HOLD_MS;
+		w->skip_id = place_of(r);
+		if (http_proxy_repeatable(w->req))
+			enqueue(w, true);
+		else
+			fail(w, E_UNAVAILABLE, 0, NULL,
+			     "the replica that had this request is being "
+			     "replaced, and its body is too large to be kept");
+		break;
 	case PROXY_DIED:
 		w->skip_id = place_of(r);
 		w->reached = true;
@@ -305,6 +315,7 @@ static void send_to(struct waiter *w, struct replica *r)
 {
 	const struct http_proxy_opts opts = {
 		.target = w->target,
+		.not_begun = STR("soma-not-begun"),
 		.on_head = on_head,
 		.on_end = on_proxy_end,
 		.data = w,
