@@ -1,4 +1,4 @@
-/* main.c: one program, four roles: the keeper, the daemon, the launcher, the CLI. */
+/* main.c: one program, four roles: keeper, daemon, launcher, CLI. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -280,7 +280,8 @@ static int collect(struct bundle *b, struct err *err)
 		rc = check_size(b, err);
 	if (rc != 0)
 		return rc;
-	qsort(b->files, b->n_files, sizeof *b->files, by_path);
+	if (b->n_files)
+		qsort(b->files, b->n_files, sizeof *b->files, by_path);
 	for (size_t i = 0; rc == 0 && i < b->n_files; i++)
 		rc = hash_file(b, &b->files[i], err);
 	return rc;

@@ -18,7 +18,8 @@ int64_t backoff_wait_ms(unsigned failures, uint32_t random);
  * (0: never was), `start_ms` after it was started. Ten healthy minutes forget
  * all; a life longer than the next wait and than the start itself adds
  * nothing, and a life eight times as long takes one off: a replica that is
- * killed from outside is back at once, one that dies young waits ever longer. */
+ * killed from outside is back at once, one that dies young waits ever
+ * longer. */
 unsigned backoff_count(unsigned failures, int64_t healthy_ms, int64_t start_ms);
 
 #endif
