@@ -157,9 +157,10 @@ int step_signals(struct launch *l)
  * again when the kernel has forgotten the death signal; what is to be reached
  * is looked at as the user who has to. */
 static int (*const steps[])(struct launch *l) = {
-	step_parent, step_cgroup,      step_session, step_limits, step_home,
-	step_look,   step_mask,	       step_user,    step_parent, step_signals,
-	step_fds,    step_environment, step_dir,     step_needs,  step_exec,
+	step_parent,	  step_take_env, step_cgroup,  step_session,
+	step_limits,	  step_home,	 step_look,    step_mask,
+	step_user,	  step_parent,	 step_signals, step_fds,
+	step_environment, step_dir,	 step_needs,   step_exec,
 };
 
 /* The pipe, or -1 when there is none and a person reads standard error. */
@@ -197,5 +198,6 @@ int box_main(int argc, char **argv)
 			break;
 	fail_tell(&f, status);
 	free(l.program_was);
+	env_fini(&l.env);
 	return f.exit_code;
 }

@@ -11,6 +11,7 @@ enum {
 	BOX_FD_LISTEN = 3,
 	BOX_FD_CONTROL = 4,
 	BOX_FD_STATUS = 5, /* write end; close-on-exec from the box's start */
+	BOX_FD_ENV = 6,	   /* the program's environment, for --env-fd */
 };
 
 /*
@@ -19,7 +20,7 @@ enum {
  *     {"step":"need","errno":13,"message":"...","remedy":"..."}
  * and the box exits with one of these. errno is 0 where no system call failed;
  * remedy is "" where there is none to give. Steps: options, parent, session,
- * cgroup, mask, limits, user, home, dir, need, exec.
+ * cgroup, mask, limits, user, home, environment, dir, need, exec.
  */
 enum {
 	BOX_EXIT_NEED = 126, /* step need: a path the user cannot reach */

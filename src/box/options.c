@@ -65,6 +65,9 @@ static const struct option table[] = {
 	 "end at once unless this is the parent; dies with the parent"},
 	{"--status-fd", "FD", OPT_NUMBER, AT(status_fd), 3, INT_MAX,
 	 "pipe that gets one JSON line on failure (5)"},
+	{"--env-fd", "FD", OPT_NUMBER, AT(env_fd), 3, INT_MAX,
+	 "the program's environment, K=V each ended by a NUL: the box itself "
+	 "obeys none of it. Absent: what the box was given"},
 	{"--report", NULL, OPT_FLAG, AT(report), 0, 0,
 	 "say what this machine allows, and end"},
 	{"--help", NULL, OPT_FLAG, AT(help), 0, 0, "say this, and end"},

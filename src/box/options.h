@@ -33,6 +33,7 @@ struct box_options {
 	int64_t nofile;	    /* 0: stay */
 	int64_t parent_pid; /* 0: not checked */
 	int64_t status_fd;
+	int64_t env_fd; /* 0: the program gets the box's own */
 	struct box_list needs;
 	struct box_list masks;
 	struct box_list binds;

@@ -174,9 +174,9 @@ static char *search(const char *path, const char *name)
 	return NULL;
 }
 
-static const char *search_path(void)
+static const char *search_path(const struct launch *l)
 {
-	const char *path = getenv("PATH");
+	const char *path = env_get(&l->env, "PATH");
 
 	return path && path[0] ? path : "/usr/local/bin:/usr/bin:/bin";
 }
@@ -188,7 +188,7 @@ int step_look(struct launch *l)
 	for (size_t i = 0; i < o->needs.n; i++)
 		l->need_was[i] = access(o->needs.item[i], F_OK) == 0;
 	if (l->root && o->uid && !strchr(o->program[0], '/'))
-		l->program_was = search(search_path(), o->program[0]);
+		l->program_was = search(search_path(l), o->program[0]);
 	return 0;
 }
 
@@ -204,7 +204,7 @@ static int not_found(struct launch *l, const char *name)
 	}
 	fail_set(l->f, "exec", ENOENT,
 		 "program '%.200s' was not found in PATH (%.1000s)", name,
-		 search_path());
+		 search_path(l));
 	return fail_remedy(l->f, "install it, or give its full path");
 }
 
@@ -213,14 +213,14 @@ int step_exec(struct launch *l)
 	char **argv = l->o->program;
 	cleanup_free char *path = strchr(argv[0], '/')
 					  ? mem_strdup(argv[0])
-					  : search(search_path(), argv[0]);
+					  : search(search_path(l), argv[0]);
 	int sys;
 
 	if (!path)
 		return not_found(l, argv[0]);
 	if (check_program(l, path))
 		return -1;
-	execv(path, argv);
+	execve(path, argv, l->env.var);
 	sys = errno;
 	if (sys == ENOEXEC) {
 		fail_set(l->f, "exec", sys,

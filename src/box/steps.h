@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "box/env.h"
 #include "box/fail.h"
 #include "box/options.h"
 #include "box/reach.h"
@@ -26,9 +27,11 @@ struct launch {
 	/* As whoever started it saw it, before masks and the other user. */
 	bool need_was[BOX_LIST_MAX]; /* it existed */
 	char *program_was;	     /* owned; found in PATH, or NULL */
+	struct env env;		     /* the program's, not the box's own */
 };
 
 int step_parent(struct launch *l);
+int step_take_env(struct launch *l); /* user.c */
 int step_session(struct launch *l);
 int step_cgroup(struct launch *l);
 int step_look(struct launch *l); /* program.c */

@@ -84,40 +84,58 @@ static const char *const dir_vars[] = {
 	"XDG_STATE_HOME",
 };
 
+/* Before anything is looked up in its PATH. */
+int step_take_env(struct launch *l)
+{
+	int fd = (int)l->o->env_fd, sys;
+
+	if (!fd) {
+		env_copy(&l->env, environ);
+		return 0;
+	}
+	sys = env_read(&l->env, fd);
+	if (sys)
+		return fail_sys(l->f, "environment", sys,
+				"reading the program's environment");
+	close(fd);
+	return 0;
+}
+
 int step_environment(struct launch *l)
 {
 	const struct box_options *o = l->o;
+	struct env *e = &l->env;
 
 	if (o->name)
-		setenv(BOX_ENV_REPLICA, o->name, 1);
+		env_set(e, BOX_ENV_REPLICA, o->name, true);
 	if (o->instance)
-		setenv(BOX_ENV_INSTANCE, o->instance, 1);
+		env_set(e, BOX_ENV_INSTANCE, o->instance, true);
 	if (o->cpu_millis) {
 		char text[32];
 
 		snprintf(text, sizeof text, "%lld",
 			 (long long)((o->cpu_millis + 999) / 1000));
 		for (size_t i = 0; i < ARRAY_LEN(thread_vars); i++)
-			setenv(thread_vars[i], text, 0);
+			env_set(e, thread_vars[i], text, false);
 	}
 	if (l->changed) {
 		for (size_t i = 0; i < ARRAY_LEN(dir_vars); i++) {
-			const char *dir = getenv(dir_vars[i]);
+			const char *dir = env_get(e, dir_vars[i]);
 
 			if (dir && access(dir, W_OK | X_OK))
-				unsetenv(dir_vars[i]);
+				env_unset(e, dir_vars[i]);
 		}
-		setenv("USER", "soma", 1);
-		setenv("LOGNAME", "soma", 1);
+		env_set(e, "USER", "soma", true);
+		env_set(e, "LOGNAME", "soma", true);
 		/* Not a place everybody can write: Python would take packages
 		 * from there. */
-		setenv("HOME", "/nonexistent", 0);
+		env_set(e, "HOME", "/nonexistent", false);
 	}
 	if (o->home) {
 		cleanup_free char *tmp = mem_printf("%s/tmp", o->home);
 
-		setenv("HOME", o->home, 1);
-		setenv("TMPDIR", tmp, 1);
+		env_set(e, "HOME", o->home, true);
+		env_set(e, "TMPDIR", tmp, true);
 	}
 	return 0;
 }

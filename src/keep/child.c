@@ -15,7 +15,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 
-enum { SPAWN_MAX = 8 << 20, PIDS_MAX = 4096 };
+enum { SPAWN_MAX = 8 << 20, PIDS_MAX = 4096, BOX_FDS = 7 };
 
 /* What SPAWN's memfd says. */
 struct order {
@@ -78,25 +78,51 @@ static int order_read(struct order *o, int memfd)
 	return 0;
 }
 
-/* Between fork and exec: only what is async-signal-safe. Puts the child's
- * descriptors where the box expects them. want: source of 0..5, by number. */
-static void become(const struct order *o, const int want[6])
+/* What the program is to find in its environment is its user's word, and the
+ * box is root: it gets an environment of its own, in which no loader and no
+ * libc finds anything to obey, and the program's as a file. */
+static const char *const box_env[] = {
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	NULL,
+};
+
+/* The order's environment, each variable ended by a NUL; -errno. */
+static int env_file(const struct order *o)
 {
-	int high[6];
+	int fd = memfd_create("soma-env", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	for (char **v = o->env; *v; v++) {
+		size_t n = strlen(*v) + 1;
+
+		if (write(fd, *v, n) != (ssize_t)n) {
+			close(fd);
+			return -ENOSPC;
+		}
+	}
+	return fd;
+}
+
+/* Between fork and exec: only what is async-signal-safe. Puts the child's
+ * descriptors where the box expects them. want: their sources, by number. */
+static void become(const struct order *o, const int want[BOX_FDS])
+{
+	int high[BOX_FDS];
 	sigset_t none;
 
 	/* First out of the way, so that no target overwrites a source. */
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < BOX_FDS; i++) {
 		high[i] = fcntl(want[i], F_DUPFD_CLOEXEC, 64);
 		if (high[i] < 0)
 			_exit(127);
 	}
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < BOX_FDS; i++)
 		if (dup2(high[i], i) < 0)
 			_exit(127);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execve(o->argv[0], o->argv, o->env);
+	execve(o->argv[0], o->argv, (char **)(uintptr_t)box_env);
 	_exit(127);
 }
 
@@ -109,7 +135,7 @@ int child_spawn(struct list *children, const struct keep_head *head,
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct child *c = NULL;
 	struct order order;
-	int rc = 0, want[6], kept[2];
+	int rc = 0, env = -1, want[BOX_FDS], kept[2];
 	size_t at = 4;
 	pid_t pid;
 
@@ -119,10 +145,16 @@ int child_spawn(struct list *children, const struct keep_head *head,
 		rc = order_read(&order, fds[0]);
 	if (rc)
 		goto close_all;
+	env = env_file(&order);
+	if (env < 0) {
+		rc = env;
+		goto free_order;
+	}
 
 	want[0] = null;
 	want[1] = want[2] = fds[1];
 	want[5] = fds[3];
+	want[6] = env;
 	want[3] = has_listen ? fds[at++] : null;
 	want[4] = has_control ? fds[at++] : null;
 	kept[0] = fds[2];
@@ -152,6 +184,8 @@ close_all:
 			close(fds[i]);
 	if (null >= 0)
 		close(null);
+	if (env >= 0)
+		close(env);
 	return rc;
 }
 

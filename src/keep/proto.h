@@ -35,7 +35,11 @@ enum keep_spawn_flags {
 /* [0] a memfd with JSON {"name","argv":[],"env":["K=V"],"meta":"..."}
  * [1] log pipe, write end: child's 1 and 2    [2] log pipe, read end: kept
  * [3] status pipe, write end: child's 5
- * then listening socket; control, child's end; control, daemon's end: kept */
+ * then listening socket; control, child's end; control, daemon's end: kept
+ *
+ * argv is the box's and env the program's: they never meet. The keeper execs
+ * argv with an environment of its own, and gives env as the child's 6, a file
+ * of "K=V" each ended by a NUL, which only the box's final execve uses. */
 
 struct keep_head {
 	uint16_t type;

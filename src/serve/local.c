@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "box/box.h"
 #include "box/reach.h"
 #include "box/stray.h"
 #include "core/json.h"
@@ -23,7 +24,6 @@ enum {
 	LINE_MAX_BYTES = 64 * 1024,
 	STATUS_MAX = 4096,
 	SOCKET_BACKLOG = 1024,
-	STATUS_FD_BOX = 5,
 };
 
 static void on_keeper_message(struct chan *c, const void *data, size_t len,
@@ -332,7 +332,8 @@ static yyjson_mut_val *box_argv(yyjson_mut_doc *doc, const struct local *l,
 	add_str(doc, argv, l->self);
 	add_str(doc, argv, "box");
 	add_opt(doc, argv, "--name", s->name);
-	add_opt_num(doc, argv, "--status-fd", STATUS_FD_BOX);
+	add_opt_num(doc, argv, "--status-fd", BOX_FD_STATUS);
+	add_opt_num(doc, argv, "--env-fd", BOX_FD_ENV);
 	add_opt_num(doc, argv, "--parent-pid", l->keeper);
 	if (s->dir)
 		add_opt(doc, argv, "--dir", s->dir);

@@ -65,7 +65,7 @@ class Result:
         return json.loads(self.status)
 
 
-def start(args, program, prefix=(), **kwargs):
+def start(args, program, prefix=(), inherit=(), **kwargs):
     """The process and the read end of its status pipe."""
     r, w = os.pipe()
     r, w = high(r), high(w)
@@ -73,7 +73,7 @@ def start(args, program, prefix=(), **kwargs):
     child = subprocess.Popen(
         [*line, *prefix, *BOX, *map(str, args), "--", *map(str, program)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, pass_fds=(w,), restore_signals=False, **kwargs)
+        text=True, pass_fds=(w, *inherit), restore_signals=False, **kwargs)
     os.close(w)
     return child, r
 
@@ -209,6 +209,34 @@ def test_the_starters_directories_are_not_passed_on(open_dir, tmp_path):
     script = 'echo "$HOME,$USER,$LOGNAME,$XDG_RUNTIME_DIR,$XDG_CACHE_HOME"'
     assert shell(["--uid", UID], script, env=env).out == f"/nonexistent,soma,soma,,{usable}\n"
     assert shell([], script, env={**env, "USER": "me"}).out.startswith("/root,me,")
+
+
+def with_environment(args, script, variables, **kwargs):
+    """The program's environment as the keeper gives it: in a file."""
+    with tempfile.TemporaryFile() as file:
+        file.write(b"".join(v.encode() + b"\0" for v in variables))
+        file.flush()  # the offset stays at the end
+        fd = fcntl.fcntl(file.fileno(), fcntl.F_DUPFD, 30)
+        os.set_inheritable(fd, True)
+        done = run(["--env-fd", fd, *args], ["sh", "-c", script], inherit=(fd,), **kwargs)
+        os.close(fd)
+    assert done.status == "", done.status
+    return done
+
+
+def test_environment_by_descriptor_is_the_programs_alone():
+    done = with_environment(["--name", "n-1", "--cpu-millis", 2000], "env; ls /proc/self/fd",
+                            ["PATH=/bin:/usr/bin", "A=b=c", "SOMA_REPLICA=false", "SOMA_REPLICA=too",
+                             "MKL_NUM_THREADS=7", "no variable"], env={**os.environ, "LEAK": "1"})
+    lines = done.out.splitlines()
+    assert {"PATH=/bin:/usr/bin", "A=b=c", "SOMA_REPLICA=n-1", "OMP_NUM_THREADS=2", "MKL_NUM_THREADS=7"} <= set(lines)
+    assert not [x for x in lines if x.startswith("LEAK") or x == "SOMA_REPLICA=false" or x == "no variable"]
+    assert "30" not in lines, "the file itself is not the program's"
+
+
+def test_environment_that_cannot_be_read():
+    failure = run(["--env-fd", 99], ["/bin/true"]).failure
+    assert failure["step"] == "environment" and failure["errno"] == 9
 
 
 def test_home_is_made_and_private(open_dir):

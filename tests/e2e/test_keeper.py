@@ -1,0 +1,64 @@
+"""The keeper: what it gives to the processes it starts, when it starts the
+daemon again, and what is left when it ends."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from soma import projects
+
+IS_ROOT = os.geteuid() == 0
+CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+SPY = r"""
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void spy(void)
+{
+	char name[64] = "?";
+	FILE *f = fopen("/proc/self/comm", "r");
+
+	if (f) {
+		fscanf(f, "%63s", name);
+		fclose(f);
+	}
+	f = fopen(OUT, "a");
+	if (f) {
+		fprintf(f, "%d %s\n", (int)geteuid(), name);
+		fclose(f);
+	}
+}
+"""
+
+
+def spy_library(directory, name):
+    """A library that tells in directory/seen which process loaded it."""
+    directory.chmod(0o777)
+    seen, source = directory / "seen", directory / "spy.c"
+    source.write_text(SPY)
+    seen.write_text("")
+    seen.chmod(0o666)
+    subprocess.run([CC, "-shared", "-fPIC", "-w", f'-DOUT="{seen}"', "-o", directory / name, source], check=True)
+    return seen
+
+
+@pytest.mark.skipif(not CC, reason="wants a C compiler")
+@pytest.mark.parametrize("variable, library", [("LD_PRELOAD", "spy.so"), ("LD_LIBRARY_PATH", "libuv.so.1")])
+def test_a_users_environment_reaches_the_program_and_nothing_before_it(own_daemon, variable, library):
+    directory = pathlib.Path(own_daemon.parent) / "spy"
+    directory.mkdir()
+    seen = spy_library(directory, library)
+    value = str(directory / library if variable == "LD_PRELOAD" else directory)
+    own_daemon.admin.deploy(projects.probe_project(projects.probe_api(predictor={"env": {variable: value}})))
+    found = own_daemon.admin.get("/probe/env").json()
+    assert found[variable] == value
+    assert found["SOMA_INSTANCE"] == own_daemon.instance and found["SOMA_REPLICA"].startswith("probe-")
+    loaded = [line.split() for line in seen.read_text().splitlines()]
+    assert [name for _, name in loaded if name.startswith("soma")] == []
+    if variable == "LD_PRELOAD":
+        assert loaded, "the program was to load it"
+    if IS_ROOT:
+        assert all(uid != "0" for uid, _ in loaded), loaded
