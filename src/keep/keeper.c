@@ -369,6 +369,8 @@ int keep_run(const struct keep_opts *opts, const int fds[2])
 	uv_signal_start(&k.chld, on_sigchld, SIGCHLD);
 	uv_signal_start(&k.term, on_sigterm, SIGTERM);
 	uv_signal_start(&k.intr, on_sigint, SIGINT);
+	/* The daemon inherits it; for replicas the box resets it. */
+	signal(SIGPIPE, SIG_IGN);
 	write_pid(&k, "keeper", getpid());
 	start_daemon(&k);
 	uv_run(&k.loop, UV_RUN_DEFAULT);

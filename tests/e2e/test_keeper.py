@@ -4,11 +4,14 @@ daemon again, and what is left when it ends."""
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 import pytest
 
-from soma import projects
+from soma import procs, projects
+from soma.daemon import BIN, Daemon
+from soma.waiting import wait_for
 
 IS_ROOT = os.geteuid() == 0
 CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -62,3 +65,40 @@ def test_a_users_environment_reaches_the_program_and_nothing_before_it(own_daemo
         assert loaded, "the program was to load it"
     if IS_ROOT:
         assert all(uid != "0" for uid, _ in loaded), loaded
+
+
+def new_daemon(daemon, old):
+    """The pid of the next one, once it serves."""
+    wait_for("a new daemon", lambda: not procs.alive(old) and daemon.daemon_pid != old)
+    wait_for("it is ready", daemon.admin.is_ready)
+    return daemon.daemon_pid
+
+
+def kill_daemon(daemon, signum=signal.SIGKILL):
+    old = daemon.daemon_pid
+    os.kill(old, signum)
+    return new_daemon(daemon, old)
+
+
+def test_a_log_that_nobody_reads_any_more_ends_nothing():
+    daemon = Daemon()
+    read, write = os.pipe()
+    daemon.process = subprocess.Popen(
+        [BIN, "serve", "--data", daemon.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+        stdin=subprocess.DEVNULL, stdout=write, stderr=write, env=daemon.env)
+    os.close(write)
+    try:
+        wait_for("the daemon says /readyz", daemon._is_ready)
+        os.close(read)
+        kill_daemon(daemon)  # which the keeper logs
+        daemon.admin.deploy(projects.probe_project())
+        script = "grep SigIgn /proc/self/status"
+        daemon.admin.deploy(projects.probe_project(projects.probe_api(
+            "sig", predictor={"command": ["/bin/sh", "-c", f"{script}; exec {projects.PYTHON} probe.py"]})))
+        wait_for("its output", lambda: any("SigIgn" in line["line"] for line in daemon.admin.logs("sig")))
+        ignored = next(line["line"] for line in daemon.admin.logs("sig") if "SigIgn" in line["line"]).split()[1]
+        assert int(ignored, 16) == 0, "replicas ignore no signal"
+        daemon.stop()
+    finally:
+        daemon.end_hard()
+        daemon.remove()
