@@ -20,6 +20,7 @@ enum {
 	RESTART_FIRST_MS = 20,
 	RESTART_MOST_MS = 5000,
 	STABLE_MS = 10000,
+	QUICK_MS = 500,
 	EXIT_CONFIG = 78, /* the daemon's word for: starting again won't help */
 	DAEMON_FD = 3,
 };
@@ -44,8 +45,9 @@ struct keeper {
 	uv_timer_t restart;
 	struct chan chan; /* to the daemon */
 	bool chan_open;
-	pid_t daemon; /* 0: none */
-	bool serving; /* this daemon said SERVING */
+	pid_t daemon;	  /* 0: none */
+	bool serving;	  /* this daemon said SERVING */
+	bool ever_served; /* one of them did */
 	uint64_t started_ms;
 	unsigned restart_ms;
 	enum state state;
@@ -222,7 +224,7 @@ static void on_message(struct chan *chan, const void *data, size_t len,
 		tell_all(k);
 		break;
 	case KEEP_SERVING:
-		k->serving = true;
+		k->serving = k->ever_served = true;
 		break;
 	case KEEP_SIGNAL:
 		if (c && c->pid && kill(-c->pid, head.arg) < 0)
@@ -249,10 +251,30 @@ static void on_restart(uv_timer_t *timer)
 	start_daemon(CONTAINER_OF(timer, struct keeper, restart));
 }
 
+/* How long to wait before the next one: not at all after a death by itself,
+ * and longer and longer when none lives. SIGKILL is somebody's wish and no
+ * fault of a daemon that served. */
+static unsigned restart_wait(struct keeper *k, uint64_t lived, int status)
+{
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	unsigned wait;
+
+	if (k->serving && (lived >= STABLE_MS || killed))
+		k->restart_ms = 0;
+	wait = k->restart_ms;
+	if (!k->serving || (lived < QUICK_MS && !killed))
+		k->restart_ms = wait ? MIN(wait * 2, (unsigned)RESTART_MOST_MS)
+				     : (unsigned)RESTART_FIRST_MS;
+	else
+		k->restart_ms = wait / 2;
+	return wait;
+}
+
 static void daemon_exited(struct keeper *k, int status)
 {
 	uint64_t lived = uv_now(&k->loop) - k->started_ms;
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	unsigned wait;
 
 	close_channel(k);
 	k->daemon = 0;
@@ -260,26 +282,20 @@ static void daemon_exited(struct keeper *k, int status)
 		end(k, code > 0 ? 1 : 0);
 		return;
 	}
-	if (code == EXIT_CONFIG) {
+	/* What it says at the very start is about how Soma was started; later
+	 * there are replicas that serve, and what is wrong may pass. */
+	if (code == EXIT_CONFIG && !k->ever_served) {
 		end(k, 1);
 		return;
 	}
-	if (k->serving && lived >= STABLE_MS)
-		k->restart_ms = 0;
+	wait = restart_wait(k, lived, status);
 	log_warn(LOG_F(F_I("status", status), F_I("lived_ms", lived),
-		       F_I("again_in_ms", k->restart_ms)),
+		       F_I("again_in_ms", wait)),
 		 "the daemon died (%s %d); starting it again",
 		 WIFSIGNALED(status) ? "signal" : "exit code",
 		 WIFSIGNALED(status) ? WTERMSIG(status) : code);
 	k->state = RESTARTING;
-	uv_timer_start(&k->restart, on_restart, k->restart_ms, 0);
-	/* One that served is started at once; only failures in a row wait. */
-	if (k->serving)
-		k->restart_ms = 0;
-	else
-		k->restart_ms = k->restart_ms ? MIN(k->restart_ms * 2,
-						    (unsigned)RESTART_MOST_MS)
-					      : (unsigned)RESTART_FIRST_MS;
+	uv_timer_start(&k->restart, on_restart, wait, 0);
 }
 
 static void on_sigchld(uv_signal_t *handle, int signum)

@@ -1,6 +1,7 @@
 """The keeper: what it gives to the processes it starts, when it starts the
 daemon again, and what is left when it ends."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ import pytest
 
 from soma import procs, projects
 from soma.daemon import BIN, Daemon
-from soma.waiting import wait_for
+from soma.waiting import seconds, wait_for
 
 IS_ROOT = os.geteuid() == 0
 CC = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -101,4 +102,52 @@ def test_a_log_that_nobody_reads_any_more_ends_nothing():
         daemon.stop()
     finally:
         daemon.end_hard()
+        daemon.remove()
+
+
+def restarts(daemon):
+    """How long the keeper waited before each new daemon, in ms."""
+    lines = [json.loads(line) for line in daemon.log().splitlines() if "starting it again" in line]
+    return [line["again_in_ms"] for line in lines]
+
+
+def test_one_that_crashes_as_soon_as_it_serves_is_started_less_and_less_often(own_daemon):
+    for _ in range(4):
+        kill_daemon(own_daemon, signal.SIGSEGV)
+    first, *others = restarts(own_daemon)
+    assert first == 0 and others == [20, 40, 80]
+
+
+def test_one_that_is_killed_while_it_serves_is_started_at_once(own_daemon):
+    for _ in range(5):
+        kill_daemon(own_daemon)
+    assert restarts(own_daemon) == [0] * 5
+
+
+def test_one_that_cannot_start_any_more_is_tried_again(own_daemon):
+    own_daemon.admin.deploy(projects.probe_project())
+    pids, old = own_daemon.admin.pids("probe"), own_daemon.daemon_pid
+    blocked = own_daemon.data / "admin.token"
+    token = blocked.read_text()
+    blocked.unlink()
+    blocked.mkdir()
+    os.kill(old, signal.SIGKILL)
+    wait_for("some tries", lambda: len(restarts(own_daemon)) > 3)
+    assert own_daemon.process.poll() is None and all(procs.alive(p) for p in pids)
+    blocked.rmdir()
+    blocked.write_text(token)
+    blocked.chmod(0o600)
+    new_daemon(own_daemon, old)
+    assert own_daemon.admin.wait_live("probe") and own_daemon.admin.pids("probe") == pids
+
+
+def test_one_that_cannot_start_at_all_ends_soma():
+    daemon = Daemon()
+    (daemon.data / "admin.token").mkdir(parents=True)
+    try:
+        done = subprocess.run(
+            [BIN, "serve", "--data", daemon.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, env=daemon.env, timeout=seconds(20), check=False)
+        assert done.returncode == 1 and done.stderr.count("cannot start") == 1, done.stderr
+    finally:
         daemon.remove()
