@@ -20,7 +20,8 @@ struct keep_opts {
  * The process' exit code. */
 int keep_serve_main(int argc, char **argv);
 
-/* Runs until stopped. fds: the bound listeners, by enum keep_listener. */
-int keep_run(const struct keep_opts *opts, const int fds[2]);
+/* Runs until stopped. fds: the bound listeners, by enum keep_listener; those
+ * it has closed are -1 afterwards. */
+int keep_run(const struct keep_opts *opts, int fds[2]);
 
 #endif

@@ -38,8 +38,8 @@ enum state { RUNNING, RESTARTING, STOPPING };
 
 struct keeper {
 	const struct keep_opts *opts;
-	const int *listeners; /* by enum keep_listener */
-	char *self;	      /* owned: path of this program */
+	int *listeners; /* by enum keep_listener; -1 once closed */
+	char *self;	/* owned: path of this program */
 	uv_loop_t loop;
 	uv_signal_t chld, term, intr;
 	uv_timer_t restart;
@@ -174,13 +174,24 @@ static void on_channel_end(struct chan *c)
 	close_channel(CONTAINER_OF(c, struct keeper, chan));
 }
 
+/* Soma ends: who connects now is refused by the kernel, and does not wait in a
+ * backlog for an answer that never comes. */
+static void close_listeners(struct keeper *k)
+{
+	for (int i = 0; i < 2; i++)
+		if (k->listeners[i] >= 0) {
+			close(k->listeners[i]);
+			k->listeners[i] = -1;
+		}
+}
+
 static void tell_all(struct keeper *k)
 {
 	struct list *it, *tmp;
 
-	say(k, KEEP_LISTENER, 0, KEEP_DATA, NULL, &k->listeners[KEEP_DATA], 1);
-	say(k, KEEP_LISTENER, 0, KEEP_ADMIN, NULL, &k->listeners[KEEP_ADMIN],
-	    1);
+	for (int i = 0; i < 2; i++)
+		if (k->listeners[i] >= 0)
+			say(k, KEEP_LISTENER, 0, i, NULL, &k->listeners[i], 1);
 	LIST_EACH (&k->children, it, tmp) {
 		struct child *c = LIST_ENTRY(it, struct child, link);
 		int fds[2] = {c->log_fd, c->control};
@@ -337,6 +348,7 @@ static void stop(struct keeper *k)
 	}
 	k->state = STOPPING;
 	say(k, KEEP_STOP, 0, 0, NULL, NULL, 0);
+	close_listeners(k);
 }
 
 static void on_sigterm(uv_signal_t *handle, int signum)
@@ -363,7 +375,7 @@ static void on_walk(uv_handle_t *handle, void *arg)
 		uv_close(handle, on_any_closed);
 }
 
-int keep_run(const struct keep_opts *opts, const int fds[2])
+int keep_run(const struct keep_opts *opts, int fds[2])
 {
 	struct keeper k = {.opts = opts, .listeners = fds};
 	struct list *it, *tmp;

@@ -22,7 +22,8 @@ enum keep_type {
 	KEEP_SPAWNED = 35, /* id; arg: pid, or -errno (then no EXIT follows) */
 	KEEP_EXIT = 36,	   /* id; arg: wait status; again to each new daemon
 			      until FORGET */
-	KEEP_STOP = 37,	   /* drain and exit 0: Soma is to end */
+	KEEP_STOP = 37,	   /* drain and exit 0: Soma is to end. The keeper has
+			      closed its listeners; none are told any more */
 };
 
 enum keep_listener { KEEP_DATA = 0, KEEP_ADMIN = 1 };

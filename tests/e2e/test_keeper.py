@@ -6,11 +6,14 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 
 import pytest
 
 from soma import procs, projects
+from soma.client import plain
 from soma.daemon import BIN, Daemon
 from soma.waiting import seconds, wait_for
 
@@ -151,3 +154,27 @@ def test_one_that_cannot_start_at_all_ends_soma():
         assert done.returncode == 1 and done.stderr.count("cannot start") == 1, done.stderr
     finally:
         daemon.remove()
+
+
+def refused(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_new_connections_are_refused_while_it_drains(own_daemon):
+    own_daemon.admin.deploy(projects.probe_project())
+    answer, port = [], own_daemon.admin.get("/probe/env").json()["PORT"]
+    asking = threading.Thread(target=lambda: answer.append(own_daemon.admin.get("/probe/hold")))
+    asking.start()
+    wait_for("it is held", lambda: any("held" in line["line"] for line in own_daemon.admin.logs("probe")))
+    own_daemon.process.send_signal(signal.SIGTERM)
+    wait_for("the port is closed", lambda: refused(own_daemon.port))
+    assert plain("GET", f"http://127.0.0.1:{port}/go").ok
+    asking.join(seconds(20))
+    assert answer and answer[0].status_code == 200
+    own_daemon.process.wait(seconds(20))
+    own_daemon.process = None
+    own_daemon.check_nothing_left()
