@@ -104,8 +104,12 @@ static void find_token(struct admin *ad)
 {
 	const char *given = getenv("SOMA_TOKEN");
 	char *port = url_part(ad->url, CURLUPART_PORT);
-	cleanup_free char *path = mem_printf("%s/.config/soma/daemons/%s.json",
-					     home(), port ? port : "80");
+	const char *config = getenv("XDG_CONFIG_HOME");
+	cleanup_free char *dir = config && *config
+					 ? mem_strdup(config)
+					 : mem_printf("%s/.config", home());
+	cleanup_free char *path =
+		mem_printf("%s/soma/daemons/%s.json", dir, port ? port : "80");
 	cleanup_free char *text = NULL;
 	cleanup_json yyjson_doc *note = NULL;
 	struct err err = {0};

@@ -8,14 +8,18 @@
 
 static void not_found(struct http_req *req, struct serve *s)
 {
-	char word[65];
-	size_t n = req->path.n > 1 ? MIN(req->path.n - 1, sizeof word - 1) : 0;
+	char path[65];
+	size_t n = MIN(req->path.n, sizeof path - 1);
 	const char *near;
 
-	memcpy(word, req->path.p + 1, n);
-	word[n] = 0;
-	word[strcspn(word, "/")] = 0;
-	near = serve_near(s, word);
+	memcpy(path, req->path.p, n);
+	path[n] = 0;
+	near = serve_near_endpoint(s, path);
+	/* A long way below an endpoint: its first segment may be near. */
+	if (!near && n > 1) {
+		path[1 + strcspn(path + 1, "/")] = 0;
+		near = serve_near_endpoint(s, path);
+	}
 	http_reply_error(req, E_NOTFOUND, "nothing is deployed at '%.*s'%s%s%s",
 			 (int)MIN(req->path.n, 200u), req->path.p,
 			 near ? "; did you mean '" : "", near ? near : "",

@@ -88,8 +88,10 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 	a->want = rev;
 	a->updated_ms = updated_ms;
 	/* While an older one serves, it serves where it did. */
-	if (!a->live || a->live == old)
-		route(a, (a->live ? a->live : rev)->spec->endpoint);
+	if (!a->live)
+		route(a, rev->spec->endpoint);
+	/* First, so that an environment they share stays in use. */
+	revision_step(rev);
 	/* One that never was live has nothing to hand over. */
 	if (old && old != a->live) {
 		if (old->state == REVISION_UPDATING)
@@ -99,7 +101,6 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 				  (long long)rev->number);
 		revision_leave(old);
 	}
-	revision_step(rev);
 }
 
 void api_restore_live(struct api *a, struct revision *rev)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -226,6 +227,8 @@ static int environment_hash(struct environment *env, char out[SHA256_HEX],
 
 /* ---- building ---- */
 
+static void start_build(struct environments *e, struct environment *env);
+
 static void environment_free(struct environment *env)
 {
 	while (!list_empty(&env->tail)) {
@@ -309,6 +312,19 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 	process_close(p);
 	free(env->message);
 	env->message = NULL;
+	if (env->abandoned && env->refs) {
+		/* Somebody came for it meanwhile. */
+		env->abandoned = false;
+		start_build(env->all, env);
+		if (env->state == ENVIRONMENT_FAILED)
+			settle(env, ENVIRONMENT_FAILED);
+		return;
+	}
+	if (!env->refs) {
+		map_del(&env->all->by_hash, env->hash);
+		environment_free(env);
+		return;
+	}
 	if (launched && strcmp(cause, "exit code 0") == 0 &&
 	    access(marker, F_OK) == 0) {
 		log_info(LOG_F(F_S("environment", env->hash)),
@@ -454,7 +470,7 @@ int environment_get(struct environments *e, const struct spec *spec,
 	if (known) {
 		environment_free(env);
 		known->refs++;
-		if (known->state == ENVIRONMENT_FAILED)
+		if (known->state == ENVIRONMENT_FAILED && !known->process)
 			start_build(e, known);
 		*ret = known;
 		return 0;
@@ -490,10 +506,11 @@ void environment_unref(struct environment *env)
 {
 	if (!env || --env->refs)
 		return;
-	/* A build that nobody waits for any more still ends well: the next
-	 * who wants it finds it there. */
-	if (env->process)
+	if (env->process) {
+		env->abandoned = true;
+		process_signal(env->process, SIGKILL);
 		return;
+	}
 	if (env->hash)
 		map_del(&env->all->by_hash, env->hash);
 	environment_free(env);

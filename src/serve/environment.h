@@ -43,6 +43,7 @@ struct environment {
 	struct list tail; /* newest output lines */
 	unsigned n_tail;
 	unsigned refs;
+	bool abandoned; /* its build is being ended: nobody wanted it */
 };
 
 struct environments {

@@ -24,6 +24,7 @@ enum {
 	LINE_MAX_BYTES = 64 * 1024,
 	STATUS_MAX = 4096,
 	SOCKET_BACKLOG = 1024,
+	GROUPS_MS = 2000,
 };
 
 static void on_keeper_message(struct chan *c, const void *data, size_t len,
@@ -198,6 +199,8 @@ void local_kill_all(struct local *l)
 		cgroup_kill(&l->groups, p->name, NULL);
 	}
 	box_kill_strays(l->instance, NULL);
+	/* Also those of processes that nobody here has heard of. */
+	cgroups_end(&l->groups, GROUPS_MS, NULL);
 }
 
 /* The socket's directory may lie deeper than a socket address is long; the

@@ -124,7 +124,8 @@ void local_serving(struct local *l);
 void local_close(struct local *l);
 /* Now and then: removes what could not be removed at once. */
 void local_tick(struct local *l);
-/* The keeper is gone: kills all there is, at once. */
+/* The keeper is gone: kills all there is, at once, and removes its control
+ * groups. Blocks, at most two seconds. */
 void local_kill_all(struct local *l);
 
 /* Starts. On success the outcome arrives through ops->on_exit at the latest;

@@ -399,17 +399,27 @@ struct api *serve_route(struct serve *s, struct str path, struct str *ret_rest)
 	return NULL;
 }
 
-const char *serve_near(const struct serve *s, const char *word)
+static const char *near_key(const struct map *m, const char *word)
 {
-	const char **names = mem_alloc((s->apis.len + 1) * sizeof *names);
-	const char *near, *name;
+	const char **keys = mem_alloc((m->len + 1) * sizeof *keys);
+	const char *near, *key;
 	size_t n = 0;
 
-	for (size_t i = 0; map_next(&s->apis, &i, &name);)
-		names[n++] = name;
-	near = str_nearest(word, names, n);
-	free(names);
+	for (size_t i = 0; map_next(m, &i, &key);)
+		keys[n++] = key;
+	near = str_nearest(word, keys, n);
+	free(keys);
 	return near;
+}
+
+const char *serve_near(const struct serve *s, const char *word)
+{
+	return near_key(&s->apis, word);
+}
+
+const char *serve_near_endpoint(const struct serve *s, const char *path)
+{
+	return near_key(&s->routes, path);
 }
 
 /* ---- changes ---- */
@@ -447,14 +457,20 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 
 static uid_t unused_uid(const struct serve *s)
 {
+	const uint32_t n = UID_LAST - UID_FIRST + 1;
+	uint32_t at = 2166136261u;
 	const struct api *a;
 
 	if (!s->local.root)
 		return 0;
-	for (uid_t uid = UID_FIRST; uid <= UID_LAST; uid++) {
+	/* Two Somas of one machine begin at different places. */
+	for (const char *p = s->data_dir; *p; p++)
+		at = (at ^ (unsigned char)*p) * 16777619u;
+	for (uint32_t i = 0; i < n; i++) {
+		uid_t uid = UID_FIRST + (at + i) % n;
 		bool taken = false;
 
-		for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		for (size_t k = 0; (a = map_next(&s->apis, &k, NULL));)
 			taken = taken || a->uid == uid;
 		if (!taken)
 			return uid;

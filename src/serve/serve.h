@@ -89,6 +89,7 @@ void serve_collect_garbage(struct serve *s);
 
 /* Names of apis (or endpoints) near to what was asked for, for a 404's text;
  * NULL: none. */
+const char *serve_near_endpoint(const struct serve *s, const char *path);
 const char *serve_near(const struct serve *s, const char *word);
 uint32_t serve_random(struct serve *s);
 

@@ -31,7 +31,7 @@ def test_404_names_what_is_near(probe, path, near):
     error = error_of(probe.get(path), 404, "not_found")
     assert ("did you mean" in error["message"]) == (near is not None), error
     if near:
-        assert f"'{near}'" in error["message"]
+        assert f"'/{near}'" in error["message"]
 
 
 def test_404_of_an_endpoint_names_the_endpoint(daemon):

@@ -69,6 +69,8 @@ static void torture_proxy(struct http_req *req)
 {
 	struct http_proxy_opts opts = {.target = req->target,
 				       .keep_body = pick(2) ? 0 : 10,
+				       .not_begun = pick(2) ? STR("not-begun")
+							    : (struct str){0},
 				       .on_head = on_torture_head,
 				       .on_end = on_torture_end};
 
@@ -170,6 +172,7 @@ static const char *const requests[] = {
 };
 
 static const char *const answers[] = {
+	"HTTP/1.1 503 Later\r\nNot-Begun: 1\r\nContent-Length: 0\r\n\r\n",
 	"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
 	"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
 	("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
