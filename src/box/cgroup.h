@@ -86,6 +86,10 @@ int cgroups_prepare(struct cgroups *cg, struct err *err);
 /* Removes the instance's group once it has no leaves; E_BUSY before. */
 int cgroups_remove(struct cgroups *cg, struct err *err);
 
+/* Kills and removes all of the instance: its leaves and then its own group.
+ * Waits until the kernel has let go, at most max_ms; E_BUSY then. */
+int cgroups_end(struct cgroups *cg, unsigned max_ms, struct err *err);
+
 /* Makes the group with its limits. Not 0: the text says which of them the
  * machine does not enforce; the group exists as far as it can. */
 int cgroup_create(struct cgroups *cg, const char *leaf,

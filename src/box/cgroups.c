@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "box/cgfile.h"
@@ -310,4 +311,35 @@ void cgroup_list_free(char **names, size_t n)
 	for (size_t i = 0; i < n; i++)
 		free(names[i]);
 	free(names);
+}
+
+/* One look at every leaf. */
+static void end_leaves(struct cgroups *cg)
+{
+	size_t n;
+	char **names = cgroup_list(cg, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (cgroup_remove(cg, names[i], NULL) == 0)
+			continue;
+		cgroup_kill(cg, names[i], NULL);
+		cgroup_remove(cg, names[i], NULL);
+	}
+	cgroup_list_free(names, n);
+}
+
+int cgroups_end(struct cgroups *cg, unsigned max_ms, struct err *err)
+{
+	const struct timespec pause = {0, 5 * 1000 * 1000};
+	int rc;
+
+	if (cg->mode == CGROUP_NONE)
+		return 0;
+	for (unsigned ms = 0;; ms += 5) {
+		end_leaves(cg);
+		rc = cgroups_remove(cg, err);
+		if (!rc || ms >= max_ms)
+			return rc;
+		nanosleep(&pause, NULL);
+	}
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "box/cgroup.h"
 #include "core/mem.h"
 #include "keep/child.h"
 #include "loop/chan.h"
@@ -23,6 +24,7 @@ enum {
 	QUICK_MS = 500,
 	EXIT_CONFIG = 78, /* the daemon's word for: starting again won't help */
 	DAEMON_FD = 3,
+	GROUPS_MS = 2000,
 };
 
 /*
@@ -363,6 +365,20 @@ static void on_sigint(uv_signal_t *handle, int signum)
 	stop(CONTAINER_OF(handle, struct keeper, intr));
 }
 
+/* What the daemon had no time to remove, or was killed over. */
+static void end_groups(struct keeper *k)
+{
+	char instance[CGROUP_INSTANCE_MAX];
+	struct cgroups groups;
+	struct err err = {0};
+
+	cgroup_instance(k->opts->data_dir, instance);
+	cgroups_init(&groups, instance, "");
+	if (cgroups_end(&groups, GROUPS_MS, &err))
+		log_warn(NULL, "%s, ignoring", err.msg);
+	cgroups_fini(&groups);
+}
+
 static void on_any_closed(uv_handle_t *handle)
 {
 	(void)handle;
@@ -405,6 +421,7 @@ int keep_run(const struct keep_opts *opts, int fds[2])
 
 	/* The keeper's end is everybody's end. */
 	child_kill_all();
+	end_groups(&k);
 	close_channel(&k);
 	uv_walk(&k.loop, on_walk, NULL);
 	uv_run(&k.loop, UV_RUN_DEFAULT);

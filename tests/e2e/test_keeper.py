@@ -1,6 +1,7 @@
 """The keeper: what it gives to the processes it starts, when it starts the
 daemon again, and what is left when it ends."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import subprocess
 import threading
 
 import pytest
+import requests
 
 from soma import procs, projects
 from soma.client import plain
@@ -156,6 +158,11 @@ def test_one_that_cannot_start_at_all_ends_soma():
         daemon.remove()
 
 
+def ask_in_vain(daemon, path):
+    with contextlib.suppress(requests.RequestException):
+        daemon.admin.get(path)
+
+
 def refused(port):
     try:
         socket.create_connection(("127.0.0.1", port), 5).close()
@@ -178,3 +185,45 @@ def test_new_connections_are_refused_while_it_drains(own_daemon):
     own_daemon.process.wait(seconds(20))
     own_daemon.process = None
     own_daemon.check_nothing_left()
+
+
+needs_groups = pytest.mark.skipif(not IS_ROOT, reason="control groups take root")
+
+
+@needs_groups
+def test_a_forced_end_leaves_no_control_groups():
+    daemon = Daemon().start()
+    try:
+        daemon.admin.deploy(projects.probe_project(projects.probe_api(autoscaling={"min_replicas": 3})))
+        asking = threading.Thread(target=ask_in_vain, args=(daemon, "/probe/hold"))
+        asking.start()
+        wait_for("it is held", lambda: any("held" in line["line"] for line in daemon.admin.logs("probe")))
+        daemon.process.send_signal(signal.SIGTERM)
+        wait_for("it drains", lambda: refused(daemon.port))
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.process.wait(seconds(20)) == 1
+        daemon.process = None
+        asking.join()
+        assert not procs.marked(daemon.instance) and not procs.cgroups_of(daemon.instance)
+        daemon.start()
+        assert daemon.admin.wait_live("probe")
+        daemon.stop()
+    finally:
+        daemon.end_hard()
+        daemon.remove()
+
+
+@needs_groups
+def test_a_killed_keeper_leaves_no_control_groups():
+    daemon = Daemon().start()
+    try:
+        daemon.admin.deploy(projects.probe_project(projects.probe_api(autoscaling={"min_replicas": 3})))
+        last = daemon.daemon_pid
+        daemon.process.kill()
+        daemon.process.wait()
+        wait_for("the daemon ends", lambda: not procs.alive(last))
+        daemon.process = None
+        assert not procs.marked(daemon.instance) and not procs.cgroups_of(daemon.instance)
+    finally:
+        daemon.end_hard()
+        daemon.remove()

@@ -506,6 +506,7 @@ static void a_machine_without_groups_is_served(void **state)
 	assert_int_equal(cgroup_kill(&cg, "x", &err), 0);
 	assert_int_equal(cgroup_count(&cg, "x"), 0);
 	assert_int_equal(cgroup_remove(&cg, "x", &err), 0);
+	assert_int_equal(cgroups_end(&cg, 1000, &err), 0);
 	assert_false(cgroup_usage(&cg, "x", &u));
 	names = cgroup_list(&cg, &n);
 	assert_int_equal(n, 0);
