@@ -1,6 +1,8 @@
 #include "loop/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -10,7 +12,9 @@
 #include "core/json.h"
 #include "core/mem.h"
 
-enum { LOG_LINE_MAX = 16 * 1024, LOG_TEXT_MAX = 4096 };
+/* A line fits into what a pipe takes whole (PIPE_BUF), so that one it has room
+ * for never blocks. */
+enum { LOG_LINE_MAX = 4096, LOG_TEXT_MAX = 2048 };
 
 static const char *const level_words[] = {"debug", "info", "warning", "error"};
 
@@ -20,6 +24,8 @@ static struct {
 	enum log_level least;
 	bool json;
 } setup = {"soma", LOG_INFO, false};
+
+static atomic_uint lost; /* lines that nobody took */
 
 void log_setup(const char *program, enum log_level least, int json)
 {
@@ -92,6 +98,41 @@ static void as_text(struct buf *b, enum log_level level, const char *time,
 	}
 }
 
+static void put_together(struct buf *b, enum log_level level, const char *time,
+			 const struct log_field *fields, const char *text)
+{
+	if (setup.json)
+		as_json(b, level, time, fields, text);
+	else
+		as_text(b, level, time, fields, text);
+}
+
+/* A reader that has stopped reading must not stop us: what it has no room for
+ * is lost, and counted. */
+static void put_line(const char *line, size_t len)
+{
+	struct pollfd out = {.fd = 2, .events = POLLOUT};
+	char text[64];
+	unsigned n;
+	int said;
+
+	if (poll(&out, 1, 0) != 1 || !(out.revents & POLLOUT)) {
+		atomic_fetch_add(&lost, 1);
+		return;
+	}
+	n = atomic_exchange(&lost, 0);
+	if (n) {
+		said = snprintf(text, sizeof text,
+				setup.json ? "{\"lost_lines\":%u}\n"
+					   : "(%u lines lost)\n",
+				n);
+		if (write(2, text, (size_t)said) < 0)
+			return;
+	}
+	if (write(2, line, len) < 0)
+		atomic_fetch_add(&lost, 1);
+}
+
 void log_emit(enum log_level level, const struct log_field *fields,
 	      const char *fmt, ...)
 {
@@ -105,14 +146,14 @@ void log_emit(enum log_level level, const struct log_field *fields,
 	vsnprintf(text, sizeof text, fmt, args);
 	va_end(args);
 	log_time(log_now_ms(), time);
-	buf_init(&b, LOG_LINE_MAX);
-	if (setup.json)
-		as_json(&b, level, time, fields, text);
-	else
-		as_text(&b, level, time, fields, text);
+	buf_init(&b, 16 * LOG_LINE_MAX);
+	put_together(&b, level, time, fields, text);
+	if (b.full || b.len >= LOG_LINE_MAX) {
+		buf_reset(&b);
+		text[LOG_LINE_MAX / 8] = 0;
+		put_together(&b, level, time, NULL, text);
+	}
 	buf_addc(&b, '\n');
-	/* Nobody to tell if the log itself cannot be written. */
-	if (b.len && write(2, b.data, b.len) < 0)
-		b.full = true;
+	put_line(b.data, b.len);
 	buf_fini(&b);
 }

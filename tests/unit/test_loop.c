@@ -246,6 +246,45 @@ static void times_are_rfc3339(void **state)
 	assert_string_equal(out, "2026-01-02T03:04:05.678Z");
 }
 
+static void a_log_that_nobody_reads_stops_nobody(void **state)
+{
+	static char text[4000], fields[4000];
+	int pair[2], was = dup(2);
+	char piece[65536];
+	ssize_t n;
+
+	(void)state;
+	assert_int_equal(pipe(pair), 0);
+	dup2(pair[1], 2);
+	log_setup("test", LOG_INFO, 1);
+	memset(text, '\"', sizeof text - 1);
+	memset(fields, 'f', sizeof fields - 1);
+	/* More than the pipe holds: this returns all the same. */
+	for (int i = 0; i < 200; i++)
+		log_info(LOG_F(F_S("long", fields)), "%s", text);
+	n = read(pair[0], piece, sizeof piece);
+	assert_true(n > 1000);
+	/* Each line is whole, and JSON as far as it goes. */
+	for (char *line = piece; line < piece + n;) {
+		char *end = memchr(line, '\n', (size_t)(piece + n - line));
+
+		assert_non_null(end);
+		assert_int_equal(line[0], '{');
+		assert_int_equal(end[-1], '}');
+		assert_true(end - line < 4096);
+		line = end + 1;
+	}
+	log_info(NULL, "again");
+	n = read(pair[0], piece, sizeof piece - 1);
+	piece[n] = 0;
+	assert_memory_equal(piece, "{\"lost_lines\":", 14);
+	assert_non_null(strstr(piece, "again"));
+	dup2(was, 2);
+	close(was);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,6 +295,7 @@ int main(void)
 		cmocka_unit_test(log_files_rotate_and_stay_bounded),
 		cmocka_unit_test(a_log_that_cannot_be_written_loses_lines_only),
 		cmocka_unit_test(times_are_rfc3339),
+		cmocka_unit_test(a_log_that_nobody_reads_stops_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
