@@ -12,10 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "box/box.h"
+#include "box/fail.h"
 #include "core/json.h"
 #include "core/mem.h"
 
-enum { SPAWN_MAX = 8 << 20, PIDS_MAX = 4096, BOX_FDS = 7 };
+enum { SPAWN_MAX = 8 << 20, PIDS_MAX = 4096, BOX_FDS = BOX_FD_ENV + 1 };
 
 /* What SPAWN's memfd says. */
 struct order {
@@ -104,30 +106,46 @@ static int env_file(const struct order *o)
 	return fd;
 }
 
-/* Between fork and exec: only what is async-signal-safe. Puts the child's
- * descriptors where the box expects them. want: their sources, by number. */
-static void become(const struct order *o, const int want[BOX_FDS])
+/* As the box tells its own failures; the keeper has one thread, so that this
+ * is no signal handler's place. */
+_Noreturn static void refuse(int status, const char *what)
 {
-	int high[BOX_FDS];
+	struct fail f;
+
+	fail_sys(&f, "descriptors", errno, "%s", what);
+	fail_tell(&f, status);
+	_exit(f.exit_code);
+}
+
+/* Between fork and exec. Puts the child's descriptors where the box expects
+ * them. want: their sources, by number. */
+_Noreturn static void become(const struct order *o, const int want[BOX_FDS],
+			     const struct rlimit *files)
+{
+	int high[BOX_FDS], status = want[BOX_FD_STATUS];
 	sigset_t none;
 
 	/* First out of the way, so that no target overwrites a source. */
 	for (int i = 0; i < BOX_FDS; i++) {
 		high[i] = fcntl(want[i], F_DUPFD_CLOEXEC, 64);
 		if (high[i] < 0)
-			_exit(127);
+			refuse(status, "copying a descriptor");
 	}
+	status = high[BOX_FD_STATUS];
 	for (int i = 0; i < BOX_FDS; i++)
 		if (dup2(high[i], i) < 0)
-			_exit(127);
+			refuse(status, "placing a descriptor");
+	/* What the keeper raised for itself. */
+	if (files->rlim_cur && setrlimit(RLIMIT_NOFILE, files))
+		refuse(status, "setting the limit of open files");
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(o->argv[0], o->argv, (char **)(uintptr_t)box_env);
-	_exit(127);
+	refuse(status, "starting the launcher");
 }
 
 int child_spawn(struct list *children, const struct keep_head *head,
-		const int *fds, size_t n_fds)
+		const int *fds, size_t n_fds, const struct rlimit *files)
 {
 	bool has_listen = head->flags & KEEP_HAS_LISTEN;
 	bool has_control = head->flags & KEEP_HAS_CONTROL;
@@ -139,7 +157,11 @@ int child_spawn(struct list *children, const struct keep_head *head,
 	size_t at = 4;
 	pid_t pid;
 
-	if (n_fds != expect || null < 0)
+	if (null < 0)
+		rc = -errno;
+	else if (n_fds < expect)
+		rc = -EMFILE; /* some did not fit into our table */
+	else if (n_fds > expect)
 		rc = -EINVAL;
 	if (!rc)
 		rc = order_read(&order, fds[0]);
@@ -153,16 +175,16 @@ int child_spawn(struct list *children, const struct keep_head *head,
 
 	want[0] = null;
 	want[1] = want[2] = fds[1];
-	want[5] = fds[3];
-	want[6] = env;
-	want[3] = has_listen ? fds[at++] : null;
-	want[4] = has_control ? fds[at++] : null;
+	want[BOX_FD_STATUS] = fds[3];
+	want[BOX_FD_ENV] = env;
+	want[BOX_FD_LISTEN] = has_listen ? fds[at++] : null;
+	want[BOX_FD_CONTROL] = has_control ? fds[at++] : null;
 	kept[0] = fds[2];
 	kept[1] = has_control ? fds[at] : -1;
 
 	pid = fork();
 	if (pid == 0)
-		become(&order, want);
+		become(&order, want, files);
 	if (pid < 0) {
 		rc = -errno;
 		goto free_order;

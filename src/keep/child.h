@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "core/list.h"
@@ -21,10 +22,11 @@ struct child {
 	char *meta;  /* owned: opaque, the daemon's */
 };
 
-/* Starts a process from a SPAWN message. All fds are taken. On success the
- * child is in `children`; on failure -errno and nothing is left. */
+/* Starts a process from a SPAWN message. All fds are taken. files: its limit of
+ * open files; rlim_cur 0: ours. On success the child is in `children`; on
+ * failure -errno and nothing is left. */
 int child_spawn(struct list *children, const struct keep_head *head,
-		const int *fds, size_t n_fds);
+		const int *fds, size_t n_fds, const struct rlimit *files);
 void child_free(struct child *c);
 
 struct child *child_by_id(struct list *children, uint64_t id);

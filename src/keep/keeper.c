@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
@@ -55,6 +56,7 @@ struct keeper {
 	enum state state;
 	int exit_code;
 	struct list children;
+	struct rlimit files; /* as Soma was started; for the children */
 };
 
 static void on_message(struct chan *c, const void *data, size_t len,
@@ -83,6 +85,20 @@ static void write_pid(struct keeper *k, const char *name, pid_t pid)
 
 	if (file_write(path, text, (size_t)n, 0644, &err))
 		log_warn(NULL, "%s, ignoring", err.msg);
+}
+
+/* Two descriptors of each child are kept for the next daemon. */
+static void raise_limit(struct keeper *k)
+{
+	struct rlimit all;
+
+	if (getrlimit(RLIMIT_NOFILE, &k->files) < 0) {
+		k->files.rlim_cur = 0;
+		return;
+	}
+	all = k->files;
+	all.rlim_cur = all.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &all);
 }
 
 static void become_daemon(struct keeper *k, int fd)
@@ -209,7 +225,7 @@ static void tell_all(struct keeper *k)
 static void spawn(struct keeper *k, const struct keep_head *head,
 		  const int *fds, size_t n_fds)
 {
-	int rc = child_spawn(&k->children, head, fds, n_fds);
+	int rc = child_spawn(&k->children, head, fds, n_fds, &k->files);
 	struct child *c = rc ? NULL : child_by_id(&k->children, head->id);
 
 	say(k, KEEP_SPAWNED, head->id, c ? (int32_t)c->pid : rc, NULL, NULL, 0);
@@ -403,6 +419,7 @@ int keep_run(const struct keep_opts *opts, int fds[2])
 	self[n] = 0;
 	k.self = self;
 	list_init(&k.children);
+	raise_limit(&k);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_NAME, "soma-keep");
 	uv_loop_init(&k.loop);

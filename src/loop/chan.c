@@ -111,8 +111,13 @@ static void enqueue(struct chan *c, const struct iovec *iov, const int *fds,
 	for (size_t i = 0; i < n_fds; i++) {
 		int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
 
-		if (copy >= 0)
-			m->fds[m->n_fds++] = copy;
+		if (copy < 0) {
+			/* Goes without: the other end counts them. */
+			while (m->n_fds)
+				close(m->fds[--m->n_fds]);
+			break;
+		}
+		m->fds[m->n_fds++] = copy;
 	}
 	list_push_back(&c->queue, &m->link);
 	c->queued += len;
@@ -135,10 +140,11 @@ void chan_send(struct chan *c, const void *head, size_t head_len,
 		enqueue(c, iov, fds, n_fds);
 }
 
-/* Collects the descriptors of a received message; false if some were lost. */
-static bool take_fds(struct msghdr *msg, int *fds, size_t *n_fds)
+/* Collects the descriptors of a received message: all or none. */
+static size_t take_fds(struct msghdr *msg, int *fds)
 {
 	struct cmsghdr *c;
+	size_t n_fds = 0;
 
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		size_t n;
@@ -146,10 +152,14 @@ static bool take_fds(struct msghdr *msg, int *fds, size_t *n_fds)
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(fds + *n_fds, CMSG_DATA(c), n * sizeof(int));
-		*n_fds += n;
+		memcpy(fds + n_fds, CMSG_DATA(c), n * sizeof(int));
+		n_fds += n;
 	}
-	return !(msg->msg_flags & (MSG_CTRUNC | MSG_TRUNC));
+	/* Our table was full: which of them are missing cannot be told. */
+	if (msg->msg_flags & MSG_CTRUNC)
+		while (n_fds)
+			close(fds[--n_fds]);
+	return n_fds;
 }
 
 static void ended(struct chan *c)
@@ -194,7 +204,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 			ended(c);
 			return;
 		}
-		if (!take_fds(&msg, fds, &n_fds)) {
+		n_fds = take_fds(&msg, fds);
+		if (msg.msg_flags & MSG_TRUNC) {
 			while (n_fds)
 				close(fds[--n_fds]);
 			ended(c);

@@ -13,7 +13,8 @@ enum { CHAN_FDS_MAX = 8, CHAN_MSG_MAX = 200 * 1024 };
 struct chan;
 
 /* One message. The bytes are valid inside the call only; the descriptors are
- * the callee's (close-on-exec). */
+ * the callee's (close-on-exec). A message that lost some of its descriptors, as
+ * no more could be opened, has none: whoever expects them counts. */
 typedef void chan_on_msg(struct chan *c, const void *data, size_t len,
 			 const int *fds, size_t n_fds);
 /* The other end is gone, or the socket broke. The channel is still to be

@@ -883,7 +883,9 @@ static void adopt(struct local *l, const struct keep_head *head,
 		hear_log(p, fds[0]);
 	if (n_fds > 1)
 		hear_control(p, fds[1]);
-	if (!l->on_adopt(l, p, text)) {
+	/* Without its log it would block one day, and without its channel be
+	 * taken for stuck. */
+	if (!p->log_open || !l->on_adopt(l, p, text)) {
 		p->ops = &orphan_ops;
 		process_signal(p, SIGKILL);
 	}
@@ -918,6 +920,9 @@ static void on_keeper_message(struct chan *c, const void *data, size_t len,
 	case KEEP_LISTENER:
 		if (n_fds == 1)
 			l->on_listener(l, head.arg, fds[0]);
+		else
+			log_error(NULL, "a listener did not arrive: out of "
+					"file descriptors");
 		break;
 	case KEEP_CHILD:
 		adopt(l, &head,

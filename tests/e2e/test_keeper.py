@@ -179,7 +179,8 @@ def test_new_connections_are_refused_while_it_drains(own_daemon):
     wait_for("it is held", lambda: any("held" in line["line"] for line in own_daemon.admin.logs("probe")))
     own_daemon.process.send_signal(signal.SIGTERM)
     wait_for("the port is closed", lambda: refused(own_daemon.port))
-    assert plain("GET", f"http://127.0.0.1:{port}/go").ok
+    with contextlib.suppress(requests.RequestException):
+        plain("GET", f"http://127.0.0.1:{port}/go")  # may not be answered: the replica is told to end then
     asking.join(seconds(20))
     assert answer and answer[0].status_code == 200
     own_daemon.process.wait(seconds(20))
@@ -227,3 +228,20 @@ def test_a_killed_keeper_leaves_no_control_groups():
     finally:
         daemon.end_hard()
         daemon.remove()
+
+
+def nofile(pid):
+    """Soft and hard limit of open files."""
+    line = next(x for x in pathlib.Path(f"/proc/{pid}/limits").read_text().splitlines() if x.startswith("Max open files"))
+    return line.split()[3:5]
+
+
+def test_descriptors_are_soma_s_and_not_the_replicas():
+    with Daemon(prefix=["bash", "-c", 'ulimit -Sn 99; ulimit -Hn 4000; exec "$@"', "bash"]) as daemon:
+        daemon.admin.deploy(projects.probe_project(projects.probe_api(autoscaling={"min_replicas": 48})))
+        assert nofile(daemon.keeper_pid) == nofile(daemon.daemon_pid) == ["4000", "4000"]
+        pids = daemon.admin.pids("probe")
+        assert len(pids) == 48 and nofile(pids[0]) == nofile(pids[47]) == ["99", "4000"]
+        kill_daemon(daemon)
+        daemon.admin.wait_live("probe")
+        assert sorted(daemon.admin.pids("probe")) == sorted(pids)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -138,6 +139,36 @@ static void the_other_ends_end_is_told_once(void **state)
 	assert_true(b.ended);
 	/* Swallowed, not fatal. */
 	chan_send(&b.chan, "late", 4, NULL, 0, NULL, 0);
+	close_all(&loop, &a, &b);
+}
+
+/* The receiver's table is full: the message comes all the same. */
+static void descriptors_that_do_not_fit_are_all_missing(void **state)
+{
+	struct end a, b;
+	uv_loop_t loop;
+	struct rlimit was, low;
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), top;
+
+	(void)state;
+	uv_loop_init(&loop);
+	open_pair(&loop, &a, &b);
+	b.want = 1;
+	chan_send(&a.chan, "three", 5, NULL, 0, (int[]){null, null, null}, 3);
+	top = dup(null);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	low = was;
+	low.rlim_cur = (rlim_t)top + 2;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	uv_run(&loop, UV_RUN_DEFAULT);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_int_equal(b.messages, 1);
+	assert_int_equal(b.n_fds, 0);
+	assert_false(b.ended);
+	assert_int_equal(dup(null), top + 1);
+	close(top + 1);
+	close(top);
+	close(null);
 	close_all(&loop, &a, &b);
 }
 
@@ -291,6 +322,7 @@ int main(void)
 		cmocka_unit_test(messages_keep_their_bounds_and_descriptors),
 		cmocka_unit_test(what_does_not_fit_is_queued_in_order),
 		cmocka_unit_test(the_other_ends_end_is_told_once),
+		cmocka_unit_test(descriptors_that_do_not_fit_are_all_missing),
 		cmocka_unit_test(files_are_written_whole),
 		cmocka_unit_test(log_files_rotate_and_stay_bounded),
 		cmocka_unit_test(a_log_that_cannot_be_written_loses_lines_only),
