@@ -305,6 +305,9 @@ static void daemon_exited(struct keeper *k, int status)
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	unsigned wait;
 
+	/* It may have said SERVING and died before we looked. */
+	if (k->chan_open)
+		chan_drain(&k->chan);
 	close_channel(k);
 	k->daemon = 0;
 	if (k->state == STOPPING) {

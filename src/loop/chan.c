@@ -3,9 +3,15 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "core/mem.h"
+
+/* More than this in a channel whose other end is dead is written by a stray. */
+enum { DRAIN_MOST = 1024 };
 
 struct message {
 	struct list link;
@@ -164,55 +170,87 @@ static size_t take_fds(struct msghdr *msg, int *fds)
 
 static void ended(struct chan *c)
 {
-	if (c->ended)
+	if (c->ended || c->fd < 0)
 		return;
 	c->ended = true;
 	uv_poll_stop(&c->poll);
 	c->on_end(c);
 }
 
+/* One message, told. 1, 0 at the end, or -errno. */
+static int hear_one(struct chan *c, char *data, size_t size)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(int) * CHAN_FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {data, size};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.room,
+			     .msg_controllen = sizeof control.room};
+	int fds[CHAN_FDS_MAX];
+	size_t n_fds;
+	ssize_t n = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	n_fds = take_fds(&msg, fds);
+	if (msg.msg_flags & MSG_TRUNC) {
+		while (n_fds)
+			close(fds[--n_fds]);
+		return -EMSGSIZE;
+	}
+	c->on_msg(c, data, (size_t)n, fds, n_fds);
+	return 1;
+}
+
+/* What is there, at most `most` messages. False: the end was reached. An other
+ * end that closed with something unread makes an error that comes before what
+ * it had sent: that is still to be heard. */
+static bool hear(struct chan *c, char *data, size_t size, unsigned most)
+{
+	bool reset = false;
+
+	while (most && c->fd >= 0 && !c->ended) {
+		int rc = hear_one(c, data, size);
+
+		if (rc == 1)
+			most--;
+		else if (rc == -ECONNRESET && !reset)
+			reset = true;
+		else if (rc != -EINTR)
+			return rc == -EAGAIN && !reset;
+	}
+	return true;
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct chan *c = CONTAINER_OF(poll, struct chan, poll);
 	static _Thread_local char data[CHAN_MSG_MAX];
+	/* A burst at most, so that one channel cannot hold the loop; all there
+	 * is when nobody can add to it. */
+	unsigned most = status < 0 ? UINT_MAX : 64;
 
-	if (status < 0) {
-		ended(c);
-		return;
-	}
-	if (events & UV_WRITABLE)
+	if (status >= 0 && (events & UV_WRITABLE))
 		flush(c);
-	/* A burst at most, so that one channel cannot hold the loop. */
-	for (int i = 0; i < 64 && c->fd >= 0 && !c->ended; i++) {
-		union {
-			char room[CMSG_SPACE(sizeof(int) * CHAN_FDS_MAX)];
-			struct cmsghdr align;
-		} control;
-		struct iovec iov = {data, sizeof data};
-		struct msghdr msg = {.msg_iov = &iov,
-				     .msg_iovlen = 1,
-				     .msg_control = control.room,
-				     .msg_controllen = sizeof control.room};
-		int fds[CHAN_FDS_MAX];
-		size_t n_fds = 0;
-		ssize_t n =
-			recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (c->fd < 0 || c->ended)
+		return;
+	if (!hear(c, data, sizeof data, most) || status < 0)
+		ended(c);
+}
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n <= 0) {
-			ended(c);
-			return;
-		}
-		n_fds = take_fds(&msg, fds);
-		if (msg.msg_flags & MSG_TRUNC) {
-			while (n_fds)
-				close(fds[--n_fds]);
-			ended(c);
-			return;
-		}
-		c->on_msg(c, data, (size_t)n, fds, n_fds);
-	}
+void chan_drain(struct chan *c)
+{
+	/* Memory of its own: this may be called from another channel's
+	 * message. */
+	cleanup_free char *data = NULL;
+
+	if (c->fd < 0 || c->ended)
+		return;
+	data = mem_alloc(CHAN_MSG_MAX);
+	hear(c, data, CHAN_MSG_MAX, DRAIN_MOST);
 }
 
 int chan_open(struct chan *c, uv_loop_t *loop, int fd, chan_on_msg *on_msg,

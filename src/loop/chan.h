@@ -46,6 +46,10 @@ bool chan_is_open(const struct chan *c);
 void chan_send(struct chan *c, const void *head, size_t head_len,
 	       const void *payload, size_t len, const int *fds, size_t n_fds);
 
+/* Tells what has arrived already, without on_end: for an owner that knows the
+ * other end to be dead and is about to close. */
+void chan_drain(struct chan *c);
+
 /* Stops and closes; on_closed (may be NULL) comes on a later turn, and then
  * the memory is the owner's. Not to be called twice. */
 void chan_close(struct chan *c, void (*on_closed)(struct chan *c));

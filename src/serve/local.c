@@ -772,6 +772,9 @@ static void process_dead(struct process *p, char *cause)
 		free(cause);
 		return;
 	}
+	/* Why it ended may be its last word. */
+	if (p->control_open)
+		chan_drain(&p->control);
 	p->state = PROCESS_EXITED;
 	p->cause = cause;
 	end_group(p->local, p->name);

@@ -142,6 +142,46 @@ static void the_other_ends_end_is_told_once(void **state)
 	close_all(&loop, &a, &b);
 }
 
+/* It closed with something unread, which is an error here. */
+static void last_words_are_heard(void **state)
+{
+	struct end a, b;
+	uv_loop_t loop;
+
+	(void)state;
+	uv_loop_init(&loop);
+	open_pair(&loop, &a, &b);
+	chan_send(&b.chan, "unread", 6, NULL, 0, NULL, 0);
+	for (int i = 0; i < 100; i++)
+		chan_send(&a.chan, "FAILED", 6, NULL, 0, NULL, 0);
+	chan_close(&a.chan, on_closed);
+	while (!b.ended)
+		uv_run(&loop, UV_RUN_ONCE);
+	assert_int_equal(b.messages, 100);
+	close_all(&loop, &a, &b);
+}
+
+static void draining_tells_what_is_there(void **state)
+{
+	struct end a, b;
+	uv_loop_t loop;
+
+	(void)state;
+	uv_loop_init(&loop);
+	open_pair(&loop, &a, &b);
+	chan_send(&b.chan, "unread", 6, NULL, 0, NULL, 0);
+	chan_send(&a.chan, "one", 3, NULL, 0, NULL, 0);
+	chan_send(&a.chan, "two", 3, NULL, 0, NULL, 0);
+	chan_drain(&b.chan);
+	assert_int_equal(b.messages, 2);
+	chan_send(&a.chan, "three", 5, NULL, 0, NULL, 0);
+	chan_close(&a.chan, on_closed);
+	chan_drain(&b.chan);
+	assert_int_equal(b.messages, 3);
+	assert_false(b.ended);
+	close_all(&loop, &a, &b);
+}
+
 /* The receiver's table is full: the message comes all the same. */
 static void descriptors_that_do_not_fit_are_all_missing(void **state)
 {
@@ -322,6 +362,8 @@ int main(void)
 		cmocka_unit_test(messages_keep_their_bounds_and_descriptors),
 		cmocka_unit_test(what_does_not_fit_is_queued_in_order),
 		cmocka_unit_test(the_other_ends_end_is_told_once),
+		cmocka_unit_test(last_words_are_heard),
+		cmocka_unit_test(draining_tells_what_is_there),
 		cmocka_unit_test(descriptors_that_do_not_fit_are_all_missing),
 		cmocka_unit_test(files_are_written_whole),
 		cmocka_unit_test(log_files_rotate_and_stay_bounded),
