@@ -1,6 +1,7 @@
 #include "serve/local.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -109,6 +110,30 @@ static void end_unknown_groups(struct local *l)
 			end_group(l, names[i]);
 	}
 	cgroup_list_free(names, n);
+}
+
+/* Likewise their sockets. */
+static void remove_unknown_sockets(struct local *l)
+{
+	cleanup_free char *path = mem_printf("%s/run/s", l->data_dir);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		struct list *it, *tmp;
+		bool known = entry->d_name[0] == '.';
+
+		LIST_EACH (&l->processes, it, tmp) {
+			struct process *p =
+				LIST_ENTRY(it, struct process, link);
+
+			known = known || strcmp(p->name, entry->d_name) == 0;
+		}
+		if (!known)
+			unlinkat(l->socket_dir, entry->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
 }
 
 /* ---- messages to the keeper ---- */
@@ -228,30 +253,44 @@ static struct process *process_new(struct local *l, uint64_t id,
 	return p;
 }
 
-/* Takes the read end of its log pipe. */
-static void hear_log(struct process *p, int fd)
+static void close_log(struct process *p);
+
+/* Takes the read end of its log pipe. 0 or -errno. */
+static int hear_log(struct process *p, int fd)
 {
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
 	uv_pipe_init(p->local->loop, &p->log, 0);
 	p->log.data = p;
 	p->handles++;
 	p->log_open = true;
-	if (uv_pipe_open(&p->log, fd))
+	rc = uv_pipe_open(&p->log, fd);
+	if (rc) {
 		close(fd);
-	else
-		uv_read_start((uv_stream_t *)&p->log, on_log_alloc,
-			      on_log_read);
+		close_log(p);
+		return rc;
+	}
+	return uv_read_start((uv_stream_t *)&p->log, on_log_alloc, on_log_read);
 }
 
-/* Takes the daemon's end of its control channel. */
-static void hear_control(struct process *p, int fd)
+/* Takes the daemon's end of its control channel. 0 or -errno. */
+static int hear_control(struct process *p, int fd)
 {
-	if (chan_open(&p->control, p->local->loop, fd, on_control_message,
-		      on_control_end)) {
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = chan_open(&p->control, p->local->loop, fd, on_control_message,
+		       on_control_end);
+	if (rc) {
 		close(fd);
-		return;
+		return rc;
 	}
 	p->handles++;
 	p->control_open = true;
+	return 0;
 }
 
 static int make_socket(struct local *l, const char *name, int *ret_fd,
@@ -427,8 +466,11 @@ enum { ORDER, LOG_W, LOG_R, STATUS_W, LISTEN, CONTROL_CHILD, CONTROL_OURS };
 static int make_fds(struct process *p, const struct process_spec *s, int fds[7],
 		    struct err *err)
 {
-	int pair[2];
+	int pair[2], rc;
 
+	/* Whatever fails below: process_close removes it. */
+	if (s->listen)
+		p->socket = local_socket_path(p->local, s->name);
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return err_sys(err, errno, "making a pipe");
 	fds[LOG_R] = pair[0];
@@ -441,8 +483,7 @@ static int make_fds(struct process *p, const struct process_spec *s, int fds[7],
 	if (s->listen && make_socket(p->local, s->name, &fds[LISTEN], err))
 		return err->code;
 	if (s->control) {
-		int rc = chan_pair(pair);
-
+		rc = chan_pair(pair);
 		if (rc)
 			return err_sys(err, -rc, "making a channel");
 		fds[CONTROL_OURS] = pair[0];
@@ -453,6 +494,12 @@ static int make_fds(struct process *p, const struct process_spec *s, int fds[7],
 	fds[ORDER] = order_file(p, s);
 	if (fds[ORDER] < 0)
 		return err_sys(err, errno, "making a memory file");
+	rc = hear_log(p, fcntl(fds[LOG_R], F_DUPFD_CLOEXEC, 0));
+	if (!rc && s->control)
+		rc = hear_control(p,
+				  fcntl(fds[CONTROL_OURS], F_DUPFD_CLOEXEC, 0));
+	if (rc)
+		return err_sys(err, -rc, "listening to %s", s->name);
 	return 0;
 }
 
@@ -473,14 +520,8 @@ int process_start(struct process **ret, struct local *l,
 		process_close(p);
 		return err->code;
 	}
-	if (s->listen)
-		p->socket = local_socket_path(l, s->name);
-	hear_log(p, fcntl(fds[LOG_R], F_DUPFD_CLOEXEC, 0));
-	if (s->control) {
-		hear_control(p, fcntl(fds[CONTROL_OURS], F_DUPFD_CLOEXEC, 0));
-		if (s->config)
-			process_send(p, FRAME_CONFIG, 0, s->config);
-	}
+	if (s->control && s->config)
+		process_send(p, FRAME_CONFIG, 0, s->config);
 	for (size_t i = 0; i < 7; i++)
 		if (fds[i] >= 0)
 			order[n++] = fds[i];
@@ -616,9 +657,11 @@ static void drain_log(struct process *p)
 	uv_os_fd_t fd;
 	ssize_t n;
 
-	if (!p->log_open || uv_fileno((uv_handle_t *)&p->log, &fd))
+	if (!p->log_open)
 		return;
 	for (int i = 0; i < 64; i++) {
+		if (uv_fileno((uv_handle_t *)&p->log, &fd))
+			break;
 		n = read(fd, piece, sizeof piece);
 		if (n <= 0)
 			break;
@@ -935,6 +978,7 @@ static void on_keeper_message(struct chan *c, const void *data, size_t len,
 		break;
 	case KEEP_END:
 		end_unknown_groups(l);
+		remove_unknown_sockets(l);
 		l->on_adopted_all(l);
 		break;
 	case KEEP_SPAWNED:

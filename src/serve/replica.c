@@ -1,57 +1,26 @@
-#include "serve/replica.h"
-
 #include <assert.h>
-#include <ctype.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
 #include "policy/backoff.h"
 #include "policy/balance.h"
-#include "serve/serve.h"
+#include "serve/replica_parts.h"
 
 enum {
-	PROBE_FIRST_MS = 5,
-	PROBE_MOST_MS = 250,
-	PROBE_TIMEOUT_MS = 5000,
 	PING_MS = 5000,	   /* nothing heard for so long: asked */
 	SILENT_PINGS = 25, /* ... once a second; then taken for stuck */
 	STUCK_GRACE_MS = 2000,
-	TERM_GRACE_MS = 5000, /* a little more than asked for, before SIGKILL */
-	TRIES_LIVE = 3,	      /* exits in a row before READY fail a rollout */
-	CONFIG_MAX = FRAME_PAYLOAD_MAX,
-	COMMAND_IDLE_MS = 4000, /* uvicorn closes idle connections at 5 s */
-	POOL = 64,
+	TRIES_LIVE = 3, /* exits in a row before READY fail a rollout */
 };
 
 static void on_timer(uv_timer_t *timer);
 static void on_timer_closed(uv_handle_t *handle);
-static void on_probe_connected(uv_connect_t *req, int status);
-static void on_probe_closed(uv_handle_t *handle);
-static void on_probe_answer(void *data, unsigned status);
 static void on_upstream_closed(struct http_upstream *up);
 static void died(struct replica *r, const char *cause, bool launched);
-static void replica_free(struct replica *r);
-
-static struct serve *serve_of(const struct replica *r)
-{
-	return r->rev->api->serve;
-}
-
-static uint64_t now_of(const struct replica *r)
-{
-	return uv_now(serve_of(r)->loop);
-}
-
-static bool is_python(const struct replica *r)
-{
-	return r->rev->spec->predictor.type == PREDICTOR_PYTHON;
-}
 
 static void set_text(char **field, const char *text)
 {
@@ -90,8 +59,8 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 				    (long long)rev->number, index, number)
 		       : mem_printf("%s-%lld-%u", rev->api->name,
 				    (long long)rev->number, index);
-	r->room = is_python(r) ? balance_room(spec->predictor.threads)
-			       : spec->predictor.max_concurrency;
+	r->room = replica__is_python(r) ? balance_room(spec->predictor.threads)
+					: spec->predictor.max_concurrency;
 	list_init(&r->link);
 	list_init(&r->mourners);
 	uv_timer_init(rev->api->serve->loop, &r->timer);
@@ -102,254 +71,16 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 
 /* ---- starting ---- */
 
-/* A port that is free now. Somebody else may take it before the program does;
- * then the program exits and is started again with another. */
-static int free_port(void)
-{
-	struct sockaddr_in addr = {.sin_family = AF_INET,
-				   .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	socklen_t len = sizeof addr;
-	cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
-		return -1;
-	return ntohs(addr.sin_port);
-}
-
-/* A word of a command, with $PORT, ${PORT} and $(CORTEX_PORT) filled in. */
-static char *expand(const char *word, const char *port)
-{
-	static const char *const names[] = {"$PORT", "${PORT}",
-					    "$(CORTEX_PORT)", "$CORTEX_PORT"};
-	struct buf b;
-
-	buf_init(&b, 1 << 20);
-	while (*word) {
-		size_t i, n = 0;
-
-		for (i = 0; i < ARRAY_LEN(names) && !n; i++) {
-			size_t len = strlen(names[i]);
-			unsigned char next = (unsigned char)word[len];
-
-			if (strncmp(word, names[i], len) != 0)
-				continue;
-			/* $PORTFOLIO is another name. */
-			if (names[i][len - 1] == 'T' &&
-			    (isalnum(next) || next == '_'))
-				continue;
-			n = len;
-		}
-		if (n) {
-			buf_adds(&b, port);
-			word += n;
-		} else {
-			buf_addc(&b, *word++);
-		}
-	}
-	return buf_take(&b, NULL);
-}
-
-/* docs/internals/control-channel.md */
-static char *worker_config(const struct replica *r)
-{
-	const struct spec *spec = r->rev->spec;
-	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *root = yyjson_mut_obj(doc);
-	cleanup_json yyjson_doc *config =
-		json_parse(spec->predictor.config_json,
-			   strlen(spec->predictor.config_json), NULL);
-
-	yyjson_mut_doc_set_root(doc, root);
-	yyjson_mut_obj_add_strcpy(doc, root, "api", r->rev->api->name);
-	yyjson_mut_obj_add_strcpy(doc, root, "replica", r->id);
-	yyjson_mut_obj_add_strcpy(doc, root, "project", r->rev->project_dir);
-	yyjson_mut_obj_add_strcpy(doc, root, "path", spec->predictor.path);
-	if (spec->predictor.python_path)
-		yyjson_mut_obj_add_strcpy(doc, root, "python_path",
-					  spec->predictor.python_path);
-	else
-		yyjson_mut_obj_add_null(doc, root, "python_path");
-	yyjson_mut_obj_add_val(
-		doc, root, "config",
-		yyjson_val_mut_copy(doc, yyjson_doc_get_root(config)));
-	yyjson_mut_obj_add_uint(doc, root, "threads", spec->predictor.threads);
-	yyjson_mut_obj_add_uint(doc, root, "processes",
-				spec->predictor.processes);
-	yyjson_mut_obj_add_uint(doc, root, "predict_timeout_ms",
-				spec->predictor.predict_timeout_ms);
-	yyjson_mut_obj_add_bool(doc, root, "expose_tracebacks",
-				spec->predictor.expose_tracebacks);
-	yyjson_mut_obj_add_strcpy(
-		doc, root, "log_level",
-		spec->predictor.log_level ? spec->predictor.log_level : "info");
-	yyjson_mut_obj_add_uint(doc, root, "max_body", 0);
-	return json_write(doc, NULL);
-}
-
-/* Its variables: the spec's, secrets, and what the program may want to know. */
-static char **variables(struct replica *r, const char *port, struct err *err)
-{
-	const struct spec *spec = r->rev->spec;
-	char **extra = mem_alloc((spec->predictor.n_env + 8) * sizeof *extra);
-	char **env = NULL;
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
-		const struct spec_var *v = &spec->predictor.env[i];
-		const char *value = v->value;
-
-		if (v->from_secret) {
-			struct secret *s =
-				map_get(&serve_of(r)->secrets, v->from_secret);
-
-			if (!s) {
-				err_set(err, E_NOTFOUND,
-					"the secret '%s' that env %s wants is "
-					"not there; set it with 'soma secret "
-					"set %s'",
-					v->from_secret, v->name,
-					v->from_secret);
-				goto done;
-			}
-			value = s->value;
-		}
-		extra[n++] = mem_printf("%s=%s", v->name, value);
-	}
-	if (port) {
-		extra[n++] = mem_printf("PORT=%s", port);
-		extra[n++] = mem_printf("CORTEX_PORT=%s", port);
-	}
-	extra[n++] = mem_printf("SOMA_API=%s", r->rev->api->name);
-	extra[n++] =
-		mem_printf("SOMA_REVISION=%lld", (long long)r->rev->number);
-	env = environ_make(r->rev->env->bin, extra);
-done:
-	while (n)
-		free(extra[--n]);
-	free(extra);
-	return env;
-}
-
-static char *meta_of(const struct replica *r, const char *name)
-{
-	return mem_printf(
-		"{\"name\":\"%s\",\"kind\":\"replica\",\"api\":\"%s\","
-		"\"revision\":%lld,\"index\":%u,\"number\":%u,"
-		"\"port\":%d}",
-		name, r->rev->api->name, (long long)r->rev->number, r->index,
-		r->number, r->port);
-}
-
-static const struct process_ops replica_process_ops;
-
-static int launch(struct replica *r, char **argv, const char *port,
-		  struct err *err)
-{
-	struct serve *s = serve_of(r);
-	const struct spec *spec = r->rev->spec;
-	cleanup_free char *name = mem_printf(
-		"%s-%lld-%u-%llu", r->rev->api->name, (long long)r->rev->number,
-		r->index, (unsigned long long)s->local.next_id);
-	cleanup_free char *meta = meta_of(r, name);
-	cleanup_free char *config = is_python(r) ? worker_config(r) : NULL;
-	char **env = variables(r, port, err);
-	const char *need[4] = {0};
-	struct process_spec p;
-	size_t n = 0;
-	int rc;
-
-	if (!env)
-		return err->code;
-	if (config && strlen(config) > CONFIG_MAX) {
-		environ_free(env);
-		return err_set(err, E_TOOBIG,
-			       "predictor.config is larger than %d KiB; put "
-			       "large data in a file of the project",
-			       CONFIG_MAX / 1024);
-	}
-	if (argv[0][0] == '/')
-		need[n++] = argv[0];
-	if (is_python(r))
-		need[n++] = argv[1];
-	if (r->rev->project_dir)
-		need[n++] = r->rev->project_dir;
-	p = (struct process_spec){
-		.name = name,
-		.meta = meta,
-		.argv = argv,
-		.env = env,
-		.dir = r->rev->project_dir,
-		.uid = r->rev->api->uid,
-		.cpu_millis = spec->compute.cpu_millis,
-		.mem_limit = spec->compute.mem_limit,
-		.need = need,
-		.listen = is_python(r),
-		.control = is_python(r),
-		.config = config,
-		.notify = !is_python(r),
-	};
-	rc = process_start(&r->process, &s->local, &p, &replica_process_ops, r,
-			   err);
-	environ_free(env);
-	return rc;
-}
-
-static int open_upstream(struct replica *r, struct err *err)
-{
-	struct serve *s = serve_of(r);
-	int rc = http_upstream_init(&r->up, s->lane,
-				    is_python(r) ? r->process->socket : NULL,
-				    r->port, err);
-
-	if (rc)
-		return rc;
-	r->up_open = true;
-	r->up.max_idle = POOL;
-	r->up.idle_ms = is_python(r) ? 0 : COMMAND_IDLE_MS;
-	return 0;
-}
-
-static int start(struct replica *r, struct err *err)
-{
-	struct serve *s = serve_of(r);
-	const struct spec *spec = r->rev->spec;
-	cleanup_free char *script = NULL;
-	char port[8] = "";
-	char **argv;
-	int rc;
-
-	if (is_python(r)) {
-		char *args[] = {r->rev->env->python, NULL, NULL};
-
-		script = mem_printf("%s/worker_main.py", s->worker_dir);
-		args[1] = script;
-		rc = launch(r, args, NULL, err);
-		return rc ? rc : open_upstream(r, err);
-	}
-	r->port = free_port();
-	if (r->port < 0)
-		return err_set(err, E_IO, "no free TCP port on loopback");
-	snprintf(port, sizeof port, "%d", r->port);
-	argv = mem_alloc((spec->predictor.n_command + 1) * sizeof *argv);
-	for (uint32_t i = 0; i < spec->predictor.n_command; i++)
-		argv[i] = expand(spec->predictor.command[i], port);
-	rc = launch(r, argv, port, err);
-	environ_free(argv);
-	return rc ? rc : open_upstream(r, err);
-}
-
 static void watch_start(struct replica *r)
 {
-	if (is_python(r)) {
+	if (replica__is_python(r)) {
 		uint32_t limit = r->rev->spec->predictor.start_timeout_ms;
 
 		if (limit)
 			uv_timer_start(&r->timer, on_timer, limit, 0);
 		return;
 	}
-	r->probe_ms = PROBE_FIRST_MS;
-	uv_timer_start(&r->timer, on_timer, r->probe_ms, 0);
+	replica__probe_first(r);
 }
 
 void replica_start(struct replica *r)
@@ -358,10 +89,10 @@ void replica_start(struct replica *r)
 
 	assert(r->state == REPLICA_IDLE && !r->process && !r->up_open);
 	r->state = REPLICA_STARTING;
-	r->spawned_at = r->heard_at = now_of(r);
+	r->spawned_at = r->heard_at = replica__now(r);
 	set_text(&r->detail, NULL);
 	set_text(&r->failed, NULL);
-	if (start(r, &err)) {
+	if (replica__launch(r, &err)) {
 		if (r->process)
 			process_signal(r->process, SIGKILL);
 		else
@@ -378,27 +109,27 @@ void replica_adopt(struct replica *r, struct process *p, int port)
 	struct err err = {0};
 
 	r->process = p;
-	p->ops = &replica_process_ops;
+	p->ops = &replica__process_ops;
 	p->data = r;
 	r->port = port;
 	r->state = REPLICA_STARTING;
-	r->spawned_at = r->heard_at = now_of(r);
-	if (open_upstream(r, &err)) {
+	r->spawned_at = r->heard_at = replica__now(r);
+	if (replica__open_upstream(r, &err)) {
 		log_warn(LOG_F(F_S("replica", r->id)),
 			 "cannot adopt: %s; replacing it", err.msg);
 		process_signal(p, SIGKILL);
 		return;
 	}
-	if (is_python(r))
+	if (replica__is_python(r))
 		process_send(p, FRAME_QUERY, 0, NULL);
 	watch_start(r);
 }
 
 /* ---- becoming ready ---- */
 
-static void ready(struct replica *r)
+void replica__ready(struct replica *r)
 {
-	uint64_t now = now_of(r);
+	uint64_t now = replica__now(r);
 
 	if (r->state != REPLICA_STARTING)
 		return;
@@ -414,95 +145,9 @@ static void ready(struct replica *r)
 	revision_on_ready(r->rev, r);
 }
 
-static void close_probe(struct replica *r)
-{
-	if (r->probe_open && !uv_is_closing((uv_handle_t *)&r->probe))
-		uv_close((uv_handle_t *)&r->probe, on_probe_closed);
-}
-
-/* Again in a while, longer each time; or the start has taken too long. */
-static void probe_later(struct replica *r)
-{
-	uint64_t limit;
-
-	/* A replica that is gone may have outlived its revision. */
-	if (r->state != REPLICA_STARTING || !r->process ||
-	    r->process->state == PROCESS_EXITED)
-		return;
-	limit = r->rev->spec->predictor.start_timeout_ms;
-	if (limit && now_of(r) - r->spawned_at >= limit) {
-		uv_timer_start(&r->timer, on_timer, 0, 0);
-		return;
-	}
-	r->probe_ms =
-		MIN(r->probe_ms + r->probe_ms / 2 + 1, (unsigned)PROBE_MOST_MS);
-	uv_timer_start(&r->timer, on_timer, r->probe_ms, 0);
-}
-
-static void probe(struct replica *r)
-{
-	struct sockaddr_in addr = {.sin_family = AF_INET,
-				   .sin_port = htons((uint16_t)r->port),
-				   .sin_addr = {htonl(INADDR_LOOPBACK)}};
-
-	if (r->probing || r->probe_open)
-		return;
-	r->probing = true;
-	if (r->rev->spec->predictor.readiness_path) {
-		http_probe(&r->up, r->rev->spec->predictor.readiness_path,
-			   PROBE_TIMEOUT_MS, on_probe_answer, r);
-		return;
-	}
-	uv_tcp_init(serve_of(r)->loop, &r->probe);
-	r->probe.data = r;
-	r->probe_open = true;
-	r->probe_req.data = r;
-	if (uv_tcp_connect(&r->probe_req, &r->probe, (struct sockaddr *)&addr,
-			   on_probe_connected)) {
-		r->probing = false;
-		close_probe(r);
-		probe_later(r);
-	}
-}
-
-static void on_probe_connected(uv_connect_t *req, int status)
-{
-	struct replica *r = req->data;
-
-	r->probing = false;
-	close_probe(r);
-	if (status == 0 && r->state == REPLICA_STARTING)
-		ready(r);
-	else
-		probe_later(r);
-}
-
-static void on_probe_answer(void *data, unsigned status)
-{
-	struct replica *r = data;
-
-	r->probing = false;
-	if (r->state == REPLICA_GONE) {
-		replica_free(r);
-		return;
-	}
-	if (status >= 200 && status < 400 && r->state == REPLICA_STARTING)
-		ready(r);
-	else
-		probe_later(r);
-}
-
-static void on_probe_closed(uv_handle_t *handle)
-{
-	struct replica *r = handle->data;
-
-	r->probe_open = false;
-	replica_free(r);
-}
-
 static void on_notify(struct process *p)
 {
-	ready(p->data);
+	replica__ready(p->data);
 }
 
 /* {"code","message","traceback","remedy"} in one paragraph. */
@@ -540,7 +185,7 @@ static void on_frame(struct process *p, const struct frame *f,
 	struct replica *r = p->data;
 	char why[96];
 
-	r->heard_at = now_of(r);
+	r->heard_at = replica__now(r);
 	r->pings = 0;
 	switch (f->type) {
 	case FRAME_LOADING:
@@ -551,7 +196,7 @@ static void on_frame(struct process *p, const struct frame *f,
 		revision_on_loading(r->rev, r);
 		break;
 	case FRAME_READY:
-		ready(r);
+		replica__ready(r);
 		break;
 	case FRAME_FAILED:
 		on_failed(r, payload);
@@ -570,9 +215,9 @@ static void on_frame(struct process *p, const struct frame *f,
 
 void replica_tick(struct replica *r)
 {
-	uint64_t now = now_of(r);
+	uint64_t now = replica__now(r);
 
-	if (!is_python(r) || r->state != REPLICA_READY || !r->process)
+	if (!replica__is_python(r) || r->state != REPLICA_READY || !r->process)
 		return;
 	if (now - r->heard_at < PING_MS) {
 		r->pings = 0;
@@ -603,7 +248,7 @@ static void on_upstream_closed(struct http_upstream *up)
 
 	r->up_closing = false;
 	if (r->state == REPLICA_GONE) {
-		replica_free(r);
+		replica__maybe_free(r);
 		return;
 	}
 	/* A restart waited for the old connections to be gone. */
@@ -615,7 +260,7 @@ static void gone(struct replica *r)
 {
 	r->state = REPLICA_GONE;
 	uv_timer_stop(&r->timer);
-	close_probe(r);
+	replica__probe_stop(r);
 	list_remove(&r->link);
 	revision_on_gone(r->rev);
 	uv_close((uv_handle_t *)&r->timer, on_timer_closed);
@@ -626,11 +271,11 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct replica *r = handle->data;
 
 	r->timer_open = false;
-	replica_free(r);
+	replica__maybe_free(r);
 }
 
 /* Called by every part that ends; the last one frees. */
-static void replica_free(struct replica *r)
+void replica__maybe_free(struct replica *r)
 {
 	if (r->state != REPLICA_GONE || r->timer_open || r->up_closing ||
 	    r->probing || r->probe_open || r->in_flight)
@@ -647,7 +292,7 @@ static void died(struct replica *r, const char *cause, bool launched)
 {
 	struct revision *rev = r->rev;
 	struct api *a = rev->api;
-	uint64_t now = now_of(r);
+	uint64_t now = replica__now(r);
 	int64_t healthy =
 		r->state == REPLICA_READY ? (int64_t)(now - r->ready_at) : 0;
 	bool was_ready = r->ready_at >= r->spawned_at && r->ready_at != 0;
@@ -656,7 +301,7 @@ static void died(struct replica *r, const char *cause, bool launched)
 
 	assert(r->state != REPLICA_GONE);
 	uv_timer_stop(&r->timer);
-	close_probe(r);
+	replica__probe_stop(r);
 	if (r->failed)
 		said = mem_strdup(r->failed);
 	/* First: requests that break off now are answered with it, and find
@@ -714,7 +359,7 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 	process_close(p);
 }
 
-static const struct process_ops replica_process_ops = {
+const struct process_ops replica__process_ops = {
 	.on_line = on_line,
 	.on_frame = on_frame,
 	.on_notify = on_notify,
@@ -723,7 +368,7 @@ static const struct process_ops replica_process_ops = {
 
 static void stop_process(struct replica *r)
 {
-	uint64_t now = now_of(r);
+	uint64_t now = replica__now(r);
 	uint64_t left = r->grace_until > now ? r->grace_until - now : 0;
 
 	r->state = REPLICA_STOPPING;
@@ -736,7 +381,7 @@ static void stop_process(struct replica *r)
 		process_signal(r->process, SIGKILL);
 		return;
 	}
-	if (is_python(r))
+	if (replica__is_python(r))
 		process_send(r->process, FRAME_STOP, (uint32_t)left, NULL);
 	else
 		process_signal(r->process, SIGTERM);
@@ -750,7 +395,7 @@ void replica_leave(struct replica *r, uint32_t grace_ms)
 	if (was >= REPLICA_DRAINING)
 		return;
 	uv_timer_stop(&r->timer);
-	r->grace_until = now_of(r) + grace_ms;
+	r->grace_until = replica__now(r) + grace_ms;
 	list_remove(&r->link);
 	list_push_back(&r->rev->gone, &r->link);
 	r->state = REPLICA_DRAINING;
@@ -768,18 +413,19 @@ void replica_idle(struct replica *r)
 	if (r->state == REPLICA_DRAINING)
 		stop_process(r);
 	else
-		replica_free(r); /* if it is gone, and waited for this */
+		replica__maybe_free(r); /* if it is gone, and waited for this */
 }
 
 /* Its start has taken too long: what it was waiting for, for people. */
-static void too_slow(struct replica *r, uint32_t limit)
+void replica__too_slow(struct replica *r)
 {
+	uint32_t limit = r->rev->spec->predictor.start_timeout_ms;
 	const char *path = r->rev->spec->predictor.readiness_path;
 	char after[32];
 
 	free(r->failed);
 	str_human_ms(limit, after);
-	if (is_python(r))
+	if (replica__is_python(r))
 		r->failed = mem_printf("it was not ready within %s "
 				       "(start_timeout), the last step: %s",
 				       after, r->detail ? r->detail : "none");
@@ -794,12 +440,12 @@ static void too_slow(struct replica *r, uint32_t limit)
 				       "Remedy: make the program listen on "
 				       "127.0.0.1:$PORT",
 				       r->port, after);
+	process_signal(r->process, SIGKILL);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
 	struct replica *r = timer->data;
-	uint32_t limit = r->rev->spec->predictor.start_timeout_ms;
 
 	switch (r->state) {
 	case REPLICA_BACKOFF:
@@ -808,12 +454,7 @@ static void on_timer(uv_timer_t *timer)
 			replica_start(r);
 		break;
 	case REPLICA_STARTING:
-		if (limit && now_of(r) - r->spawned_at >= limit) {
-			too_slow(r, limit);
-			process_signal(r->process, SIGKILL);
-			break;
-		}
-		probe(r);
+		replica__too_slow(r);
 		break;
 	case REPLICA_DRAINING:
 		r->grace_until = 0;

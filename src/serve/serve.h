@@ -13,6 +13,7 @@
 #include "serve/environment.h"
 #include "serve/local.h"
 #include "serve/replica.h"
+#include "serve/secret.h"
 #include "store/blob.h"
 #include "store/store.h"
 
@@ -39,11 +40,6 @@ struct serve {
 	unsigned deploys; /* requests of api/ that work on the pool now */
 	void (*on_stopped)(struct serve *s); /* private */
 	uint32_t random;		     /* private */
-};
-
-struct secret {
-	char *value; /* owned */
-	int64_t updated_ms;
 };
 
 /* The fields above `apis` are set by the caller, local's callbacks aside. Loads

@@ -1,0 +1,106 @@
+#include <netinet/in.h>
+
+#include "serve/replica_parts.h"
+
+enum { FIRST_MS = 5, MOST_MS = 250, ANSWER_MS = 5000 };
+
+static void on_probe_timer(uv_timer_t *timer);
+static void on_probe_connected(uv_connect_t *req, int status);
+static void on_probe_answer(void *data, unsigned status);
+static void on_probe_closed(uv_handle_t *handle);
+
+void replica__probe_first(struct replica *r)
+{
+	r->probe_ms = FIRST_MS;
+	uv_timer_start(&r->timer, on_probe_timer, r->probe_ms, 0);
+}
+
+static void on_probe_timer(uv_timer_t *timer)
+{
+	replica__probe_again(timer->data);
+}
+
+void replica__probe_stop(struct replica *r)
+{
+	if (r->probe_open && !uv_is_closing((uv_handle_t *)&r->probe))
+		uv_close((uv_handle_t *)&r->probe, on_probe_closed);
+}
+
+/* Again in a while, longer each time; or the start has taken too long. */
+static void probe_later(struct replica *r)
+{
+	uint64_t limit;
+
+	/* A replica that is gone may have outlived its revision. */
+	if (r->state != REPLICA_STARTING || !r->process ||
+	    r->process->state == PROCESS_EXITED)
+		return;
+	limit = r->rev->spec->predictor.start_timeout_ms;
+	if (limit && replica__now(r) - r->spawned_at >= limit) {
+		replica__too_slow(r);
+		return;
+	}
+	r->probe_ms = MIN(r->probe_ms + r->probe_ms / 2 + 1, (unsigned)MOST_MS);
+	uv_timer_start(&r->timer, on_probe_timer, r->probe_ms, 0);
+}
+
+void replica__probe_again(struct replica *r)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET,
+				   .sin_port = htons((uint16_t)r->port),
+				   .sin_addr = {htonl(INADDR_LOOPBACK)}};
+
+	if (r->probing || r->probe_open)
+		return;
+	r->probing = true;
+	if (r->rev->spec->predictor.readiness_path) {
+		http_probe(&r->up, r->rev->spec->predictor.readiness_path,
+			   ANSWER_MS, on_probe_answer, r);
+		return;
+	}
+	uv_tcp_init(replica__serve(r)->loop, &r->probe);
+	r->probe.data = r;
+	r->probe_open = true;
+	r->probe_req.data = r;
+	if (uv_tcp_connect(&r->probe_req, &r->probe, (struct sockaddr *)&addr,
+			   on_probe_connected)) {
+		r->probing = false;
+		replica__probe_stop(r);
+		probe_later(r);
+	}
+}
+
+static void on_probe_connected(uv_connect_t *req, int status)
+{
+	struct replica *r = req->data;
+
+	r->probing = false;
+	replica__probe_stop(r);
+	if (status == 0 && r->state == REPLICA_STARTING)
+		replica__ready(r);
+	else
+		probe_later(r);
+}
+
+static void on_probe_answer(void *data, unsigned status)
+{
+	struct replica *r = data;
+
+	r->probing = false;
+	if (r->state == REPLICA_GONE) {
+		replica__maybe_free(r);
+		return;
+	}
+	if (status >= 200 && status < 400 && r->state == REPLICA_STARTING)
+		replica__ready(r);
+	else
+		probe_later(r);
+}
+
+static void on_probe_closed(uv_handle_t *handle)
+{
+	struct replica *r = handle->data;
+
+	r->probe_open = false;
+	replica__maybe_free(r);
+}

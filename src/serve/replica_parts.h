@@ -1,0 +1,43 @@
+/* replica_parts.h: what the files of a replica share: its life (replica.c), its
+ * start (launch.c), its probes (probe.c). */
+#ifndef SERVE_REPLICA_PARTS_H
+#define SERVE_REPLICA_PARTS_H
+
+#include "serve/replica.h"
+#include "serve/serve.h"
+
+static inline struct serve *replica__serve(const struct replica *r)
+{
+	return r->rev->api->serve;
+}
+
+static inline uint64_t replica__now(const struct replica *r)
+{
+	return uv_now(replica__serve(r)->loop);
+}
+
+static inline bool replica__is_python(const struct replica *r)
+{
+	return r->rev->spec->predictor.type == PREDICTOR_PYTHON;
+}
+
+/* replica.c */
+extern const struct process_ops replica__process_ops;
+/* STARTING to READY. */
+void replica__ready(struct replica *r);
+/* Its start has taken longer than start_timeout: ends it. */
+void replica__too_slow(struct replica *r);
+/* Called by every part that ends; the last one frees. */
+void replica__maybe_free(struct replica *r);
+
+/* launch.c: starts its process and opens the way to it. On error r->process may
+ * be there all the same, and is then to be killed. */
+int replica__launch(struct replica *r, struct err *err);
+int replica__open_upstream(struct replica *r, struct err *err);
+
+/* probe.c: asks a command, ever less often, until it is ready or too slow. */
+void replica__probe_first(struct replica *r);
+void replica__probe_again(struct replica *r);
+void replica__probe_stop(struct replica *r);
+
+#endif
