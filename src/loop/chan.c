@@ -11,7 +11,7 @@
 #include "core/mem.h"
 
 /* More than this in a channel whose other end is dead is written by a stray. */
-enum { DRAIN_MOST = 1024 };
+enum { DRAIN_MOST = 1024, RETRY_MS = 10 };
 
 struct message {
 	struct list link;
@@ -40,7 +40,7 @@ int chan_pair(int ret_fds[2])
 	return 0;
 }
 
-/* 0 sent, -EAGAIN no room now, another -errno: broken. */
+/* 0 or -errno. */
 static int send_now(int fd, const struct iovec *iov, size_t n_iov,
 		    const int *fds, size_t n_fds)
 {
@@ -79,12 +79,22 @@ static void message_free(struct message *m)
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events);
+static void on_retry(uv_timer_t *timer);
+
+/* The kernel is short of memory, or too many descriptors are on their way. A
+ * poll would not wait for that. */
+static bool passes(int rc)
+{
+	return rc == -ENOBUFS || rc == -ENOMEM || rc == -ETOOMANYREFS;
+}
 
 static void watch(struct chan *c)
 {
-	int events = UV_READABLE | (list_empty(&c->queue) ? 0 : UV_WRITABLE);
+	bool wants = !list_empty(&c->queue) &&
+		     !uv_is_active((uv_handle_t *)&c->retry);
 
-	uv_poll_start(&c->poll, events, on_poll);
+	uv_poll_start(&c->poll, UV_READABLE | (wants ? UV_WRITABLE : 0),
+		      on_poll);
 }
 
 static void flush(struct chan *c)
@@ -96,11 +106,23 @@ static void flush(struct chan *c)
 		int rc = send_now(c->fd, &iov, 1, m->fds, m->n_fds);
 
 		if (rc == -EAGAIN)
-			return;
+			break;
+		if (passes(rc)) {
+			uv_timer_start(&c->retry, on_retry, RETRY_MS, 0);
+			break;
+		}
 		c->queued -= m->len;
 		message_free(m);
 	}
 	watch(c);
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+	struct chan *c = CONTAINER_OF(timer, struct chan, retry);
+
+	if (!c->ended)
+		flush(c);
 }
 
 static void enqueue(struct chan *c, const struct iovec *iov, const int *fds,
@@ -137,12 +159,16 @@ void chan_send(struct chan *c, const void *head, size_t head_len,
 		{(void *)(uintptr_t)head, head_len},
 		{(void *)(uintptr_t)payload, len},
 	};
+	int rc = -EAGAIN; /* behind what waits */
 
 	assert(n_fds <= CHAN_FDS_MAX && head_len + len <= CHAN_MSG_MAX);
 	if (c->fd < 0 || c->ended)
 		return;
-	if (!list_empty(&c->queue) ||
-	    send_now(c->fd, iov, 2, fds, n_fds) == -EAGAIN)
+	if (list_empty(&c->queue))
+		rc = send_now(c->fd, iov, 2, fds, n_fds);
+	if (passes(rc))
+		uv_timer_start(&c->retry, on_retry, RETRY_MS, 0);
+	if (rc == -EAGAIN || passes(rc))
 		enqueue(c, iov, fds, n_fds);
 }
 
@@ -174,6 +200,7 @@ static void ended(struct chan *c)
 		return;
 	c->ended = true;
 	uv_poll_stop(&c->poll);
+	uv_timer_stop(&c->retry);
 	c->on_end(c);
 }
 
@@ -265,6 +292,7 @@ int chan_open(struct chan *c, uv_loop_t *loop, int fd, chan_on_msg *on_msg,
 		c->fd = -1;
 		return rc;
 	}
+	uv_timer_init(loop, &c->retry);
 	watch(c);
 	return 0;
 }
@@ -274,12 +302,20 @@ bool chan_is_open(const struct chan *c)
 	return c->fd >= 0;
 }
 
+static void maybe_closed(struct chan *c)
+{
+	if (--c->handles == 0 && c->on_closed)
+		c->on_closed(c);
+}
+
 static void on_poll_closed(uv_handle_t *handle)
 {
-	struct chan *c = CONTAINER_OF(handle, struct chan, poll);
+	maybe_closed(CONTAINER_OF(handle, struct chan, poll));
+}
 
-	if (c->on_closed)
-		c->on_closed(c);
+static void on_retry_closed(uv_handle_t *handle)
+{
+	maybe_closed(CONTAINER_OF(handle, struct chan, retry));
 }
 
 void chan_close(struct chan *c, void (*on_closed)(struct chan *c))
@@ -292,5 +328,7 @@ void chan_close(struct chan *c, void (*on_closed)(struct chan *c))
 		message_free(LIST_ENTRY(c->queue.next, struct message, link));
 	close(c->fd);
 	c->fd = -1;
+	c->handles = 2;
 	uv_close((uv_handle_t *)&c->poll, on_poll_closed);
+	uv_close((uv_handle_t *)&c->retry, on_retry_closed);
 }

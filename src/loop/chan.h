@@ -22,8 +22,10 @@ typedef void chan_on_msg(struct chan *c, const void *data, size_t len,
 typedef void chan_on_end(struct chan *c);
 
 struct chan {
-	uv_poll_t poll; /* private */
-	int fd;		/* owned; -1 when closed */
+	uv_poll_t poll;	  /* private */
+	uv_timer_t retry; /* private: sends again what failed for a moment */
+	unsigned handles; /* private: open while closing */
+	int fd;		  /* owned; -1 when closed */
 	chan_on_msg *on_msg;
 	chan_on_end *on_end;
 	struct list queue; /* private: messages the socket had no room for */
