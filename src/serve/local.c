@@ -931,7 +931,8 @@ static void adopt(struct local *l, const struct keep_head *head,
 		hear_control(p, fds[1]);
 	/* Without its log it would block one day, and without its channel be
 	 * taken for stuck. */
-	if (!p->log_open || !l->on_adopt(l, p, text)) {
+	if (!p->log_open || (n_fds > 1 && !p->control_open) ||
+	    !l->on_adopt(l, p, text)) {
 		p->ops = &orphan_ops;
 		process_signal(p, SIGKILL);
 	}

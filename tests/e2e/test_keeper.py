@@ -245,3 +245,15 @@ def test_descriptors_are_soma_s_and_not_the_replicas():
         kill_daemon(daemon)
         daemon.admin.wait_live("probe")
         assert sorted(daemon.admin.pids("probe")) == sorted(pids)
+
+
+def test_sockets_of_nobody_are_removed(own_daemon):
+    own_daemon.admin.deploy(projects.python_project(projects.predictor("return payload")))
+    mine = set(os.listdir(own_daemon.data / "run/s"))
+    stale = own_daemon.data / "run/s/echo-77-0"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(stale))
+    kill_daemon(own_daemon)
+    own_daemon.admin.wait_live("echo")
+    assert mine and set(os.listdir(own_daemon.data / "run/s")) == mine
+    assert own_daemon.admin.post("/echo", json=1).json() == 1
