@@ -299,11 +299,11 @@ static int open_all(struct daemon *d, struct err *err)
 	if (lane_init(&d->lane, &d->loop))
 		return err_set(err, E_INTERNAL, "cannot make a lane");
 	if (token_get(d->data_dir, &d->admin.token, err) ||
-	    token_announce(d->data_dir, d->admin.url, s->data_url, err) ||
 	    publish_worker(d->data_dir, &s->worker_dir, err) ||
 	    store_open(&s->store, &d->loop, d->data_dir, err) ||
 	    blobs_init(&s->blobs, &d->loop, d->data_dir, err))
 		return err->code;
+	token_announce(d->data_dir, d->admin.url, s->data_url);
 	gateway_init(&d->gateway, s, d->access_log);
 	s->local.on_listener = on_listener;
 	s->local.on_stop = on_stop;

@@ -57,8 +57,8 @@ static char *announcement(const char *data_dir, const char *admin_url,
 	return json_write(doc, ret_len);
 }
 
-int token_announce(const char *data_dir, const char *admin_url,
-		   const char *data_url, struct err *err)
+void token_announce(const char *data_dir, const char *admin_url,
+		    const char *data_url)
 {
 	cleanup_free char *path = mem_printf("%s/run/admin.json", data_dir);
 	cleanup_free char *dir = NULL, *copy = NULL, *json = NULL;
@@ -68,10 +68,11 @@ int token_announce(const char *data_dir, const char *admin_url,
 	size_t len;
 
 	json = announcement(data_dir, admin_url, data_url, &len);
-	if (file_write(path, json, len, 0644, err))
-		return err->code;
+	/* A full disk is no reason not to serve. */
+	if (file_write(path, json, len, 0644, &why))
+		log_warn(NULL, "%s, ignoring", why.msg);
 	if ((!config || !*config) && (!home || !*home))
-		return 0;
+		return;
 	dir = config && *config ? mem_printf("%s/soma/daemons", config)
 				: mem_printf("%s/.config/soma/daemons", home);
 	copy = mem_printf("%s/%s.json", dir, port + 1);
@@ -80,5 +81,4 @@ int token_announce(const char *data_dir, const char *admin_url,
 	    file_write(copy, json, len, 0600, &why))
 		log_warn(NULL, "%s; the CLI will need SOMA_TOKEN, ignoring",
 			 why.msg);
-	return 0;
 }

@@ -6,9 +6,9 @@
 
 /* Reads DATA/admin.token, or makes it (mode 0600). free() the token. */
 int token_get(const char *data_dir, char **ret, struct err *err);
-/* Leaves DATA/run/admin.json and the user's ~/.config/soma/daemons/PORT.json.
- */
-int token_announce(const char *data_dir, const char *admin_url,
-		   const char *data_url, struct err *err);
+/* Leaves DATA/run/admin.json and the user's ~/.config/soma/daemons/PORT.json;
+ * warns where it cannot. */
+void token_announce(const char *data_dir, const char *admin_url,
+		    const char *data_url);
 
 #endif

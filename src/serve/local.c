@@ -318,7 +318,7 @@ static int make_socket(struct local *l, const char *name, int *ret_fd,
 static int make_notify(struct process *p, struct err *err)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd, n;
+	int fd, n, one = 1;
 
 	/* Abstract: no directory permissions, gone with its holder. */
 	n = snprintf(addr.sun_path + 1, sizeof addr.sun_path - 1,
@@ -334,6 +334,7 @@ static int make_notify(struct process *p, struct err *err)
 		close(fd);
 		return err_sys(err, sys, "making a notify socket");
 	}
+	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
 	p->notify_fd = fd;
 	uv_poll_init(p->local->loop, &p->notify, fd);
 	p->notify.data = p;
@@ -514,6 +515,7 @@ int process_start(struct process **ret, struct local *l,
 
 	p->ops = ops;
 	p->data = data;
+	p->uid = s->uid ? s->uid : geteuid();
 	if (make_fds(p, s, fds, err)) {
 		close_all(fds, 7);
 		p->state = PROCESS_EXITED;
@@ -706,18 +708,54 @@ static void on_control_end(struct chan *c)
 	close_control(CONTAINER_OF(c, struct process, control));
 }
 
+/* As recv; sender is who the kernel says it was. An abstract socket has no
+ * permissions: everybody on the machine can reach it. */
+static ssize_t recv_notify(int fd, char *text, size_t size, uid_t *sender)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {text, size};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.room,
+			     .msg_controllen = sizeof control.room};
+	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c;
+	struct ucred cred;
+
+	if (n < 0)
+		return n;
+	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET ||
+		    c->cmsg_type != SCM_CREDENTIALS)
+			continue;
+		memcpy(&cred, CMSG_DATA(c), sizeof cred);
+		*sender = cred.uid;
+		return n;
+	}
+	return -1;
+}
+
 static void on_notify_readable(uv_poll_t *poll, int status, int events)
 {
 	struct process *p = poll->data;
+	uid_t sender;
 	char text[1024];
 	ssize_t n;
 
 	(void)events;
 	if (status < 0)
 		return;
-	n = recv(p->notify_fd, text, sizeof text - 1, MSG_DONTWAIT);
+	n = recv_notify(p->notify_fd, text, sizeof text - 1, &sender);
 	if (n <= 0)
 		return;
+	if (sender != p->uid && sender != 0 && sender != geteuid()) {
+		log_warn(LOG_F(F_S("process", p->name), F_I("uid", sender)),
+			 "a notification from another user, ignoring");
+		return;
+	}
 	text[n] = 0;
 	if ((strncmp(text, "READY=1", 7) == 0 || strstr(text, "\nREADY=1")) &&
 	    p->ops && p->ops->on_notify)

@@ -77,6 +77,7 @@ struct process {
 	bool control_open;
 	int status_fd; /* read end of the launcher's report; -1 */
 	int notify_fd;
+	uid_t uid; /* whose word counts on it */
 	uv_poll_t notify;
 	bool notify_open;
 	char *cause; /* owned; set once it is dead, until all output is heard */

@@ -1,12 +1,54 @@
 #include "serve/logbook.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
 
-enum { FEED_LINES = 1000, FEED_BYTES = 2 << 20, LINE_JSON_MAX = 512 * 1024 };
+enum {
+	FEED_LINES = 1000,
+	FEED_BYTES = 2 << 20,
+	LINE_JSON_MAX = 512 * 1024,
+	RECALL_BYTES = 128 * 1024
+};
+
+/* What was said before this daemon began: the end of the file. Blocks, for
+ * a moment, when an api is made or loaded. */
+static void recall(struct logbook *b)
+{
+	cleanup_close int fd = open(b->file.path, O_RDONLY | O_CLOEXEC);
+	cleanup_free char *text = NULL;
+	char *line, *end, *next;
+	struct stat st;
+	off_t from;
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !st.st_size)
+		return;
+	from = MAX(st.st_size - RECALL_BYTES, 0);
+	text = mem_alloc(RECALL_BYTES + 1);
+	n = pread(fd, text, RECALL_BYTES, from);
+	if (n <= 0)
+		return;
+	end = text + n;
+	line = from ? memchr(text, '\n', (size_t)n) : text;
+	if (line && from)
+		line++;
+	for (; line && line < end; line = next + 1) {
+		cleanup_json yyjson_doc *doc = NULL;
+
+		next = memchr(line, '\n', (size_t)(end - line));
+		if (!next)
+			return; /* cut off by a crash */
+		doc = json_parse(line, (size_t)(next - line), NULL);
+		if (doc)
+			feed_add(&b->feed, line, (size_t)(next - line));
+	}
+}
 
 void logbook_init(struct logbook *b, uv_loop_t *loop, const char *data_dir,
 		  const char *api)
@@ -16,6 +58,7 @@ void logbook_init(struct logbook *b, uv_loop_t *loop, const char *data_dir,
 	logfile_init(&b->file, loop,
 		     mem_printf("%s/logs/%s.jsonl", data_dir, api),
 		     LOGBOOK_FILE_BYTES, LOGBOOK_FILES);
+	recall(b);
 }
 
 void logbook_add(struct logbook *b, const char *replica, struct str request_id,

@@ -12,6 +12,7 @@ enum {
 	TICK_MS = 50,
 	SECOND_TICKS = 20,
 	REMOVE_AGAIN_MS = 5000,
+	UNKEPT_EVENTS = 100000,
 };
 
 static bool on_adopt(struct local *l, struct process *p, const char *meta);
@@ -97,6 +98,16 @@ static void on_event_row(void *data, const struct store_event *row)
 	}
 }
 
+/* Events that were told and not kept (an installer's lines) had numbers too:
+ * whoever follows from one of them must not miss what comes now. */
+static void skip_numbers(struct serve *s)
+{
+	struct api *a;
+
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		a->events.last_seq += UNKEPT_EVENTS;
+}
+
 int serve_open(struct serve *s, int keeper_fd, struct err *err)
 {
 	map_init(&s->apis);
@@ -109,6 +120,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	    store_load_apis(s->store, on_api_row, s, err) ||
 	    store_load_events(s->store, on_event_row, s, err))
 		return err->code;
+	skip_numbers(s);
 	s->local.on_adopt = on_adopt;
 	s->local.on_adopted_all = on_adopted_all;
 	uv_timer_init(s->loop, &s->tick);

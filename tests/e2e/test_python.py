@@ -139,7 +139,7 @@ def test_its_path_is_one(echo, path, status):
     answer = echo.post(path, json={})
     assert answer.status_code == status, answer.text
     if status == 404 and path != "/echo/more":
-        assert "did you mean 'echo'" in answer.json()["error"]["message"]
+        assert "did you mean '/echo'" in answer.json()["error"]["message"]
 
 
 def test_bodies_may_be_large(echo):
