@@ -8,7 +8,7 @@
 #include "loop/log.h"
 #include "store/blob.h"
 
-enum { BODY_MAX = 32 << 20, ANSWER_MAX = 32 << 20, FILES_MAX = 100000 };
+enum { BODY_MAX = 32 << 20, ANSWER_MAX = 32 << 20, FILES_MAX = 20000 };
 
 /* One plan or deploy. Lives until the last api of it is durable. */
 struct deploy {
