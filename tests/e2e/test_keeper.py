@@ -257,3 +257,31 @@ def test_sockets_of_nobody_are_removed(own_daemon):
     own_daemon.admin.wait_live("echo")
     assert mine and set(os.listdir(own_daemon.data / "run/s")) == mine
     assert own_daemon.admin.post("/echo", json=1).json() == 1
+
+
+def test_ready_is_believed_of_its_own_user_only(own_daemon):
+    """Another user of the machine says READY=1 first; it is the program's own word that counts."""
+    if not IS_ROOT:
+        pytest.skip("speaking as another user takes root")
+    own_daemon.admin.deploy(projects.probe_project())
+    script = ("import os, socket, time\n"
+              "print('at ' + os.environ['NOTIFY_SOCKET'], flush=True)\n"
+              "while not os.path.exists('/tmp/' + os.environ['SOMA_INSTANCE']): time.sleep(0.01)\n"
+              "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+              "s.sendto(b'READY=1', '\\0' + os.environ['NOTIFY_SOCKET'][1:])\n"
+              "time.sleep(1000)\n")
+    api = {"name": "says", "predictor": {"type": "command", "command": [projects.PYTHON, "says.py"]}}
+    flag = pathlib.Path("/tmp") / own_daemon.instance
+    answer = own_daemon.admin.send({"soma.yaml": projects.yaml_value([api]), "says.py": script})
+    assert answer.status_code == 200, answer.text
+    try:
+        line = wait_for("its socket", lambda: next(
+            (x["line"] for x in own_daemon.admin.logs("says") if x["line"].startswith("at ")), None))
+        tell = f"import socket; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', '\\0{line[4:]}')"
+        subprocess.run([projects.PYTHON, "-c", tell], user=4711, group=4711, check=True)
+        wait_for("it is told of", lambda: "from another user" in own_daemon.log())
+        assert own_daemon.admin.api("says")["status"] != "live"
+        flag.touch()
+        own_daemon.admin.wait_live("says")
+    finally:
+        flag.unlink(missing_ok=True)
