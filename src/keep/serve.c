@@ -68,6 +68,7 @@ static int bind_listener(const char *what, const char *address, int *ret_fd,
 	char name[NI_MAXHOST], number[NI_MAXSERV];
 	struct addrinfo *found;
 	int rc, one = 1, sys = 0;
+	uint64_t n;
 	cleanup_close int fd = -1;
 
 	if (!port || !port[1] || port == host)
@@ -76,6 +77,11 @@ static int bind_listener(const char *what, const char *address, int *ret_fd,
 			       "not '%s'",
 			       what, address);
 	*port++ = 0;
+	if (!str_u64(str_of(port), &n) || n > 65535)
+		return err_set(err, E_INVALID,
+			       "--%s: '%s' is no port (0 to 65535); --%s wants "
+			       "HOST:PORT such as 127.0.0.1:8000",
+			       what, port, what);
 	if (host[0] == '[' && port[-2] == ']') {
 		port[-2] = 0;
 		memmove(host, host + 1, strlen(host));
@@ -99,6 +105,11 @@ static int bind_listener(const char *what, const char *address, int *ret_fd,
 		return err_set(err, E_BUSY,
 			       "%s is taken by another program; stop it, or "
 			       "choose another address with --%s HOST:PORT",
+			       address, what);
+	if (sys == EADDRNOTAVAIL)
+		return err_set(err, E_INVALID,
+			       "%s is no address of this machine; choose "
+			       "another with --%s HOST:PORT",
 			       address, what);
 	if (sys == EACCES)
 		return err_set(err, E_FORBIDDEN,
@@ -128,8 +139,15 @@ static int take_data_dir(const char *given, char **ret, struct err *err)
 	static const char *const parts[] = {"run", "run/s", "logs",    "envs",
 					    "lib", "blobs", "projects"};
 	char real[PATH_MAX];
-	int rc = file_mkdirs(given, 0711, err);
+	struct stat st;
+	int rc;
 
+	if (stat(given, &st) == 0 && !S_ISDIR(st.st_mode))
+		return err_set(err, E_INVALID,
+			       "the data directory '%s' is not a directory "
+			       "(choose another with --data DIR)",
+			       given);
+	rc = file_mkdirs(given, 0711, err);
 	if (rc)
 		return err_wrap(err,
 				"the data directory '%s' cannot be made "
@@ -202,76 +220,74 @@ static const char *env_or(const char *name, const char *fallback)
 }
 
 struct args {
-	const char *data, *listen, *admin, *level, *access;
-	int json;
+	const char *data, *listen, *admin, *level, *format, *access;
+};
+
+static bool is_level(const char *word)
+{
+	enum log_level level;
+
+	return log_level_of(word, &level);
+}
+
+static bool is_format(const char *word)
+{
+	return strcmp(word, "json") == 0 || strcmp(word, "text") == 0;
+}
+
+static bool is_on_off(const char *word)
+{
+	return strcmp(word, "on") == 0 || strcmp(word, "off") == 0;
+}
+
+/* What an option's value must be, and where it goes; a row of `options` each,
+ * by number. */
+static const struct value {
+	size_t at;
+	bool (*is_right)(const char *word); /* NULL: looked at later */
+	const char *wants;
+} values[] = {
+	{offsetof(struct args, data), NULL, NULL},
+	{offsetof(struct args, listen), NULL, NULL},
+	{offsetof(struct args, admin), NULL, NULL},
+	{offsetof(struct args, level), is_level,
+	 "debug, info, warning or error"},
+	{offsetof(struct args, format), is_format, "text or json"},
+	{offsetof(struct args, access), is_on_off, "on or off"},
+};
+
+static const struct option options[] = {
+	{"data", required_argument, NULL, 0},
+	{"listen", required_argument, NULL, 0},
+	{"admin", required_argument, NULL, 0},
+	{"log-level", required_argument, NULL, 0},
+	{"log-format", required_argument, NULL, 0},
+	{"access-log", required_argument, NULL, 0},
+	{"help", no_argument, NULL, 'h'},
+	{NULL, 0, NULL, 0},
 };
 
 /* 0 go on, else the exit code plus one. */
 static int read_args(struct args *a, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"data", required_argument, NULL, 'd'},
-		{"listen", required_argument, NULL, 'l'},
-		{"admin", required_argument, NULL, 'a'},
-		{"log-level", required_argument, NULL, 'L'},
-		{"log-format", required_argument, NULL, 'F'},
-		{"access-log", required_argument, NULL, 'A'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0}};
-	enum log_level level;
-	int c;
+	int c, i;
 
 	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		switch (c) {
-		case 'd':
-			a->data = optarg;
-			break;
-		case 'l':
-			a->listen = optarg;
-			break;
-		case 'a':
-			a->admin = optarg;
-			break;
-		case 'L':
-			if (!log_level_of(optarg, &level)) {
-				fprintf(stderr,
-					"soma: --log-level wants debug, info, "
-					"warning or error, not '%s'\n",
-					optarg);
-				return EXIT_USAGE + 1;
-			}
-			a->level = optarg;
-			break;
-		case 'F':
-			if (strcmp(optarg, "json") != 0 &&
-			    strcmp(optarg, "text") != 0) {
-				fprintf(stderr,
-					"soma: --log-format wants text or "
-					"json, not '%s'\n",
-					optarg);
-				return EXIT_USAGE + 1;
-			}
-			a->json = strcmp(optarg, "json") == 0;
-			break;
-		case 'A':
-			if (strcmp(optarg, "on") != 0 &&
-			    strcmp(optarg, "off") != 0) {
-				fprintf(stderr,
-					"soma: --access-log wants on or off, "
-					"not '%s'\n",
-					optarg);
-				return EXIT_USAGE + 1;
-			}
-			a->access = optarg;
-			break;
-		case 'h':
+	while ((c = getopt_long(argc, argv, "h", options, &i)) != -1) {
+		if (c == 'h') {
 			fputs(help, stdout);
 			return 1;
-		default:
+		}
+		if (c != 0) {
 			fputs("Try 'soma serve --help'.\n", stderr);
 			return EXIT_USAGE + 1;
 		}
+		if (values[i].is_right && !values[i].is_right(optarg)) {
+			fprintf(stderr, "soma: --%s wants %s, not '%s'\n",
+				options[i].name, values[i].wants, optarg);
+			return EXIT_USAGE + 1;
+		}
+		*(const char **)((char *)a + values[i].at) = optarg;
 	}
 	if (optind < argc) {
 		fprintf(stderr, "soma: serve takes no argument '%s'\n",
@@ -288,8 +304,8 @@ int keep_serve_main(int argc, char **argv)
 			 env_or("SOMA_LISTEN", "127.0.0.1:8000"),
 			 env_or("SOMA_ADMIN_LISTEN", "127.0.0.1:8002"),
 			 "info",
-			 "on",
-			 -1};
+			 NULL,
+			 "on"};
 	struct keep_opts opts = {0};
 	enum log_level level = LOG_INFO;
 	struct err err = {0};
@@ -298,7 +314,8 @@ int keep_serve_main(int argc, char **argv)
 	if (rc)
 		return rc - 1;
 	log_level_of(a.level, &level);
-	log_setup("keeper", level, a.json);
+	opts.log_json = a.format ? strcmp(a.format, "json") == 0 : -1;
+	log_setup("keeper", level, opts.log_json);
 	umask(022);
 	if (take_data_dir(a.data, &opts.data_dir, &err) ||
 	    take_lock(opts.data_dir, &lock, &err) ||
@@ -307,7 +324,6 @@ int keep_serve_main(int argc, char **argv)
 		rc = fail(&err);
 	} else {
 		opts.log_level = a.level;
-		opts.log_json = a.json;
 		opts.access_log = a.access;
 		rc = keep_run(&opts, fds);
 	}

@@ -285,3 +285,21 @@ def test_ready_is_believed_of_its_own_user_only(own_daemon):
         own_daemon.admin.wait_live("says")
     finally:
         flag.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--listen", "192.0.2.1:8000"],
+     "192.0.2.1:8000 is no address of this machine; choose another with --listen HOST:PORT"),
+    (["--listen", "127.0.0.1:65536"], "--listen: '65536' is no port"),
+    (["--admin", "127.0.0.1:http"], "--admin: 'http' is no port"),
+    (["--data", "file"], "'file' is not a directory (choose another with --data DIR)"),
+    (["--log-level", "loud"], "--log-level wants debug, info, warning or error, not 'loud'"),
+    (["--log-format=xml"], "--log-format wants text or json, not 'xml'"),
+    (["--access-log", "maybe"], "--access-log wants on or off, not 'maybe'"),
+    (["more"], "serve takes no argument 'more'"),
+])
+def test_wrong_options_are_refused_in_words(tmp_path, options, words):
+    (tmp_path / "file").write_text("")
+    line = [BIN, "serve", "--data", "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *options]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=seconds(20), check=False)
+    assert done.returncode in (1, 2) and words in done.stderr, done.stderr
