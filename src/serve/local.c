@@ -26,6 +26,8 @@ enum {
 	STATUS_MAX = 4096,
 	SOCKET_BACKLOG = 1024,
 	GROUPS_MS = 2000,
+	LINES_A_TURN = 256,
+	REST_MAX = 2 << 20, /* a pipe's content, and what was read before */
 };
 
 static void on_keeper_message(struct chan *c, const void *data, size_t len,
@@ -249,6 +251,7 @@ static struct process *process_new(struct local *l, uint64_t id,
 	p->status_fd = p->notify_fd = -1;
 	p->started_ms = (int64_t)uv_now(l->loop);
 	buf_init(&p->line, LINE_MAX_BYTES);
+	buf_init(&p->rest, REST_MAX);
 	list_push_back(&l->processes, &p->link);
 	return p;
 }
@@ -266,6 +269,10 @@ static int hear_log(struct process *p, int fd)
 	p->log.data = p;
 	p->handles++;
 	p->log_open = true;
+	uv_timer_init(p->local->loop, &p->later);
+	p->later.data = p;
+	p->handles++;
+	p->later_open = true;
 	rc = uv_pipe_open(&p->log, fd);
 	if (rc) {
 		close(fd);
@@ -591,37 +598,84 @@ static void say_rest(struct process *p)
 	buf_reset(&p->line);
 }
 
-/* Splits into lines; one that is too long is broken. */
-static void say_bytes(struct process *p, const char *data, size_t len)
+/* Splits into lines; one that is too long is broken. Ends after LINES_A_TURN,
+ * so that one process cannot hold the loop, and when it is paused. Returns how
+ * much was told. */
+static size_t say_bytes(struct process *p, const char *data, size_t len)
 {
-	while (len) {
-		const char *nl = memchr(data, '\n', len);
-		size_t n = nl ? (size_t)(nl - data) : len;
+	size_t at = 0;
 
-		n = MIN(n, LINE_MAX_BYTES - p->line.len);
-		if (nl && data + n == nl && !p->line.len) {
-			say_line(p, (struct str){data, n});
-		} else {
-			buf_add(&p->line, data, n);
-			if ((nl && data + n == nl) ||
-			    p->line.len == LINE_MAX_BYTES)
-				say_rest(p);
+	for (unsigned lines = 0; at < len && lines < LINES_A_TURN; lines++) {
+		const char *from = data + at;
+		const char *nl = memchr(from, '\n', len - at);
+		size_t n = nl ? (size_t)(nl - from) : len - at;
+		size_t room = LINE_MAX_BYTES - p->line.len;
+
+		if (p->log_paused && p->state != PROCESS_EXITED)
+			break;
+		if (nl && n <= room && !p->line.len) {
+			say_line(p, (struct str){from, n});
+			at += n + 1;
+			continue;
 		}
-		data += n;
-		len -= n;
-		if (len && *data == '\n' && nl == data)
-			data++, len--;
+		at += MIN(n, room);
+		buf_add(&p->line, from, MIN(n, room));
+		if (n <= room && nl)
+			at++;
+		if ((n <= room && nl) || p->line.len == LINE_MAX_BYTES)
+			say_rest(p);
 	}
+	return at;
 }
 
 static void process_maybe_gone(struct process *p);
+static void on_later(uv_timer_t *timer);
 
 static void close_log(struct process *p)
 {
+	if (p->later_open) {
+		p->later_open = false;
+		uv_close((uv_handle_t *)&p->later, on_process_handle_closed);
+	}
 	if (!p->log_open)
 		return;
 	p->log_open = false;
 	uv_close((uv_handle_t *)&p->log, on_process_handle_closed);
+}
+
+/* Tells some of what has been read, and decides how it goes on: on another
+ * turn, when it is resumed, with more from the pipe, or not at all. */
+static void log_step(struct process *p)
+{
+	bool dead = p->state == PROCESS_EXITED;
+
+	if (p->rest.len)
+		p->rest_at += say_bytes(p, p->rest.data + p->rest_at,
+					p->rest.len - p->rest_at);
+	if (!p->log_open)
+		return;
+	if (p->rest_at == p->rest.len) {
+		buf_reset(&p->rest);
+		p->rest_at = 0;
+	}
+	if (p->rest.len && (dead || !p->log_paused)) {
+		uv_read_stop((uv_stream_t *)&p->log);
+		uv_timer_start(&p->later, on_later, 0, 0);
+	} else if (dead) {
+		say_rest(p);
+		close_log(p);
+		process_maybe_gone(p);
+	} else if (p->log_paused) {
+		uv_read_stop((uv_stream_t *)&p->log);
+	} else {
+		uv_read_start((uv_stream_t *)&p->log, on_log_alloc,
+			      on_log_read);
+	}
+}
+
+static void on_later(uv_timer_t *timer)
+{
+	log_step(timer->data);
 }
 
 static void on_log_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -629,7 +683,8 @@ static void on_log_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	struct process *p = stream->data;
 
 	if (n > 0) {
-		say_bytes(p, buf->base, (size_t)n);
+		buf_add(&p->rest, buf->base, (size_t)n);
+		log_step(p);
 		return;
 	}
 	if (n == 0)
@@ -644,11 +699,8 @@ void process_pause_log(struct process *p, bool paused)
 	if (p->log_paused == paused || !p->log_open)
 		return;
 	p->log_paused = paused;
-	if (paused)
-		uv_read_stop((uv_stream_t *)&p->log);
-	else
-		uv_read_start((uv_stream_t *)&p->log, on_log_alloc,
-			      on_log_read);
+	/* Not at once: the owner may be in the middle of a line. */
+	uv_timer_start(&p->later, on_later, 0, 0);
 }
 
 /* A dead process' pipe may be held open by a stray of its; what it had
@@ -659,18 +711,15 @@ static void drain_log(struct process *p)
 	uv_os_fd_t fd;
 	ssize_t n;
 
-	if (!p->log_open)
-		return;
+	uv_read_stop((uv_stream_t *)&p->log);
 	for (int i = 0; i < 64; i++) {
 		if (uv_fileno((uv_handle_t *)&p->log, &fd))
 			break;
 		n = read(fd, piece, sizeof piece);
-		if (n <= 0)
+		if (n <= 0 || buf_add(&p->rest, piece, (size_t)n))
 			break;
-		say_bytes(p, piece, (size_t)n);
 	}
-	say_rest(p);
-	close_log(p);
+	log_step(p);
 }
 
 /* ---- its channels ---- */
@@ -859,10 +908,12 @@ static void process_dead(struct process *p, char *cause)
 	p->state = PROCESS_EXITED;
 	p->cause = cause;
 	end_group(p->local, p->name);
-	drain_log(p);
 	close_control(p);
 	close_notify(p);
-	process_maybe_gone(p);
+	if (p->log_open)
+		drain_log(p);
+	else
+		process_maybe_gone(p);
 }
 
 /* Tells of the exit once: when it is dead and its output has been heard. */
@@ -883,6 +934,7 @@ static void process_free(struct process *p)
 		return;
 	list_remove(&p->link);
 	buf_fini(&p->line);
+	buf_fini(&p->rest);
 	free(p->cause);
 	free(p->name);
 	free(p->meta);

@@ -73,6 +73,10 @@ struct process {
 	uv_pipe_t log;
 	bool log_open, log_paused;
 	struct buf line;
+	struct buf rest; /* read and not yet told */
+	size_t rest_at;
+	uv_timer_t later; /* goes on telling on another turn of the loop */
+	bool later_open;
 	struct chan control;
 	bool control_open;
 	int status_fd; /* read end of the launcher's report; -1 */

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 import requests
@@ -168,6 +169,8 @@ def refused(port):
         socket.create_connection(("127.0.0.1", port), 5).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        pass  # it was just being closed
     return False
 
 
@@ -303,3 +306,25 @@ def test_wrong_options_are_refused_in_words(tmp_path, options, words):
     line = [BIN, "serve", "--data", "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *options]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=seconds(20), check=False)
     assert done.returncode in (1, 2) and words in done.stderr, done.stderr
+
+
+def test_endless_output_does_not_hold_the_others(own_daemon):
+    own_daemon.admin.deploy(projects.probe_project(
+        projects.probe_api("loud", predictor={"command": [
+            "/bin/sh", "-c", f"yes '' & exec {projects.PYTHON} probe.py"]}), projects.probe_api("calm")))
+    took = []
+    for _ in range(100):
+        began = time.monotonic()
+        assert own_daemon.admin.get("/calm/echo").status_code == 200
+        took.append(time.monotonic() - began)
+    assert sorted(took)[50] < seconds(0.1), sorted(took)[50]
+    own_daemon.admin.delete("loud")
+
+
+def test_all_of_a_dead_programs_lines_are_heard_before_its_end(own_daemon):
+    api = {"name": "talks", "predictor": {"type": "command", "command": [
+        "/bin/sh", "-c", "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; exit 3"]}}
+    own_daemon.admin.deploy_failing({"soma.yaml": projects.yaml_value([api])})
+    lines = [x["line"] for x in own_daemon.admin.logs("talks", 1000)]
+    at = [i for i, line in enumerate(lines) if line == "line 2999"]
+    assert at and lines[at[0] - 400:at[0] + 1] == [f"line {i}" for i in range(2599, 3000)]
