@@ -17,13 +17,9 @@ unsigned backoff_count(unsigned failures, int64_t healthy_ms, int64_t start_ms)
 {
 	/* 200 is the middle of the jitter */
 	int64_t wait = backoff_wait_ms(MAX(failures, 1u), 200);
-	int64_t young = MAX(wait, start_ms);
 
-	if (healthy_ms >= BACKOFF_RESET_MS)
+	if (healthy_ms >= BACKOFF_RESET_MS ||
+	    (failures && healthy_ms >= MAX(wait, start_ms)))
 		return 1;
-	if (failures && healthy_ms >= 8 * young)
-		return MAX(failures - 1, 1u);
-	if (failures && healthy_ms >= young)
-		return failures;
 	return failures + 1;
 }

@@ -16,10 +16,9 @@ int64_t backoff_wait_ms(unsigned failures, uint32_t random);
 
 /* Failures in a row, counting one more death after `healthy_ms` of being ready
  * (0: never was), `start_ms` after it was started. Ten healthy minutes forget
- * all; a life longer than the next wait and than the start itself adds
- * nothing, and a life eight times as long takes one off: a replica that is
- * killed from outside is back at once, one that dies young waits ever
- * longer. */
+ * all that was before, and so does a life longer than both its start and the
+ * wait that another failure would bring: a replica that is killed from outside
+ * is back at once, however often; one that dies young waits ever longer. */
 unsigned backoff_count(unsigned failures, int64_t healthy_ms, int64_t start_ms);
 
 #endif

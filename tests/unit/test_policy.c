@@ -29,13 +29,26 @@ static void health_forgets_failures(void **state)
 	assert_int_equal(backoff_count(0, 0, 50), 1);
 	assert_int_equal(backoff_count(5, 0, 50), 6);
 	assert_int_equal(backoff_count(5, BACKOFF_RESET_MS, 50), 1);
-	/* longer than the wait (1.6 s): no worse; much longer: better */
+	/* longer than the wait (1.6 s): forgotten */
 	assert_int_equal(backoff_count(5, 1599, 50), 6);
-	assert_int_equal(backoff_count(5, 1600, 50), 5);
-	assert_int_equal(backoff_count(5, 8 * 1600, 50), 4);
+	assert_int_equal(backoff_count(5, 1600, 50), 1);
 	/* a model that loads for a minute has to live for one */
 	assert_int_equal(backoff_count(1, 59000, 60000), 2);
 	assert_int_equal(backoff_count(1, 60000, 60000), 1);
+}
+
+static void kills_from_outside_never_add_up(void **state)
+{
+	unsigned failures = 0;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		failures = backoff_count(failures, i % 10 ? 500 : 0, 300);
+	assert_in_range(failures, 1, 2);
+	/* What dies at once waits for a minute in the end. */
+	for (int i = 0; i < 20; i++)
+		failures = backoff_count(failures, 0, 300);
+	assert_int_equal(backoff_wait_ms(failures, 200), BACKOFF_MOST_MS);
 }
 
 static void least_loaded_with_room_is_picked(void **state)
@@ -111,6 +124,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(backoff_doubles_to_a_minute),
 		cmocka_unit_test(health_forgets_failures),
+		cmocka_unit_test(kills_from_outside_never_add_up),
 		cmocka_unit_test(least_loaded_with_room_is_picked),
 		cmocka_unit_test(equals_take_turns),
 		cmocka_unit_test(a_failed_replica_is_the_last_choice),
