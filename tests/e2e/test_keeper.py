@@ -119,7 +119,7 @@ def restarts(daemon):
 
 def test_one_that_crashes_as_soon_as_it_serves_is_started_less_and_less_often(own_daemon):
     for _ in range(4):
-        kill_daemon(own_daemon, signal.SIGSEGV)
+        kill_daemon(own_daemon, signal.SIGALRM)  # as good as a crash; sanitizers stay quiet
     first, *others = restarts(own_daemon)
     assert first == 0 and others == [20, 40, 80]
 
