@@ -153,14 +153,17 @@ static int take_data_dir(const char *given, char **ret, struct err *err)
 				"the data directory '%s' cannot be made "
 				"(choose another with --data DIR)",
 				given);
-	if (!realpath(given, real))
+	if (!realpath(given, real) || stat(real, &st) < 0)
 		return err_sys(err, errno, "data directory '%s'", given);
 	if (access(real, W_OK | X_OK) < 0)
 		return err_sys(err, errno,
 			       "the data directory '%s' is not writable for "
 			       "this user (choose another with --data DIR)",
 			       real);
-	if (geteuid() == 0 && chmod(real, 0711) < 0)
+	/* Replicas' users pass through; nothing else of it is changed, since
+	 * it may be a directory that others use too. */
+	if (geteuid() == 0 && !(st.st_mode & S_IXOTH) &&
+	    chmod(real, (st.st_mode & 07777) | S_IXOTH) < 0)
 		return err_sys(err, errno, "data directory '%s'", real);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		cleanup_free char *path = mem_printf("%s/%s", real, parts[i]);
