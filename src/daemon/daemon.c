@@ -340,7 +340,8 @@ int daemon_main(int argc, char **argv)
 	d->lag.data = d->cut.data = d->term.data = d->intr.data = d;
 	if (open_all(d, &err)) {
 		log_error(NULL, "cannot start: %s", err.msg);
-		return DAEMON_EXIT_CONFIG;
+		/* Nothing was begun that would have to be ended. */
+		_exit(DAEMON_EXIT_CONFIG);
 	}
 	uv_timer_start(&d->lag, on_loop_lag, LAG_MS, LAG_MS);
 	uv_signal_start(&d->term, on_signal, SIGTERM);
