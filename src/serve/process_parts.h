@@ -1,0 +1,41 @@
+/* process_parts.h: what the files of a process share: the keeper's side
+ * (local.c), its start (spawn.c), its output (output.c), its life (process.c).
+ */
+#ifndef SERVE_PROCESS_PARTS_H
+#define SERVE_PROCESS_PARTS_H
+
+#include "serve/local.h"
+
+enum {
+	PROCESS_LINE_MAX = 64 * 1024,
+	PROCESS_REST_MAX =
+		2 << 20, /* a pipe's content, and what was read before */
+};
+
+/* local.c */
+void local__tell(struct local *l, uint16_t type, uint64_t id, int32_t arg);
+/* Kills and removes the control group of a dead process, now or later. */
+void local__end_group(struct local *l, const char *name);
+
+/* process.c */
+struct process *process__new(struct local *l, uint64_t id, const char *name,
+			     const char *meta);
+/* Takes the daemon's end of its control channel. */
+int process__hear_control(struct process *p, int fd);
+void process__on_notify_readable(uv_poll_t *poll, int status, int events);
+void process__on_handle_closed(uv_handle_t *handle);
+/* What a wait status means, for people: the launcher's words, or how it ended.
+ * free() it. */
+char *process__cause(struct process *p, int status);
+/* It is dead (or never was): takes the cause. */
+void process__dead(struct process *p, char *cause);
+/* Tells of the exit once: when it is dead and its output has been heard. */
+void process__maybe_gone(struct process *p);
+
+/* output.c */
+/* Takes the read end of its log pipe. */
+int process__hear_log(struct process *p, int fd);
+void process__drain_log(struct process *p);
+void process__close_log(struct process *p);
+
+#endif
