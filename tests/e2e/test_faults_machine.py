@@ -102,7 +102,7 @@ def test_a_port_that_is_taken(tmp_path, which):
 @pytest.mark.parametrize("address, words", [
     ("nonsense", ["HOST:PORT", "'nonsense'"]), ("127.0.0.1", ["HOST:PORT"]), ("127.0.0.1:", ["HOST:PORT"]),
     ("no.such.host.invalid:80", ["no.such.host.invalid", "no address"]), ("192.0.2.1:8000", ["192.0.2.1:8000", "choose another"]),
-    ("127.0.0.1:99999", ["99999"]), ("127.0.0.1:x", ["127.0.0.1:x"])])
+    ("127.0.0.1:99999", ["99999"]), ("127.0.0.1:x", ["'x' is no port"])])
 def test_an_address_that_cannot_be(tmp_path, address, words):
     done = serve("--data", tmp_path / "d", "--listen", address, "--admin", "127.0.0.1:0")
     assert done.code in (1, 2), done
