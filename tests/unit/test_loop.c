@@ -272,7 +272,8 @@ static void log_files_rotate_and_stay_bounded(void **state)
 	logfile_init(&f, &loop, mem_printf("%s/log", dir), 100000, 2);
 	for (int i = 0; i < 1000; i++) {
 		logfile_add(&f, line, sizeof line);
-		uv_run(&loop, UV_RUN_NOWAIT);
+		while (f.busy)
+			uv_run(&loop, UV_RUN_ONCE);
 	}
 	file_closed = false;
 	logfile_close(&f, on_file_closed);
