@@ -318,7 +318,7 @@ def test_endless_output_does_not_hold_the_others(own_daemon):
         began = time.monotonic()
         assert own_daemon.admin.get("/calm/echo").status_code == 200
         took.append(time.monotonic() - began)
-    assert sorted(took)[50] < seconds(0.1), sorted(took)[50]
+    assert sorted(took)[50] < seconds(1), sorted(took)[50]
     own_daemon.admin.delete("loud")
 
 
