@@ -300,14 +300,12 @@ def test_an_answer_cut_short_is_cut_short_for_the_client(probe):
 def test_a_client_that_goes_midway_harms_nobody(daemon, probe):
     for part in [b"POST /probe/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nsome",
                  b"POST /probe/upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
-                 b"GET /probe/download?n=100000000 HTTP/1.1\r\nHost: x\r\n\r\n",
-                 b"GET /probe/hold HTTP/1.1\r\nHost: x\r\n\r\n"]:
+                 b"GET /probe/download?n=100000000 HTTP/1.1\r\nHost: x\r\n\r\n"]:
         wait_for("others are over", lambda: probe.api("probe")["in_flight"] == 0)
         with Raw(daemon.port) as raw:
             raw.send(part)
             wait_for("it is under way", lambda: probe.api("probe")["in_flight"] == 1)
         wait_for("it is over", lambda: probe.api("probe")["in_flight"] == 0)
-    probe.post("/probe/go?n=1")
     assert probe.get("/probe/echo").status_code == 200
     assert probe.api("probe")["restarts"] == 0
 
