@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/output.h"
 #include "cli/term.h"
 #include "core/mem.h"
 
@@ -244,38 +245,23 @@ int admin_call(struct admin *ad, const char *method, const char *path,
 	return rc;
 }
 
-void cli_print_json(yyjson_val *val)
-{
-	size_t len;
-	char *text =
-		yyjson_val_write(val, YYJSON_WRITE_PRETTY_TWO_SPACES, &len);
-
-	if (!text)
-		abort();
-	fwrite(text, 1, len, stdout);
-	fputc('\n', stdout);
-	free(text);
-}
-
 int admin_say(const struct args *a, const char *method, const char *collection,
 	      const char *name, const char *tail)
 {
 	cleanup_free char *path = admin_path(collection, name, tail);
 	struct answer an;
 	struct admin ad;
-	struct err err = {0};
-	bool json;
-	int rc;
+	enum output output;
+	int rc = output_read(a, &output);
 
-	if (!args_json(a, &json, &err))
-		return term_fail(CLI_USAGE, "%s", err.msg);
-	rc = admin_open(&ad, a);
+	if (rc == CLI_OK)
+		rc = admin_open(&ad, a);
 	if (rc != CLI_OK)
 		return rc;
 	rc = admin_call(&ad, method, path, NULL, &an);
 	if (rc == CLI_OK) {
-		if (json && an.json)
-			cli_print_json(answer_root(&an));
+		if (output != OUTPUT_TABLE && an.json)
+			output_print(output, answer_root(&an));
 		else
 			puts(json_str(answer_root(&an), "message", "done"));
 		answer_fini(&an);

@@ -68,12 +68,10 @@ void admin_prepare(const struct admin *ad, CURL *curl, const char *path,
 /* True when url's host is this machine. */
 bool admin_is_local(const char *url);
 
-/* A call whose answer is {"message": ...}: printed, or all of it as JSON. */
+/* A call whose answer is {"message": ...}: printed, or all of it as JSON
+ * or YAML. */
 int admin_say(const struct args *a, const char *method, const char *collection,
 	      const char *name, const char *tail);
-
-/* Pretty, on standard output. */
-void cli_print_json(yyjson_val *val);
 
 /* "/v1/apis/NAME" + tail, name escaped. mem_printf'ed. */
 char *admin_path(const char *collection, const char *name, const char *tail);

@@ -1,63 +1,33 @@
-/* command.h: what a command is: its row in the table, and what it gets when it
- * runs. Help, usage and the parser come from the row. */
+/* command.h: the table of commands, and what they end with. */
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "core/args.h"
 
-#include "core/err.h"
-
-/* Exit codes: part of the interface (docs/cli.md). */
+/* Exit codes: part of the interface (cli_exits has their meaning). */
 enum cli_exit {
 	CLI_OK = 0,
-	CLI_FAILED = 1,	     /* the deploy failed, or the daemon refused */
-	CLI_USAGE = 2,	     /* wrong arguments */
-	CLI_UNREACHABLE = 3, /* no daemon answers */
-	CLI_NOTFOUND = 4,    /* no such api, no such secret */
-	CLI_CONFIG = 5,	     /* the config file has problems */
+	CLI_FAILED = 1,
+	CLI_USAGE = 2,
+	CLI_UNREACHABLE = 3,
+	CLI_NOTFOUND = 4,
+	CLI_CONFIG = 5,
 };
 
-enum { ARGS_FLAGS_MAX = 12, ARGS_WORDS_MAX = 4 };
-
-struct flag {
-	const char *name;  /* without "--"; NULL ends the list */
-	char letter;	   /* 0: none */
-	const char *value; /* what it takes, for help: "URL"; NULL: nothing */
-	const char *text;
+/* A word and what it means. NULL ends a list. */
+struct meaning {
+	const char *word, *text;
 };
+extern const struct meaning cli_exits[], cli_environment[];
 
-/* What was given. Everything borrowed from argv. */
-struct args {
-	const char *words[ARGS_WORDS_MAX];
-	size_t n_words;
-	const struct flag *flags;	    /* of the command */
-	const char *values[ARGS_FLAGS_MAX]; /* NULL: not given; "": no value */
-};
-
-struct command {
-	const char *name;
-	const char *words; /* "[FILE|DIR]" */
-	size_t min_words, max_words;
-	const char *summary; /* one line, for the list */
-	const char *help;    /* paragraphs */
-	struct flag flags[ARGS_FLAGS_MAX];
-	int (*fn)(const struct args *a); /* NULL: run by src/main.c */
-};
-
-/* argv without the command's name. E_INVALID with what is wrong. */
-int args_parse(struct args *a, const struct command *c, int argc, char **argv,
-	       struct err *err);
-/* NULL when not given; "" for a flag without a value. */
-const char *args_value(const struct args *a, const char *flag);
-bool args_has(const struct args *a, const char *flag);
-/* The word at `at`, or NULL. */
-const char *args_word(const struct args *a, size_t at);
-/* --output json? False with err when it is neither table nor json. */
-bool args_json(const struct args *a, bool *ret_json, struct err *err);
-
-/* Flags that every command has, after its own. */
-extern const struct flag args_common[];
+/* All commands in the order that help lists them; NULL behind the last. */
+const struct command *command_at(size_t i);
+/* NULL: there is none. */
+const struct command *command_find(const char *name);
+/* The name that was meant, or NULL. */
+const char *command_near(const char *name);
+/* `soma serve`, whose row and work are another layer's. NULL: not here. */
+void command_set_serve(const struct command *serve);
 
 /* One file each. */
 int cmd_deploy(const struct args *a);
@@ -68,5 +38,6 @@ int cmd_delete(const struct args *a);
 int cmd_refresh(const struct args *a);
 int cmd_secret(const struct args *a);
 int cmd_version(const struct args *a);
+int cmd_help(const struct args *a);
 
 #endif

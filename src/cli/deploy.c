@@ -4,6 +4,7 @@
 #include "cli/bundle.h"
 #include "cli/display.h"
 #include "cli/follow.h"
+#include "cli/output.h"
 #include "cli/term.h"
 #include "cli/upload.h"
 #include "core/mem.h"
@@ -12,7 +13,8 @@ struct deploy {
 	struct admin ad;
 	struct bundle bundle;
 	struct display display;
-	bool force, wait, json;
+	bool force, wait;
+	enum output output;
 	int64_t timeout_ms; /* 0: none */
 
 	struct body request;
@@ -25,10 +27,10 @@ struct deploy {
 static int read_flags(struct deploy *d, const struct args *a)
 {
 	const char *timeout = args_value(a, "timeout");
-	struct err err = {0};
+	int rc = output_read(a, &d->output);
 
-	if (!args_json(a, &d->json, &err))
-		return term_fail(CLI_USAGE, "%s", err.msg);
+	if (rc != CLI_OK)
+		return rc;
 	if (timeout &&
 	    (!str_duration_ms(timeout, &d->timeout_ms) || d->timeout_ms == 0))
 		return term_fail(CLI_USAGE,
@@ -69,8 +71,8 @@ static int config_refused(struct deploy *d, const struct answer *an)
 	if (yyjson_arr_size(yyjson_obj_get(root, "problems")) == 0)
 		admin_refused(&d->ad, an);
 	print_problems(d, root);
-	if (d->json && root)
-		cli_print_json(root);
+	if (d->output != OUTPUT_TABLE && root)
+		output_print(d->output, root);
 	return CLI_CONFIG;
 }
 
@@ -166,7 +168,7 @@ static void add_parsed(yyjson_mut_doc *doc, yyjson_mut_val *obj,
 		       : yyjson_mut_arr(doc));
 }
 
-static void print_json(const struct deploy *d)
+static void print_document(const struct deploy *d)
 {
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	cleanup_json yyjson_doc *fixed = NULL;
@@ -190,7 +192,7 @@ static void print_json(const struct deploy *d)
 	}
 	add_parsed(doc, root, "problems", d->problems);
 	fixed = yyjson_mut_doc_imut_copy(doc, NULL);
-	cli_print_json(yyjson_doc_get_root(fixed));
+	output_print(d->output, yyjson_doc_get_root(fixed));
 }
 
 static int report(struct deploy *d, int rc)
@@ -206,8 +208,8 @@ static int report(struct deploy *d, int rc)
 	}
 	if (any_failed)
 		rc = CLI_FAILED;
-	if (d->json)
-		print_json(d);
+	if (d->output != OUTPUT_TABLE)
+		print_document(d);
 	else if (any_failed)
 		fputs("Soma keeps trying; 'soma logs API' shows more, 'soma "
 		      "delete API' ends it\n",
@@ -251,7 +253,7 @@ int cmd_deploy(const struct args *a)
 
 	if (rc != CLI_OK)
 		return rc;
-	display_init(&d.display, d.json);
+	display_init(&d.display, d.output != OUTPUT_TABLE);
 	rc = admin_open(&d.ad, a);
 	if (rc != CLI_OK)
 		return rc;

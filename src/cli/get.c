@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "cli/admin.h"
+#include "cli/output.h"
 #include "cli/term.h"
 #include "core/mem.h"
 
@@ -140,8 +141,26 @@ static void print_one(yyjson_val *api)
 		printf("%s\n", sample);
 }
 
-static int show(struct admin *ad, const char *api, bool json, bool clear)
+/* One a line, for scripts and completion. */
+static void print_names(yyjson_val *root)
 {
+	yyjson_val *apis = yyjson_obj_get(root, "apis"), *api;
+	size_t i, n;
+
+	if (!apis)
+		puts(json_str(root, "name", "?"));
+	yyjson_arr_foreach(apis, i, n, api) puts(json_str(api, "name", "?"));
+}
+
+struct view {
+	const char *api; /* NULL: all */
+	enum output output;
+	bool quiet, clear;
+};
+
+static int show(struct admin *ad, const struct view *v)
+{
+	const char *api = v->api;
 	cleanup_free char *path =
 		api ? admin_path("apis", api, "") : mem_strdup("/v1/apis");
 	struct answer an;
@@ -149,7 +168,7 @@ static int show(struct admin *ad, const char *api, bool json, bool clear)
 
 	if (rc != CLI_OK)
 		return rc;
-	if (clear) {
+	if (v->clear) {
 		char now[16];
 		time_t t = time(NULL);
 		struct tm tm;
@@ -158,8 +177,10 @@ static int show(struct admin *ad, const char *api, bool json, bool clear)
 		printf("\033[H\033[2J$ soma get%s%s  %s\n\n", api ? " " : "",
 		       api ? api : "", now);
 	}
-	if (json && an.json)
-		cli_print_json(answer_root(&an));
+	if (v->output != OUTPUT_TABLE && an.json)
+		output_print(v->output, answer_root(&an));
+	else if (v->quiet)
+		print_names(answer_root(&an));
 	else if (api)
 		print_one(answer_root(&an));
 	else
@@ -170,19 +191,18 @@ static int show(struct admin *ad, const char *api, bool json, bool clear)
 
 int cmd_get(const struct args *a)
 {
-	const char *api = args_word(a, 0);
+	struct view v = {.api = args_word(a, 0), .quiet = args_has(a, "quiet")};
 	struct admin ad;
-	struct err err = {0};
-	bool json, watch = args_has(a, "watch");
-	int rc;
+	bool watch = args_has(a, "watch");
+	int rc = output_read(a, &v.output);
 
-	if (!args_json(a, &json, &err))
-		return term_fail(CLI_USAGE, "%s", err.msg);
-	rc = admin_open(&ad, a);
+	if (rc == CLI_OK)
+		rc = admin_open(&ad, a);
 	if (rc != CLI_OK)
 		return rc;
+	v.clear = watch && v.output == OUTPUT_TABLE && term_is_tty(1);
 	for (;;) {
-		rc = show(&ad, api, json, watch && !json && term_is_tty(1));
+		rc = show(&ad, &v);
 		if (rc != CLI_OK || !watch)
 			break;
 		usleep(WATCH_MS * 1000);

@@ -167,6 +167,7 @@ int admin_open(struct admin *ad, const struct args *a)
 		return CLI_USAGE;
 	}
 	find_token(ad);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
 	ad->curl = curl_easy_init();
 	if (!ad->curl)
 		abort();
@@ -175,8 +176,10 @@ int admin_open(struct admin *ad, const struct args *a)
 
 void admin_close(struct admin *ad)
 {
-	if (ad->curl)
+	if (ad->curl) {
 		curl_easy_cleanup(ad->curl);
+		curl_global_cleanup();
+	}
 	free(ad->url);
 	free(ad->token);
 	free(ad->token_trouble);

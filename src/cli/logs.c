@@ -3,6 +3,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/output.h"
 #include "cli/stream.h"
 #include "cli/term.h"
 #include "core/mem.h"
@@ -12,7 +13,8 @@ enum { TAIL_DEFAULT = 100, TURN_MS = 500, RECONNECT_MS = 10000 };
 static volatile sig_atomic_t interrupted;
 
 struct printer {
-	bool json, colours;
+	enum output output;
+	bool colours;
 	int64_t heard_ms; /* when the daemon last answered */
 };
 
@@ -56,10 +58,8 @@ static void on_line(void *data, yyjson_val *line)
 	char at[32];
 
 	p->heard_ms = term_now_ms();
-	if (p->json) {
-		cleanup_free char *json = json_write_val(line, NULL);
-
-		puts(json);
+	if (p->output != OUTPUT_TABLE) {
+		output_print_item(p->output, line);
 		return;
 	}
 	format_time(json_str(line, "time", "-"), at);
@@ -130,13 +130,12 @@ int cmd_logs(const struct args *a)
 	struct sigaction act = {.sa_handler = on_interrupt};
 	struct printer p = {.colours = term_colours(1)};
 	struct admin ad;
-	struct err err = {0};
 	char number[32];
 	uint64_t n = TAIL_DEFAULT;
-	int rc;
+	int rc = output_read(a, &p.output);
 
-	if (!args_json(a, &p.json, &err))
-		return term_fail(CLI_USAGE, "%s", err.msg);
+	if (rc != CLI_OK)
+		return rc;
 	if (tail && !str_u64(str_of(tail), &n))
 		return term_fail(CLI_USAGE,
 				 "--tail is a number of lines, not '%s'", tail);

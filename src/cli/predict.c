@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "cli/admin.h"
+#include "cli/output.h"
 #include "cli/term.h"
 #include "core/mem.h"
 
@@ -87,7 +88,7 @@ static void print_body(const struct buf *b, const char *type)
 	if (type && strstr(type, "json"))
 		doc = yyjson_read(b->data, b->len, YYJSON_READ_NUMBER_AS_RAW);
 	if (doc)
-		cli_print_json(yyjson_doc_get_root(doc));
+		output_print(OUTPUT_JSON, yyjson_doc_get_root(doc));
 	else if (b->len > 0)
 		fwrite(b->data, 1, b->len, stdout);
 	if (!doc && b->len > 0 && b->data[b->len - 1] != '\n' && term_is_tty(1))

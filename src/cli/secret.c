@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/admin.h"
+#include "cli/output.h"
 #include "cli/term.h"
 #include "core/mem.h"
 
@@ -140,15 +141,15 @@ static void print_list(yyjson_val *list)
 	table_fini(&t);
 }
 
-static int list(struct admin *ad, bool json)
+static int list(struct admin *ad, enum output output)
 {
 	struct answer an;
 	int rc = admin_call(ad, "GET", "/v1/secrets", NULL, &an);
 
 	if (rc != CLI_OK)
 		return rc;
-	if (json && an.json)
-		cli_print_json(answer_root(&an));
+	if (output != OUTPUT_TABLE && an.json)
+		output_print(output, answer_root(&an));
 	else
 		print_list(yyjson_obj_get(answer_root(&an), "secrets"));
 	answer_fini(&an);
@@ -159,12 +160,11 @@ int cmd_secret(const struct args *a)
 {
 	const char *verb = args_word(a, 0);
 	struct admin ad;
-	struct err err = {0};
-	bool json;
-	int rc;
+	enum output output;
+	int rc = output_read(a, &output);
 
-	if (!args_json(a, &json, &err))
-		return term_fail(CLI_USAGE, "%s", err.msg);
+	if (rc != CLI_OK)
+		return rc;
 	if (strcmp(verb, "rm") == 0) {
 		if (a->n_words != 2)
 			return term_fail(CLI_USAGE,
@@ -177,7 +177,7 @@ int cmd_secret(const struct args *a)
 	if (strcmp(verb, "set") == 0)
 		rc = set(a, &ad);
 	else if (strcmp(verb, "list") == 0 && a->n_words == 1)
-		rc = list(&ad, json);
+		rc = list(&ad, output);
 	else
 		rc = term_fail(CLI_USAGE, "usage: soma secret set NAME "
 					  "[VALUE|-], soma secret list, or "

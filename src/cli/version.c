@@ -1,4 +1,5 @@
 #include "cli/admin.h"
+#include "cli/output.h"
 #include "cli/term.h"
 
 static void print_text(const struct admin *ad, yyjson_val *info)
@@ -17,7 +18,7 @@ static void print_text(const struct admin *ad, yyjson_val *info)
 	printf("data:     %s\n", json_str(info, "data_dir", "?"));
 }
 
-static void print_json(yyjson_val *info)
+static void print_document(enum output output, yyjson_val *info)
 {
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
@@ -31,27 +32,26 @@ static void print_json(yyjson_val *info)
 	else
 		yyjson_mut_obj_add_null(doc, root, "daemon");
 	fixed = yyjson_mut_doc_imut_copy(doc, NULL);
-	cli_print_json(yyjson_doc_get_root(fixed));
+	output_print(output, yyjson_doc_get_root(fixed));
 }
 
 int cmd_version(const struct args *a)
 {
 	struct answer an;
 	struct admin ad;
-	struct err err = {0};
-	bool json, answered;
-	int rc;
+	enum output output;
+	bool answered;
+	int rc = output_read(a, &output);
 
-	if (!args_json(a, &json, &err))
-		return term_fail(CLI_USAGE, "%s", err.msg);
-	rc = admin_open(&ad, a);
+	if (rc == CLI_OK)
+		rc = admin_open(&ad, a);
 	if (rc != CLI_OK)
 		return rc;
 	/* Without a daemon this is no failure: nothing is printed of it. */
 	answered = admin_try(&ad, "GET", "/v1/info", NULL, &an) == CURLE_OK &&
 		   an.status == 200;
-	if (json)
-		print_json(answered ? answer_root(&an) : NULL);
+	if (output != OUTPUT_TABLE)
+		print_document(output, answered ? answer_root(&an) : NULL);
 	else
 		print_text(&ad, answered ? answer_root(&an) : NULL);
 	answer_fini(&an);

@@ -1,4 +1,4 @@
-#include "cli/command.h"
+#include "core/args.h"
 
 #include <assert.h>
 #include <string.h>
@@ -12,17 +12,25 @@ const struct flag args_common[] = {
 	{NULL, 0, NULL, NULL},
 };
 
-/* The command's own flags and then the common ones have one numbering. */
-static const struct flag *flag_at(const struct flag *own, size_t at)
+static bool has(const struct flag *own, const char *name)
+{
+	for (; own->name; own++)
+		if (strcmp(own->name, name) == 0)
+			return true;
+	return false;
+}
+
+const struct flag *args_flag(const struct flag *own, size_t at)
 {
 	size_t n = 0;
 
-	while (own[n].name)
-		n++;
-	if (at < n)
-		return &own[at];
-	return at - n < ARRAY_LEN(args_common) - 1 ? &args_common[at - n]
-						   : NULL;
+	for (; own[n].name; n++)
+		if (n == at)
+			return &own[n];
+	for (const struct flag *f = args_common; f->name; f++)
+		if (!has(own, f->name) && n++ == at)
+			return f;
+	return NULL;
 }
 
 static const struct flag *find(const struct flag *own, const char *name,
@@ -30,7 +38,7 @@ static const struct flag *find(const struct flag *own, const char *name,
 {
 	const struct flag *f;
 
-	for (size_t i = 0; (f = flag_at(own, i)); i++) {
+	for (size_t i = 0; (f = args_flag(own, i)); i++) {
 		bool hit = letter ? f->letter == letter
 				  : strlen(f->name) == len &&
 					    memcmp(f->name, name, len) == 0;
@@ -53,7 +61,7 @@ static int unknown(const struct command *c, const char *arg, size_t len,
 	const char *near;
 	size_t n = 0;
 
-	for (size_t i = 0; (f = flag_at(c->flags, i)); i++)
+	for (size_t i = 0; (f = args_flag(c->flags, i)); i++)
 		names[n++] = f->name;
 	near = str_nearest(word, names, n);
 	if (near)
@@ -138,8 +146,9 @@ int args_parse(struct args *a, const struct command *c, int argc, char **argv,
 		else if (a->n_words == c->max_words)
 			return err_set(err, E_INVALID,
 				       "soma %s: one argument too many: '%s'; "
-				       "usage: soma %s %s",
-				       c->name, arg, c->name, c->words);
+				       "usage: soma %s%s%s",
+				       c->name, arg, c->name,
+				       *c->words ? " " : "", c->words);
 		else
 			a->words[a->n_words++] = arg;
 	}
@@ -167,21 +176,4 @@ bool args_has(const struct args *a, const char *flag)
 const char *args_word(const struct args *a, size_t at)
 {
 	return at < a->n_words ? a->words[at] : NULL;
-}
-
-bool args_json(const struct args *a, bool *ret_json, struct err *err)
-{
-	const char *format = args_value(a, "output");
-
-	if (!format || strcmp(format, "table") == 0) {
-		*ret_json = false;
-		return true;
-	}
-	if (strcmp(format, "json") == 0) {
-		*ret_json = true;
-		return true;
-	}
-	err_set(err, E_INVALID, "--output is 'table' or 'json', not '%s'",
-		format);
-	return false;
 }

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "core/args.h"
 #include "core/err.h"
 
 struct keep_opts {
@@ -16,9 +17,9 @@ struct keep_opts {
 	const char *access_log; /* "on" or "off" */
 };
 
-/* `soma serve`: reads its options, takes the data directory, binds, keeps.
- * The process' exit code. */
-int keep_serve_main(int argc, char **argv);
+/* `soma serve`: what it takes; looks at it, takes the data directory, binds,
+ * keeps. */
+extern const struct command keep_serve;
 
 /* Runs until stopped. fds: the bound listeners, by enum keep_listener; those
  * it has closed are -1 afterwards. */

@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -20,32 +19,6 @@
 #include "loop/log.h"
 
 enum { BACKLOG = 4096, EXIT_USAGE = 2 };
-
-static const char help[] =
-	"Usage: soma serve [OPTIONS]\n"
-	"\n"
-	"Serves models until it is stopped (Ctrl-C or SIGTERM drains first).\n"
-	"\n"
-	"Options:\n"
-	"  --data DIR          where everything is kept (default: "
-	"/var/lib/soma\n"
-	"                      as root, else ~/.local/share/soma; or "
-	"SOMA_DATA)\n"
-	"  --listen HOST:PORT  where predictions are served (default:\n"
-	"                      127.0.0.1:8000; or SOMA_LISTEN)\n"
-	"  --admin HOST:PORT   where Soma itself is commanded, with the token "
-	"of\n"
-	"                      DIR/admin.token (default: 127.0.0.1:8002; or\n"
-	"                      SOMA_ADMIN_LISTEN). Deploying runs code: keep "
-	"it\n"
-	"                      on loopback unless you know why not\n"
-	"  --log-level LEVEL   debug, info, warning or error (default: info)\n"
-	"  --log-format FORMAT text or json (default: text on a terminal)\n"
-	"  --access-log on|off one line a request in DIR/logs/access.jsonl\n"
-	"                      (default: on)\n"
-	"  --help              this text\n"
-	"\n"
-	"Exit codes: 0 stopped in good order, 1 failed, 2 wrong usage.\n";
 
 static int fail(const struct err *err)
 {
@@ -222,10 +195,6 @@ static const char *env_or(const char *name, const char *fallback)
 	return value && *value ? value : fallback;
 }
 
-struct args {
-	const char *data, *listen, *admin, *level, *format, *access;
-};
-
 static bool is_level(const char *word)
 {
 	enum log_level level;
@@ -243,93 +212,69 @@ static bool is_on_off(const char *word)
 	return strcmp(word, "on") == 0 || strcmp(word, "off") == 0;
 }
 
-/* What an option's value must be, and where it goes; a row of `options` each,
- * by number. */
-static const struct value {
-	size_t at;
-	bool (*is_right)(const char *word); /* NULL: looked at later */
+/* Options whose value is one of a few words. */
+static const struct {
+	const char *name;
+	bool (*is_right)(const char *word);
 	const char *wants;
-} values[] = {
-	{offsetof(struct args, data), NULL, NULL},
-	{offsetof(struct args, listen), NULL, NULL},
-	{offsetof(struct args, admin), NULL, NULL},
-	{offsetof(struct args, level), is_level,
-	 "debug, info, warning or error"},
-	{offsetof(struct args, format), is_format, "text or json"},
-	{offsetof(struct args, access), is_on_off, "on or off"},
+} checks[] = {
+	{"log-level", is_level, "debug, info, warning or error"},
+	{"log-format", is_format, "text or json"},
+	{"access-log", is_on_off, "on or off"},
 };
 
-static const struct option options[] = {
-	{"data", required_argument, NULL, 0},
-	{"listen", required_argument, NULL, 0},
-	{"admin", required_argument, NULL, 0},
-	{"log-level", required_argument, NULL, 0},
-	{"log-format", required_argument, NULL, 0},
-	{"access-log", required_argument, NULL, 0},
-	{"help", no_argument, NULL, 'h'},
-	{NULL, 0, NULL, 0},
-};
-
-/* 0 go on, else the exit code plus one. */
-static int read_args(struct args *a, int argc, char **argv)
+static int check(const struct args *a, struct err *err)
 {
-	int c, i;
+	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
+		const char *given = args_value(a, checks[i].name);
 
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "h", options, &i)) != -1) {
-		if (c == 'h') {
-			fputs(help, stdout);
-			return 1;
-		}
-		if (c != 0) {
-			fputs("Try 'soma serve --help'.\n", stderr);
-			return EXIT_USAGE + 1;
-		}
-		if (values[i].is_right && !values[i].is_right(optarg)) {
-			fprintf(stderr, "soma: --%s wants %s, not '%s'\n",
-				options[i].name, values[i].wants, optarg);
-			return EXIT_USAGE + 1;
-		}
-		*(const char **)((char *)a + values[i].at) = optarg;
-	}
-	if (optind < argc) {
-		fprintf(stderr, "soma: serve takes no argument '%s'\n",
-			argv[optind]);
-		return EXIT_USAGE + 1;
+		if (given && !checks[i].is_right(given))
+			return err_set(err, E_INVALID,
+				       "--%s wants %s, not '%s'",
+				       checks[i].name, checks[i].wants, given);
 	}
 	return 0;
 }
 
-int keep_serve_main(int argc, char **argv)
+static const char *given_or(const struct args *a, const char *flag,
+			    const char *fallback)
+{
+	const char *given = args_value(a, flag);
+
+	return given ? given : fallback;
+}
+
+static int serve(const struct args *a)
 {
 	cleanup_free char *dir = default_dir();
-	struct args a = {dir,
-			 env_or("SOMA_LISTEN", "127.0.0.1:8000"),
-			 env_or("SOMA_ADMIN_LISTEN", "127.0.0.1:8002"),
-			 "info",
-			 NULL,
-			 "on"};
-	struct keep_opts opts = {0};
+	const char *listen = env_or("SOMA_LISTEN", "127.0.0.1:8000");
+	const char *admin = env_or("SOMA_ADMIN_LISTEN", "127.0.0.1:8002");
+	const char *format = args_value(a, "log-format");
+	struct keep_opts opts = {
+		.log_level = given_or(a, "log-level", "info"),
+		.log_json = format ? strcmp(format, "json") == 0 : -1,
+		.access_log = given_or(a, "access-log", "on"),
+	};
 	enum log_level level = LOG_INFO;
 	struct err err = {0};
-	int fds[2] = {-1, -1}, lock = -1, rc = read_args(&a, argc, argv);
+	int fds[2] = {-1, -1}, lock = -1, rc;
 
-	if (rc)
-		return rc - 1;
-	log_level_of(a.level, &level);
-	opts.log_json = a.format ? strcmp(a.format, "json") == 0 : -1;
+	if (check(a, &err)) {
+		fail(&err);
+		return EXIT_USAGE;
+	}
+	log_level_of(opts.log_level, &level);
 	log_setup("keeper", level, opts.log_json);
 	umask(022);
-	if (take_data_dir(a.data, &opts.data_dir, &err) ||
+	if (take_data_dir(given_or(a, "data", dir), &opts.data_dir, &err) ||
 	    take_lock(opts.data_dir, &lock, &err) ||
-	    bind_listener("listen", a.listen, &fds[0], &opts.listen, &err) ||
-	    bind_listener("admin", a.admin, &fds[1], &opts.admin, &err)) {
+	    bind_listener("listen", given_or(a, "listen", listen), &fds[0],
+			  &opts.listen, &err) ||
+	    bind_listener("admin", given_or(a, "admin", admin), &fds[1],
+			  &opts.admin, &err))
 		rc = fail(&err);
-	} else {
-		opts.log_level = a.level;
-		opts.access_log = a.access;
+	else
 		rc = keep_run(&opts, fds);
-	}
 	for (int i = 0; i < 2; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -340,3 +285,37 @@ int keep_serve_main(int argc, char **argv)
 	free(opts.admin);
 	return rc;
 }
+
+const struct command keep_serve = {
+	.name = "serve",
+	.words = "",
+	.summary = "run the daemon, in the foreground",
+	.help = "Runs the daemon and the keeper that holds its sockets and "
+		"processes. Ends on SIGTERM and Ctrl-C, after the requests in "
+		"flight: with exit code 0 when it stopped in good order, 1 "
+		"when "
+		"it failed.",
+	.notes =
+		"The options of addresses and of the data directory have "
+		"variables of the environment, which the options outdo: "
+		"SOMA_DATA, SOMA_LISTEN, SOMA_ADMIN_LISTEN.\n\n"
+		"Deploying runs code: whoever has the token in DIR/admin.token "
+		"and reaches the admin address can run programs on the "
+		"machine. Keep it on loopback unless you know why not.",
+	.flags = {{"data", 0, "DIR",
+		   "where everything is kept (/var/lib/soma as root, else "
+		   "~/.local/share/soma; or SOMA_DATA)"},
+		  {"listen", 0, "HOST:PORT",
+		   "where apis answer (127.0.0.1:8000; or SOMA_LISTEN)"},
+		  {"admin", 0, "HOST:PORT",
+		   "where Soma itself is commanded, with the token of "
+		   "DIR/admin.token (127.0.0.1:8002; or SOMA_ADMIN_LISTEN); "
+		   "deploying runs code: keep it on loopback"},
+		  {"log-level", 0, "LEVEL",
+		   "debug, info, warning or error (info)"},
+		  {"log-format", 0, "text|json",
+		   "text on a terminal, else json"},
+		  {"access-log", 0, "on|off",
+		   "one line a request in DIR/logs/access.jsonl (on)"}},
+	.fn = serve,
+};

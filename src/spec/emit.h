@@ -3,6 +3,7 @@
 #define SPEC_EMIT_H
 
 #include <stdbool.h>
+
 #include "core/json.h"
 
 /* Appends val as one block-style document that any reader of YAML 1.1 or 1.2

@@ -300,7 +300,7 @@ def test_ready_is_believed_of_its_own_user_only(own_daemon):
     (["--log-level", "loud"], "--log-level wants debug, info, warning or error, not 'loud'"),
     (["--log-format=xml"], "--log-format wants text or json, not 'xml'"),
     (["--access-log", "maybe"], "--access-log wants on or off, not 'maybe'"),
-    (["more"], "serve takes no argument 'more'"),
+    (["more"], "soma serve: one argument too many: 'more'"),
 ])
 def test_wrong_options_are_refused_in_words(tmp_path, options, words):
     (tmp_path / "file").write_text("")

@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "cli/main.h"
+#include "cli/output.h"
 #include "core/mem.h"
 
 static const struct command logs = {
@@ -122,24 +123,39 @@ static void mistakes_are_told_with_the_remedy(void **state)
 	assert_int_equal(parse(&a, &err, 1, "-h"), 0);
 }
 
-static void output_is_a_table_or_json(void **state)
+static void output_is_a_table_json_or_yaml(void **state)
 {
+	enum output output = OUTPUT_JSON;
 	struct args a;
 	struct err err;
-	bool json = true;
 
 	(void)state;
 	parse(&a, &err, 1, "x");
-	assert_true(args_json(&a, &json, &err));
-	assert_false(json);
+	assert_int_equal(output_read(&a, &output), CLI_OK);
+	assert_int_equal(output, OUTPUT_TABLE);
 	parse(&a, &err, 3, "x", "-o", "json");
-	assert_true(args_json(&a, &json, &err));
-	assert_true(json);
+	assert_int_equal(output_read(&a, &output), CLI_OK);
+	assert_int_equal(output, OUTPUT_JSON);
 	parse(&a, &err, 2, "x", "--output=yaml");
-	assert_false(args_json(&a, &json, &err));
-	assert_string_equal(err.msg,
-			    "--output is 'table' or 'json', not 'yaml'");
+	assert_int_equal(output_read(&a, &output), CLI_OK);
+	assert_int_equal(output, OUTPUT_YAML);
+	parse(&a, &err, 2, "x", "--output=xml");
+	assert_int_equal(output_read(&a, &output), CLI_USAGE);
 }
+
+static int serve(const struct args *a)
+{
+	return args_has(a, "admin") ? 40 : 41;
+}
+
+static const struct command serve_row = {
+	.name = "serve",
+	.words = "",
+	.summary = "",
+	.help = "",
+	.flags = {{"admin", 0, "HOST:PORT", "its own meaning of it"}},
+	.fn = serve,
+};
 
 static int run(int n, ...)
 {
@@ -150,7 +166,7 @@ static int run(int n, ...)
 	for (int i = 0; i < n; i++)
 		argv[i + 1] = va_arg(list, char *);
 	va_end(list);
-	return cli_main(n + 1, argv);
+	return cli_main(n + 1, argv, &serve_row);
 }
 
 static void exit_codes_are_as_documented(void **state)
@@ -164,6 +180,9 @@ static void exit_codes_are_as_documented(void **state)
 	assert_int_equal(run(1, "--version"), CLI_OK);
 	assert_int_equal(run(1, "deplyo"), CLI_USAGE);
 	assert_int_equal(run(2, "serve", "--help"), CLI_OK);
+	assert_int_equal(run(1, "serve"), 41);
+	assert_int_equal(run(3, "serve", "--admin", "h:1"), 40);
+	assert_int_equal(run(2, "serve", "more"), CLI_USAGE);
 	assert_int_equal(run(2, "delete", "--help"), CLI_OK);
 	assert_int_equal(run(1, "delete"), CLI_USAGE);
 	assert_int_equal(run(3, "get", "--output", "xml"), CLI_USAGE);
@@ -183,7 +202,7 @@ int main(void)
 		cmocka_unit_test(every_spelling_of_a_value),
 		cmocka_unit_test(a_dash_and_what_follows_two_are_words),
 		cmocka_unit_test(mistakes_are_told_with_the_remedy),
-		cmocka_unit_test(output_is_a_table_or_json),
+		cmocka_unit_test(output_is_a_table_json_or_yaml),
 		cmocka_unit_test(exit_codes_are_as_documented),
 	};
 

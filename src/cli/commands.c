@@ -1,0 +1,203 @@
+/* commands.c: the table of commands: parser, help, manual and completion come
+ * from it. */
+#include "cli/command.h"
+
+#include <string.h>
+
+#include "cli/output.h"
+#include "core/mem.h"
+#include "core/str.h"
+
+const struct meaning cli_exits[] = {
+	{"0", "done"},
+	{"1", "failed: a rollout did not become live, a prediction was "
+	      "refused, the daemon refused"},
+	{"2", "wrong arguments, or a project that cannot be sent"},
+	{"3", "no daemon answers"},
+	{"4", "no such api or secret"},
+	{"5", "the config file has problems; all of them are on standard "
+	      "error"},
+	{NULL, NULL},
+};
+
+const struct meaning cli_environment[] = {
+	{"SOMA_ADMIN", "admin address of the daemon (http://127.0.0.1:8002)"},
+	{"SOMA_TOKEN", "its token; found by itself for a daemon of the same "
+		       "user"},
+	{"NO_COLOR", "no colours, when it is set to anything"},
+	{NULL, NULL},
+};
+
+static const struct command commands[] = {
+	{
+		.name = "deploy",
+		.words = "[FILE|DIR]",
+		.max_words = 1,
+		.summary = "make or update the apis of a config file",
+		.help = "Sends the config file and the files beside it, then "
+			"follows until every api is live or has failed. FILE "
+			"is soma.yaml by default, else cortex.yaml; of a DIR, "
+			"the one in it.\n\n"
+			"Left out of the project: hidden files (but .env), "
+			"__pycache__, *.pyc, virtual environments, the config "
+			"file, and what .gitignore, .cortexignore and "
+			".somaignore name. A '!pattern' in .somaignore brings "
+			"a file back.",
+		.notes = "The project is the folder of the config file: all of "
+			 "it is sent, and only what the daemon does not have "
+			 "yet. On a terminal one display is redrawn; elsewhere "
+			 "each step is a line. A daemon that is killed "
+			 "meanwhile comes back, and the deploy follows on.\n\n"
+			 "What is left out, by rules of .gitignore's syntax "
+			 "where the last rule that matches decides:\n\n"
+			 "  1. hidden files and folders, *.pyc, *.pyo, *.pyd, "
+			 "__pycache__\n"
+			 "  2. what .gitignore names\n"
+			 "  3. .env comes back\n"
+			 "  4. what .cortexignore names, then what .somaignore "
+			 "names\n\n"
+			 "so '!models/' in .somaignore brings back what "
+			 ".gitignore left out. Folders with a pyvenv.cfg "
+			 "(virtual environments) and the config file itself "
+			 "are never sent. Ignore files of folders further down "
+			 "are not read. Symbolic links are followed; one that "
+			 "leads nowhere, or to a folder it is in, is an error. "
+			 "At most 512 MiB in 20,000 files; a home folder or / "
+			 "is refused.",
+		.flags = {{"force", 'f', NULL,
+			   "deploy although a rollout is under way"},
+			  {"no-wait", 0, NULL,
+			   "return as soon as the deploy is accepted"},
+			  {"timeout", 0, "TIME",
+			   "stop waiting after \"90s\", \"10m\" (exit code 1); "
+			   "the rollout goes on"},
+			  OUTPUT_FLAG},
+		.fn = cmd_deploy,
+	},
+	{
+		.name = "get",
+		.words = "[API]",
+		.max_words = 1,
+		.summary = "show all apis, or one with its replicas",
+		.help = "Shows status, replicas and requests.",
+		.flags = {{"watch", 'w', NULL, "again every 2 seconds"},
+			  {"quiet", 'q', NULL, "names only, one a line"},
+			  OUTPUT_FLAG},
+		.fn = cmd_get,
+	},
+	{
+		.name = "logs",
+		.words = "API",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "show what an api's replicas print",
+		.help = "Prints TIME REPLICA [REQUEST-ID] LINE. As JSON each "
+			"line is an object on a line of its own, as YAML a "
+			"document.",
+		.flags = {{"follow", 'f', NULL, "go on until Ctrl-C"},
+			  {"tail", 'n', "N", "this many last lines (100)"},
+			  OUTPUT_FLAG},
+		.fn = cmd_logs,
+	},
+	{
+		.name = "predict",
+		.words = "API [FILE|JSON|-]",
+		.min_words = 1,
+		.max_words = 2,
+		.summary = "send a request to an api and print its answer",
+		.help = "The request is a file, JSON written out, or standard "
+			"input ('-'). What parses as JSON is sent as "
+			"application/json, *.txt as text/plain, anything else "
+			"as application/octet-stream. A JSON answer is "
+			"indented; its numbers keep their digits.",
+		.flags = {{NULL, 0, NULL, NULL}},
+		.fn = cmd_predict,
+	},
+	{
+		.name = "delete",
+		.words = "API",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "delete an api",
+		.help = "Its replicas end after the requests in flight.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_delete,
+	},
+	{
+		.name = "refresh",
+		.words = "API",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "start all replicas of an api anew",
+		.help = "For a predictor that reads something again when it "
+			"starts.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_refresh,
+	},
+	{
+		.name = "secret",
+		.words = "set NAME [VALUE|-] | list | rm NAME",
+		.min_words = 1,
+		.max_words = 3,
+		.summary = "keep values that predictors get as environment",
+		.help = "In the config file: 'env: {TOKEN: {from_secret: "
+			"name}}'. Values are never shown again. Without VALUE "
+			"it is asked for, or read from standard input ('-'); "
+			"a VALUE in the command can be seen by other users of "
+			"the machine.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_secret,
+	},
+	{
+		.name = "version",
+		.words = "",
+		.summary = "show the versions of this program and the daemon",
+		.help = "Succeeds without a daemon too.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_version,
+	},
+	{
+		.name = "help",
+		.words = "[COMMAND]",
+		.max_words = 1,
+		.summary = "show this, or the help of one command",
+		.help = "The same as 'soma COMMAND --help'.",
+		.flags = {{NULL, 0, NULL, NULL}},
+		.fn = cmd_help,
+	},
+};
+
+static const struct command *serve;
+
+void command_set_serve(const struct command *row)
+{
+	serve = row;
+}
+
+const struct command *command_at(size_t i)
+{
+	if (serve && i-- == 0)
+		return serve;
+	return i < ARRAY_LEN(commands) ? &commands[i] : NULL;
+}
+
+const struct command *command_find(const char *name)
+{
+	const struct command *c;
+
+	for (size_t i = 0; (c = command_at(i)); i++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+const char *command_near(const char *name)
+{
+	const char *names[ARRAY_LEN(commands) + 1];
+	const struct command *c;
+	size_t n = 0;
+
+	while ((c = command_at(n)))
+		names[n++] = c->name;
+	return str_nearest(name, names, n);
+}
