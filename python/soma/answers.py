@@ -107,10 +107,10 @@ def end_process(error, where):
     os._exit(code & 0xFF)
 
 
-def of_exception(error, request_id):
-    """The answer to a predict that raised."""
+def of_exception(error, request_id, method):
+    """The answer of a method that raised."""
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
-        end_process(error, "predict")
+        end_process(error, method)
     status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
     if isinstance(status, int) and 400 <= status <= 599 and hasattr(error, "detail"):
         headers = getattr(error, "headers", None) or {}
@@ -124,8 +124,8 @@ def of_exception(error, request_id):
     return _json_answer(500, answer)
 
 
-def log_post_predict(error, request_id):
-    """post_predict raised: its caller has had an answer, so the log is all there is."""
+def of_late_exception(error, request_id, method):
+    """What runs after the answer raised: its caller has had that, so the log is all there is."""
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
-        end_process(error, "post_predict")
-    _log(error, "post_predict failed:")
+        end_process(error, method)
+    _log(error, "%s failed:" % method)

@@ -209,7 +209,7 @@ refuse(struct conn *c, int status, const char *code, const char *fmt,
 	struct reply a = {.status = status,
 			  .type = "application/json",
 			  .close = c->discard};
-	char text[ERR_MSG_MAX];
+	char text[ERR_MSG_MAX], allow[sizeof worker.allow + 16];
 	struct buf b;
 	bool alive;
 
@@ -217,8 +217,10 @@ refuse(struct conn *c, int status, const char *code, const char *fmt,
 	buf_init(&b, SIZE_MAX / 4);
 	error_text(&b, code, str_of(text), c->request->id);
 	a.body = (struct str){b.data, b.len};
-	if (status == 405)
-		a.headers = STR("allow: GET, HEAD, POST, OPTIONS\r\n");
+	if (status == 405) {
+		snprintf(allow, sizeof allow, "allow: %s\r\n", worker.allow);
+		a.headers = str_of(allow);
+	}
 	/* To the daemon: may go elsewhere, whatever its method. */
 	if (status == 503)
 		a.headers = STR("soma-not-begun: 1\r\n");
@@ -247,23 +249,23 @@ static bool dispatch(struct conn *c)
 {
 	struct request *r = c->request;
 
-	switch (r->method) {
-	case HTTP_POST:
+	if (call_serves(r->method)) {
 		c->state = CONN_WAITING;
 		if (worker.n_stuck == worker.n_slots)
 			return refuse_f(c, 503, "unavailable", NOT_BEGUN);
 		slot_queue(r);
 		return true;
+	}
+	switch (r->method) {
 	case HTTP_GET:
 	case HTTP_HEAD:
-		return reply(c, &(struct reply){
-					.status = 200,
-					.type = "application/json",
-					.body = STR("{\"message\":\"make a "
-						    "prediction by sending a "
-						    "post request to this "
-						    "endpoint with a json "
-						    "payload\"}")});
+		if (worker.summary)
+			return reply(c,
+				     &(struct reply){
+					     .status = 200,
+					     .type = "application/json",
+					     .body = str_of(worker.summary)});
+		break;
 	case HTTP_OPTIONS:
 		return reply(
 			c, &(struct reply){
@@ -275,10 +277,11 @@ static bool dispatch(struct conn *c)
 					   "access-control-max-age: "
 					   "1728000\r\n")});
 	default:
-		return refuse_f(c, 405, "method_not_allowed",
-				"%s is not for predictions: send a POST",
-				llhttp_method_name(r->method));
+		break;
 	}
+	return refuse_f(c, 405, "method_not_allowed",
+			"%s is not served here: send one of %s",
+			llhttp_method_name(r->method), worker.allow);
 }
 
 /* Refuses what the parser did not take. False when c is gone. */

@@ -128,11 +128,13 @@ static PyObject *failed(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(prepare_doc,
-	     "prepare(predict, post_predict, query_params, headers, form, "
-	     "response,\n"
-	     "        error, post_error)\n\n"
-	     "Gives the methods, each as (callable, positional names, keyword "
-	     "names), and the\nfunctions of Python's side (call.c).");
+	     "prepare(methods, post_predict, summary, query_params, headers, "
+	     "form, response,\n"
+	     "        error, late_error)\n\n"
+	     "methods: a dict of HTTP methods to (name, (callable, positional "
+	     "names, keyword\nnames)). post_predict: such a triple, or None. "
+	     "summary: JSON for a GET, or None.\nThe rest: functions of "
+	     "Python's side (call.h).");
 
 static PyObject *prepare(PyObject *module, PyObject *args)
 {

@@ -54,8 +54,9 @@ static void give_up(struct slot *s, uint64_t ran_ms)
 	worker.n_stuck++;
 	if (r->conn)
 		conn_refuse(r->conn, 504, "timeout",
-			    "predict ran longer than %s (predict_timeout); the "
+			    "%s ran longer than %s (predict_timeout); the "
 			    "process is replaced",
+			    call_name(r),
 			    str_human_ms((int64_t)worker.predict_timeout_ms,
 					 limit));
 	control_send(FRAME_STUCK, (uint32_t)ran_ms, r->id, strlen(r->id),
@@ -118,7 +119,7 @@ static void run(struct slot *s, struct request *r)
 
 	current = r;
 	buf_reset(&s->out);
-	call_predict(r, &call, &s->out, &reply);
+	call_run(r, &call, &s->out, &reply);
 	output_end_lines();
 	if (worker.forked)
 		process_exit(0); /* a fork of the user's came back to us */
@@ -131,7 +132,7 @@ static void run(struct slot *s, struct request *r)
 	worker_unlock();
 
 	if (!late)
-		call_post(r, &call);
+		call_after(r, &call);
 	output_end_lines();
 	current = NULL;
 	call_fini(&call);

@@ -166,6 +166,10 @@ struct worker {
 	unsigned n_slots;
 	uint64_t predict_timeout_ms; /* 0: none */
 	size_t max_body;
+	/* Before READY, and then constant: what GET is answered where no
+	 * method takes it, NULL: 405; and the methods for a 405 to name. */
+	char *summary; /* owned */
+	char allow[96];
 
 	enum worker_state state;
 	enum lead lead;
@@ -253,20 +257,28 @@ enum call_arg {
 	N_ARGS,
 };
 
-/* What predict got and gave; one for each request. */
+/* What a method got and gave; one for each request. */
 struct call {
 	PyObject *args[N_ARGS]; /* owned; NULL: not made yet */
-	PyObject *hold;		/* owned: what the reply's views point into */
+	PyObject *after; /* owned: a callable to run after the answer, or NULL
+			  */
+	PyObject *hold;	 /* owned: what the reply's views point into */
 };
 
-/* Takes the hooks that worker_main.py gives (module.c has the list). */
-int call_init(PyObject *hooks);
-/* Runs predict for r and writes the answer into `out`: the views of reply
- * point into it or into what `call` holds. Never leaves an exception. */
-void call_predict(struct request *r, struct call *call, struct buf *out,
-		  struct reply *reply);
-/* Runs post_predict, if there is one and predict gave a result. */
-void call_post(struct request *r, struct call *call);
+/* Takes what worker_main.py gives (module.c has the list) and sets
+ * worker.methods and what is answered without Python. */
+int call_init(PyObject *args);
+/* Whether a method of the user's takes requests of this method of llhttp. */
+bool call_serves(uint8_t method);
+/* The name of that method: "predict". */
+const char *call_name(const struct request *r);
+/* Runs it for r and writes the answer into `out`: the views of reply point into
+ * it or into what `call` holds. Never leaves an exception. */
+void call_run(struct request *r, struct call *call, struct buf *out,
+	      struct reply *reply);
+/* Runs what comes after the answer, if there is something and the method gave
+ * a result: post_predict, or a handler's own callable. */
+void call_after(struct request *r, struct call *call);
 void call_fini(struct call *call);
 
 /* --- JSON ------------------------------------------------------------------

@@ -41,13 +41,13 @@ def import_package():
     return _worker
 
 
-def fail(worker, failure):
+def fail(worker, why):
     """Says FAILED, leaves the traceback in the log, and ends the process."""
     import json
 
-    sys.stderr.write(failure.for_log())
+    sys.stderr.write(why.for_log())
     sys.stderr.flush()
-    worker.failed(json.dumps(failure.as_dict()).encode("utf-8"))
+    worker.failed(json.dumps(why.as_dict()).encode("utf-8"))
     worker.end_lines()
     os._exit(1)
 
@@ -102,22 +102,23 @@ def main():
     faulthandler.enable()  # a crash in C code leaves the Python stack in the log
     output.install(worker)
 
-    from _soma import answers, loader, params
+    from _soma import answers, failure, loader, params
 
     try:
         predictor = loader.load(config, worker.loading)
-    except loader.Failure as failure:
-        fail(worker, failure)
+    except failure.Failure as why:
+        fail(worker, why)
     answers.expose_tracebacks = config.get("expose_tracebacks", False)
     worker.prepare(
-        predictor.predict,
+        predictor.methods,
         predictor.post_predict,
+        predictor.summary,
         params.query_params,
         params.headers,
         params.form,
         answers.of_response,
         answers.of_exception,
-        answers.log_post_predict,
+        answers.of_late_exception,
     )
     serve(worker, config.get("threads", 1))
     leave(worker)

@@ -145,7 +145,7 @@ POST = "class PythonPredictor:\n  def predict(self, payload): pass\n  def post_p
 @pytest.mark.parametrize("text, message, remedy", [
     (INIT.format(""), "__init__ does not take config", "def __init__(self, config)"),
     (INIT.format(", config, model"), "__init__ takes an argument model", "may take config, python_client, job_spec"),
-    (INIT.format(", config, python_client"), "needs multi_model_reloading", "load the model in __init__"),
+    (INIT.format(", config, python_client"), "needs predictor.multi_model_reloading", "load the model in __init__"),
     ("class PythonPredictor:\n  def __init__(self, config): pass\n", "has no method predict", "define predict(self, payload)"),
     ("class PythonPredictor:\n  predict = 3\n", "predict is not a method but a int", "define it with def"),
     (PREDICT.format("self, payload, header"), "takes an argument header (did you mean headers?)", "predict may take payload, query_params, headers, batch_id"),
