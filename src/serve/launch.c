@@ -62,15 +62,26 @@ static char *expand(const char *word, const char *port)
 	return buf_take(&b, NULL);
 }
 
+/* The names of enum python_class. */
+static const char *const class_names[] = {"PythonPredictor", "ONNXPredictor",
+					  "Handler"};
+
+/* JSON text as a value of doc; NULL is null. */
+static yyjson_mut_val *json_text(yyjson_mut_doc *doc, const char *text)
+{
+	cleanup_json yyjson_doc *parsed =
+		text ? json_parse(text, strlen(text), NULL) : NULL;
+
+	return text ? yyjson_val_mut_copy(doc, yyjson_doc_get_root(parsed))
+		    : yyjson_mut_null(doc);
+}
+
 /* docs/internals/control-channel.md */
 static char *worker_config(const struct replica *r)
 {
 	const struct spec *spec = r->rev->spec;
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
-	cleanup_json yyjson_doc *config =
-		json_parse(spec->predictor.config_json,
-			   strlen(spec->predictor.config_json), NULL);
 
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_strcpy(doc, root, "api", r->rev->api->name);
@@ -82,9 +93,12 @@ static char *worker_config(const struct replica *r)
 					  spec->predictor.python_path);
 	else
 		yyjson_mut_obj_add_null(doc, root, "python_path");
-	yyjson_mut_obj_add_val(
-		doc, root, "config",
-		yyjson_val_mut_copy(doc, yyjson_doc_get_root(config)));
+	yyjson_mut_obj_add_str(doc, root, "class",
+			       class_names[spec->predictor.klass]);
+	yyjson_mut_obj_add_val(doc, root, "config",
+			       json_text(doc, spec->predictor.config_json));
+	yyjson_mut_obj_add_val(doc, root, "models",
+			       json_text(doc, spec->predictor.models_json));
 	yyjson_mut_obj_add_uint(doc, root, "threads", spec->predictor.threads);
 	yyjson_mut_obj_add_uint(doc, root, "processes",
 				spec->predictor.processes);

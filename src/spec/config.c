@@ -1,4 +1,4 @@
-/* predictor.config: YAML to the JSON that a class's __init__ gets. */
+/* A map of YAML to the JSON that a class's __init__ or an engine gets. */
 #include "core/json.h"
 #include "core/mem.h"
 #include "spec/value.h"
@@ -126,6 +126,28 @@ static yyjson_mut_val *convert(struct config *c, struct node *n,
 	return list;
 }
 
+/* Names of an engine's, and what it can be told with. */
+static bool are_options(struct reader *r, const struct key *k, struct node *map)
+{
+	uint32_t errors = r->set->n_errors;
+
+	for (uint32_t i = 0; i < map->n; i++) {
+		struct node *n = map->pairs[i].value;
+
+		if (!n->bad && (n->type != NODE_SCALAR || node_is_null(n)))
+			problem_error(
+				r, n,
+				arena_printf(
+					&r->set->arena, "%s.%s", k->path,
+					problem_clean(r,
+						      map->pairs[i].key->text)),
+				"expected a text, a number or a boolean, found "
+				"%s",
+				node_shown(r, n));
+	}
+	return r->set->n_errors == errors;
+}
+
 void value_read_config(struct reader *r, const struct key *k, struct node *n,
 		       struct spec *spec)
 {
@@ -142,6 +164,8 @@ void value_read_config(struct reader *r, const struct key *k, struct node *n,
 		value_unexpected(r, k, n, "a map");
 		return;
 	}
+	if (k->type == KEY_OPTIONS && !are_options(r, k, n))
+		return;
 	doc = c.doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_doc_set_root(doc, convert(&c, n, k->path));
 	if (r->set->n_errors > errors)
@@ -153,6 +177,7 @@ void value_read_config(struct reader *r, const struct key *k, struct node *n,
 			      "into a file of the project",
 			      str_human_bytes(len, size));
 	else
-		spec->predictor.config_json =
-			arena_strndup(&r->set->arena, text, len);
+		value_store(spec, k,
+			    (union value){.s = arena_strndup(&r->set->arena,
+							     text, len)});
 }

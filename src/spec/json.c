@@ -10,12 +10,18 @@
 
 #include "core/mem.h"
 #include "spec/keys.h"
+#include "spec/rules.h"
 #include "spec/value.h"
 
 static bool is_number(const struct key *k)
 {
 	return k->type == KEY_INT || k->type == KEY_DURATION ||
 	       k->type == KEY_CPU || k->type == KEY_BYTES;
+}
+
+static bool is_json(const struct key *k)
+{
+	return k->type == KEY_JSON || k->type == KEY_OPTIONS;
 }
 
 /* The field as a number, whatever its width. */
@@ -74,11 +80,35 @@ static yyjson_mut_val *write_env(yyjson_mut_doc *doc, const struct spec *spec)
 	return list;
 }
 
-static yyjson_mut_val *write_config(yyjson_mut_doc *doc,
-				    const struct spec *spec)
+static struct spec_texts field_texts(const struct spec *spec,
+				     const struct key *k)
 {
-	const char *text = spec->predictor.config_json;
-	cleanup_json yyjson_doc *config = json_parse(text, strlen(text), NULL);
+	struct spec_texts texts;
+
+	memcpy(&texts, (const char *)spec + k->at, sizeof texts);
+	return texts;
+}
+
+static yyjson_mut_val *write_texts(yyjson_mut_doc *doc, const struct key *k,
+				   const struct spec *spec)
+{
+	struct spec_texts texts = field_texts(spec, k);
+	yyjson_mut_val *list = yyjson_mut_arr(doc);
+
+	for (uint32_t i = 0; i < texts.n; i++)
+		yyjson_mut_arr_add_str(doc, list, texts.items[i]);
+	return list;
+}
+
+static yyjson_mut_val *write_json(yyjson_mut_doc *doc, const struct key *k,
+				  const struct spec *spec)
+{
+	const char *text = field_str(spec, k);
+	cleanup_json yyjson_doc *config =
+		text ? json_parse(text, strlen(text), NULL) : NULL;
+
+	if (!text)
+		return yyjson_mut_null(doc);
 
 	return yyjson_val_mut_copy(doc, yyjson_doc_get_root(config));
 }
@@ -101,8 +131,10 @@ static yyjson_mut_val *write_field(yyjson_mut_doc *doc, const struct key *k,
 		return write_command(doc, spec);
 	if (k->type == KEY_ENV)
 		return write_env(doc, spec);
-	if (k->type == KEY_JSON)
-		return write_config(doc, spec);
+	if (is_json(k))
+		return write_json(doc, k, spec);
+	if (key_is_texts(k))
+		return write_texts(doc, k, spec);
 	if (k->type == KEY_CHOICE)
 		return write_choice(doc, k->words, field_int(spec, k));
 	if (k->type == KEY_BOOL)
@@ -142,8 +174,8 @@ char *spec_to_json(const struct spec *spec)
 	const char *last;
 
 	yyjson_mut_doc_set_root(doc, root);
-	for (size_t i = 0; (k = key_at(i)); i++) {
-		if (!k->size)
+	for (size_t i = 0; (k = key_field_at(i)); i++) {
+		if (!k->size || k->again)
 			continue;
 		obj = parent_of(doc, root, k->path, &last);
 		yyjson_mut_obj_add(obj, yyjson_mut_str(doc, last),
@@ -209,14 +241,37 @@ static bool read_env(struct arena *a, yyjson_val *list, struct spec *spec)
 	return true;
 }
 
-static bool read_config(struct arena *a, yyjson_val *v, struct spec *spec)
+static bool read_json(struct arena *a, const struct key *k, yyjson_val *v,
+		      struct spec *spec)
 {
 	cleanup_free char *text = NULL;
 
+	if (yyjson_is_null(v) && !k->def)
+		return true;
 	if (!yyjson_is_obj(v))
 		return false;
 	text = json_write_val(v, NULL);
-	spec->predictor.config_json = arena_strdup(a, text);
+	value_store(spec, k, (union value){.s = arena_strdup(a, text)});
+	return true;
+}
+
+static bool read_texts(struct arena *a, const struct key *k, yyjson_val *list,
+		       struct spec *spec)
+{
+	size_t i, n, count = yyjson_arr_size(list);
+	struct spec_texts texts = {.n = (uint32_t)count};
+	yyjson_val *v;
+
+	if (!yyjson_is_arr(list))
+		return false;
+	texts.items = arena_zalloc(a, count * sizeof *texts.items);
+	yyjson_arr_foreach(list, i, n, v)
+	{
+		texts.items[i] = copy_str(a, v);
+		if (!texts.items[i])
+			return false;
+	}
+	memcpy((char *)spec + k->at, &texts, sizeof texts);
 	return true;
 }
 
@@ -230,7 +285,8 @@ static bool read_scalar(struct arena *a, const struct key *k, yyjson_val *v,
 	if (k->type == KEY_CHOICE) {
 		ret->i = value_word(k->words,
 				    yyjson_is_str(v) ? yyjson_get_str(v) : "");
-		return ret->i >= 0 && ret->i <= PREDICTOR_COMMAND;
+		/* No field has more than three values. */
+		return ret->i >= 0 && ret->i <= PREDICTOR_ENGINE;
 	}
 	if (is_number(k)) {
 		ret->i = yyjson_get_sint(v);
@@ -250,8 +306,10 @@ static bool read_field(struct arena *a, const struct key *k, yyjson_val *v,
 		return read_command(a, v, spec);
 	if (k->type == KEY_ENV)
 		return read_env(a, v, spec);
-	if (k->type == KEY_JSON)
-		return read_config(a, v, spec);
+	if (is_json(k))
+		return read_json(a, k, v, spec);
+	if (key_is_texts(k))
+		return read_texts(a, k, v, spec);
 	if (!read_scalar(a, k, v, &value))
 		return false;
 	value_store(spec, k, value);
@@ -276,8 +334,9 @@ static int read_spec(struct spec_set *set, yyjson_val *root, struct err *err)
 	spec = set->specs = arena_zalloc(&set->arena, sizeof *spec);
 	set->n_specs = 1;
 	value_set_defaults(&r, spec);
-	for (size_t i = 0; (k = key_at(i)); i++) {
-		yyjson_val *v = k->size ? find(root, k->path) : NULL;
+	for (size_t i = 0; (k = key_field_at(i)); i++) {
+		yyjson_val *v =
+			k->size && !k->again ? find(root, k->path) : NULL;
 
 		if (v && !read_field(&set->arena, k, v, spec))
 			return err_set(err, E_INVALID, "spec: bad value of %s",
@@ -286,6 +345,7 @@ static int read_spec(struct spec_set *set, yyjson_val *root, struct err *err)
 	if (!spec->name || !spec->endpoint || !spec->kind)
 		return err_set(err, E_INVALID,
 			       "spec: name, kind or endpoint is missing");
+	rules_fill(spec);
 	return 0;
 }
 

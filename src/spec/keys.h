@@ -11,16 +11,22 @@ enum key_type {
 	KEY_MAP,      /* children in the table */
 	KEY_LIST,     /* list of maps; children are "path[].x" */
 	KEY_STRINGS,  /* list of texts */
+	KEY_ORIGINS,  /* the same: "*", or origins as browsers name them */
+	KEY_TOKENS,   /* the same: "*", or names of HTTP's */
 	KEY_JSON,     /* any map, handed on as JSON */
+	KEY_OPTIONS,  /* the same, of texts, numbers and booleans alone */
 	KEY_ENV,      /* map of texts and {from_secret: name} */
 	KEY_COMMAND,  /* list of texts, or one text that is split */
 	KEY_STRING,   /* any text */
 	KEY_NAME,     /* an api's name */
 	KEY_ENDPOINT, /* URL path of an api */
 	KEY_URL_PATH, /* URL path inside an api */
-	KEY_PROGRAM,  /* interpreter: absolute, or relative to the project */
+	KEY_PROGRAM,  /* interpreter or library: absolute, or relative to the
+			 project */
 	KEY_FILE,     /* file of the project */
 	KEY_PY_FILE,  /* the same, ending in .py */
+	KEY_ENGINE,   /* one of `words`, or a file of the project, .so */
+	KEY_SOURCE,   /* s3://, or file or directory of the project */
 	KEY_DIR,      /* directory of the project */
 	KEY_WORD,     /* one of `words`; kept as text */
 	KEY_CHOICE,   /* one of `words`; kept as its position in them */
@@ -50,8 +56,10 @@ enum {
 	/* The order of predictor.type's words. */
 	FOR_PYTHON = 1,
 	FOR_COMMAND = 2,
-	FOR_TENSORFLOW = 4,
+	FOR_ENGINE = 4,
 	FOR_ONNX = 8,
+	FOR_TENSORFLOW = 16,
+	FOR_ONNX_CLASS = 32, /* type onnx with a path: Cortex's class */
 };
 
 struct key {
@@ -64,7 +72,8 @@ struct key {
 	bool required;	    /* where its map is given */
 	bool null_ok;	    /* null says "none", which is not the default */
 	bool above_min, below_max; /* the bound itself is out of range */
-	bool ranged;		   /* min and max hold */
+	bool again;		   /* an earlier row has the same field */
+	bool ranged;		   /* min and max hold; of lists: items */
 	double min, max;	   /* in the unit kept; max may be infinite */
 	const char *words;	   /* "debug info warning error" */
 	const char *unit;	   /* for the manual */
@@ -84,12 +93,23 @@ struct key_refusal {
 /* All keys in the manual's order; NULL behind the last. */
 const struct key *key_at(size_t i);
 
+/* The fields of the form that the store keeps (json.c): the keys that have
+ * one, and what follows from several. NULL behind the last. */
+const struct key *key_field_at(size_t i);
+
 /* The key `name` in the map at path `parent` ("" for the api), or NULL. */
 const struct key *key_child(const char *parent, const char *name);
 const struct key *key_find(const char *path);
 
-/* Whether k is directly in the map at `parent`; its last word then. */
+/* Whether k is directly in the map at `parent`, or in one of a list there: its
+ * last word then. */
 const char *key_in(const struct key *k, const char *parent);
+
+static inline bool key_is_texts(const struct key *k)
+{
+	return k->type == KEY_STRINGS || k->type == KEY_ORIGINS ||
+	       k->type == KEY_TOKENS;
+}
 
 /* What a misspelt key may have meant: "did you mean ..." without the head,
  * or NULL. `here` is set when it is a key of the same map. */
@@ -98,9 +118,11 @@ const struct key *key_meant(const char *parent, const char *name, bool *here);
 /* Why this word of a KEY_WORD or KEY_CHOICE is refused, or NULL. */
 const char *key_refusal(const struct key *k, const char *word);
 
-/* private: the two halves of the table */
-extern const struct key keys_served[], keys_refused[];
-extern const size_t keys_served_n, keys_refused_n;
+/* private: the parts of the table, and fields that are no keys */
+extern const struct key keys_api[], keys_predictor[], keys_pod[], keys_kinds[],
+	keys_derived[];
+extern const size_t keys_api_n, keys_predictor_n, keys_pod_n, keys_kinds_n,
+	keys_derived_n;
 extern const struct key_refusal key_refusals[];
 extern const size_t key_refusals_n;
 

@@ -5,12 +5,35 @@
 #include "core/str.h"
 #include "spec/keys.h"
 
+struct part {
+	const struct key *keys;
+	const size_t *n;
+};
+
+static const struct part parts[] = {
+	{keys_api, &keys_api_n},	 {keys_predictor, &keys_predictor_n},
+	{keys_pod, &keys_pod_n},	 {keys_kinds, &keys_kinds_n},
+	{keys_derived, &keys_derived_n}, /* fields only */
+};
+
+static const struct key *nth(size_t i, size_t n_parts)
+{
+	for (size_t p = 0; p < n_parts; p++) {
+		if (i < *parts[p].n)
+			return &parts[p].keys[i];
+		i -= *parts[p].n;
+	}
+	return NULL;
+}
+
 const struct key *key_at(size_t i)
 {
-	if (i < keys_served_n)
-		return &keys_served[i];
-	i -= keys_served_n;
-	return i < keys_refused_n ? &keys_refused[i] : NULL;
+	return nth(i, ARRAY_LEN(parts) - 1);
+}
+
+const struct key *key_field_at(size_t i)
+{
+	return nth(i, ARRAY_LEN(parts));
 }
 
 const struct key *key_find(const char *path)

@@ -44,6 +44,25 @@ static bool says_nothing(const struct key *k, const struct node *n)
 				   strcmp(n->text, k->def) == 0);
 }
 
+static void read_list(struct reader *r, const struct key *k, struct node *n,
+		      struct spec *spec, bool warned)
+{
+	const char *items = arena_printf(&r->set->arena, "%s[]", k->path);
+
+	if (n->type != NODE_LIST || !value_in_range(k, n->n)) {
+		value_unexpected(
+			r, k, n,
+			n->type == NODE_LIST && n->n
+				? arena_printf(&r->set->arena, "a list%s %s",
+					       value_range_text(r, k), k->unit)
+				: "a list of maps");
+		return;
+	}
+	for (uint32_t i = 0; i < n->n; i++)
+		if (!n->items[i]->bad)
+			read_map(r, items, n->items[i], spec, warned);
+}
+
 static void read_value(struct reader *r, const struct key *k, struct node *n,
 		       struct spec *spec, bool warned)
 {
@@ -57,16 +76,20 @@ static void read_value(struct reader *r, const struct key *k, struct node *n,
 		value_read_env(r, k, n, spec);
 		break;
 	case KEY_JSON:
+	case KEY_OPTIONS:
 		value_read_config(r, k, n, spec);
 		break;
 	case KEY_COMMAND:
 		value_read_command(r, k, n, spec);
 		break;
 	case KEY_STRINGS:
-		value_check_strings(r, k, n);
+	case KEY_ORIGINS:
+	case KEY_TOKENS:
+		texts_read(r, k, n, spec);
 		break;
 	case KEY_LIST:
-		break; /* only below keys that are refused whole */
+		read_list(r, k, n, spec, warned);
+		break;
 	default:
 		if (value_read(r, k, n, &v))
 			value_store(spec, k, v);
@@ -78,7 +101,8 @@ static bool read_null(const struct key *k, struct spec *spec)
 {
 	union value none = {0};
 
-	if (k->type == KEY_MAP || k->type == KEY_ENV || k->type == KEY_JSON)
+	if (k->type == KEY_MAP || k->type == KEY_ENV || k->type == KEY_JSON ||
+	    k->type == KEY_OPTIONS)
 		return true;
 	if (k->null_ok) {
 		value_store(spec, k, none);
@@ -109,9 +133,17 @@ static void read_key(struct reader *r, const struct key *k, struct pair *pair,
 	read_value(r, k, n, spec, warned);
 }
 
-/* Keys of the other type of predictor are no use, whatever they do. */
+/* Keys of another type of predictor, or kind of api, are no use, whatever they
+ * do. */
 static bool is_for(struct reader *r, const struct key *k, struct node *key)
 {
+	if (!(k->kinds & KIND_REALTIME)) {
+		problem_error(r, key, k->path,
+			      "only for kind %s, this one is RealtimeAPI",
+			      k->kinds & KIND_TASK ? "TaskAPI"
+						   : "TrafficSplitter");
+		return false;
+	}
 	if (!k->predictors || (k->predictors & r->predictor))
 		return true;
 	if (!r->predictor)
@@ -119,8 +151,8 @@ static bool is_for(struct reader *r, const struct key *k, struct node *key)
 	if (k->acts == REFUSED)
 		return true; /* to be told why */
 	problem_error(r, key, k->path, "only for type %s, this one is %s",
-		      k->predictors & FOR_PYTHON ? "python" : "command",
-		      r->predictor == FOR_PYTHON ? "python" : "command");
+		      rules_types(r, k->predictors),
+		      rules_types(r, r->predictor));
 	return false;
 }
 
@@ -205,10 +237,8 @@ static void read_api(struct reader *r, struct node *item, struct spec *spec)
 		r->api = problem_clean(r, name->text);
 	if (is_other_kind(r, item))
 		return;
-	r->predictor = rules_predictor(item);
+	rules_begin(r, item);
 	value_set_defaults(r, spec);
-	if (r->predictor == FOR_COMMAND)
-		spec->predictor.type = PREDICTOR_COMMAND;
 	read_map(r, "", item, spec, false);
 	rules_api(r, item, spec);
 }

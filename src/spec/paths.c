@@ -166,26 +166,104 @@ static bool is_there(struct reader *r, const struct key *k, struct node *n,
 	return false;
 }
 
+static bool is_inside(struct reader *r, const struct key *k, struct node *n)
+{
+	if (n->text[0] != '/' && n->text[0] != '~' && !has_dotdot(n->text) &&
+	    n->len <= PATH_LEN_MAX)
+		return true;
+	problem_error(r, n, k->path,
+		      "expected a path inside the project, relative to %s and "
+		      "without '..', found %s",
+		      r->file_name, node_shown(r, n));
+	return false;
+}
+
+static bool ends_in(const char *path, const char *end)
+{
+	size_t n = strlen(path), m = strlen(end);
+
+	return n > m && strcmp(path + n - m, end) == 0;
+}
+
+bool value_read_engine(struct reader *r, const struct key *k, struct node *n,
+		       const char **ret)
+{
+	const char *path;
+
+	if (value_word(k->words, n->text) >= 0) {
+		*ret = n->text;
+		return true;
+	}
+	if (!ends_in(n->text, ".so")) {
+		value_unexpected(r, k, n,
+				 "onnx, echo, or a file of the project whose "
+				 "name ends in .so");
+		return false;
+	}
+	if (!is_inside(r, k, n))
+		return false;
+	path = tidy(r, n->text);
+	if (!is_there(r, k, n, path))
+		return false;
+	*ret = path;
+	return true;
+}
+
+/* s3://bucket or s3://bucket/key. Cortex's gs:// has its own words. */
+static bool read_url(struct reader *r, const struct key *k, struct node *n,
+		     const char **ret)
+{
+	const char *bucket = n->text + 5;
+	size_t len = strcspn(bucket, "/");
+	bool ok = strncmp(n->text, "s3://", 5) == 0 && len >= 3 && len <= 63 &&
+		  n->len <= PATH_LEN_MAX;
+
+	for (size_t i = 0; i < len && ok; i++)
+		ok = isalnum((unsigned char)bucket[i]) ||
+		     strchr(".-_", bucket[i]);
+	if (ok)
+		*ret = n->text;
+	else
+		value_unexpected(r, k, n,
+				 "s3://BUCKET/KEY, or a path inside the "
+				 "project");
+	return ok;
+}
+
+bool value_read_source(struct reader *r, const struct key *k, struct node *n,
+		       const char **ret)
+{
+	const char *path;
+
+	if (strstr(n->text, "://"))
+		return read_url(r, k, n, ret);
+	if (!is_inside(r, k, n))
+		return false;
+	path = tidy(r, n->text);
+	if (r->files && *path && !r->files->kind_of(r->files->data, path)) {
+		problem_error(r, n, k->path,
+			      "project has no file or directory %s (looked "
+			      "beside %s)",
+			      problem_quote(r, path), r->file_name);
+		return false;
+	}
+	*ret = *path ? path : ".";
+	return true;
+}
+
 bool value_read_path(struct reader *r, const struct key *k, struct node *n,
 		     const char **ret)
 {
 	const char *path;
 
-	if (n->text[0] == '/' || n->text[0] == '~' || has_dotdot(n->text) ||
-	    n->len > PATH_LEN_MAX) {
-		problem_error(r, n, k->path,
-			      "expected a path inside the project, relative "
-			      "to %s and without '..', found %s",
-			      r->file_name, node_shown(r, n));
+	if (!is_inside(r, k, n))
 		return false;
-	}
 	path = tidy(r, n->text);
 	if (k->type == KEY_DIR && !*path) {
 		*ret = NULL; /* where imports start from anyway */
 		return true;
 	}
-	if (k->type == KEY_PY_FILE &&
-	    (strlen(path) < 4 || strcmp(path + strlen(path) - 3, ".py") != 0)) {
+	if (k->type == KEY_PY_FILE && !ends_in(path, ".py")) {
 		value_unexpected(r, k, n,
 				 "a Python file, with a name that ends in .py");
 		return false;

@@ -1,61 +1,21 @@
 #include "spec/rules.h"
 
+#include <string.h>
+
 #include "core/map.h"
+#include "core/mem.h"
 #include "core/str.h"
+#include "spec/rules_parts.h"
 #include "spec/value.h"
 
-uint8_t rules_predictor(struct node *api)
-{
-	struct node *map = node_get(api, "predictor");
-	struct node *type = node_get(map, "type");
-	bool path = node_get(map, "path");
-	bool command = node_get(map, "command");
-	int at;
+#define CORS "networking.cors"
+#define ORIGINS CORS ".allow_origins"
 
-	if (type && !node_is_null(type)) {
-		if (type->type != NODE_SCALAR)
-			return 0;
-		at = value_word("python command", type->text);
-		return at < 0 ? 0 : (uint8_t)(1 << at);
-	}
-	if (path == command)
-		return 0;
-	return path ? FOR_PYTHON : FOR_COMMAND;
-}
-
-/* Whether a key was given, and given right. */
-static struct node *good(struct node *api, const char *path)
+struct node *rules__good(struct node *api, const char *path)
 {
 	struct node *n = node_find(api, path);
 
 	return n && !n->bad && !node_is_null(n) ? n : NULL;
-}
-
-static void check_predictor(struct reader *r, struct node *api)
-{
-	struct node *map = node_get(api, "predictor");
-	struct node *type = node_get(map, "type");
-
-	if (!map || node_is_null(map)) {
-		if (!good(api, "handler") && !good(api, "pod"))
-			problem_error(r, map ? map : api, "predictor",
-				      "required key is missing; for example "
-				      "'predictor: {type: python, path: "
-				      "predictor.py}'");
-		return;
-	}
-	if (map->type != NODE_MAP || map->bad || r->predictor)
-		return;
-	if (type && !node_is_null(type))
-		return; /* its word is bad, and was reported */
-	if (node_get(map, "path"))
-		problem_error(r, map, "predictor.type",
-			      "required where path and command are both "
-			      "given: python or command");
-	else
-		problem_error(r, map, "predictor.type",
-			      "required key is missing; expected python or "
-			      "command");
 }
 
 static bool is_bad(struct node *api, const char *path)
@@ -68,9 +28,9 @@ static bool is_bad(struct node *api, const char *path)
 static void check_replicas(struct reader *r, struct node *api,
 			   struct spec *spec)
 {
-	struct node *min = good(api, "autoscaling.min_replicas");
-	struct node *max = good(api, "autoscaling.max_replicas");
-	struct node *init = good(api, "autoscaling.init_replicas");
+	struct node *min = rules__good(api, "autoscaling.min_replicas");
+	struct node *max = rules__good(api, "autoscaling.max_replicas");
+	struct node *init = rules__good(api, "autoscaling.init_replicas");
 	uint32_t least = spec->scale.min_replicas;
 	uint32_t most = spec->scale.max_replicas;
 
@@ -109,8 +69,8 @@ static void check_autoscaling(struct reader *r, struct node *api,
 {
 	static const char target_key[] =
 		"autoscaling.target_replica_concurrency";
-	struct node *target = good(api, target_key);
-	struct node *window = good(api, "autoscaling.window");
+	struct node *target = rules__good(api, target_key);
+	struct node *window = rules__good(api, "autoscaling.window");
 	double most = spec->scale.max_replica_concurrency, v;
 	int64_t ms;
 
@@ -131,8 +91,8 @@ static bool is_zero(const struct node *n)
 
 static void check_update(struct reader *r, struct node *api)
 {
-	struct node *surge = good(api, "update_strategy.max_surge");
-	struct node *less = good(api, "update_strategy.max_unavailable");
+	struct node *surge = rules__good(api, "update_strategy.max_surge");
+	struct node *less = rules__good(api, "update_strategy.max_unavailable");
 
 	if (is_zero(surge) && is_zero(less))
 		problem_error(r, less, "update_strategy.max_unavailable",
@@ -143,40 +103,71 @@ static void check_update(struct reader *r, struct node *api)
 static void check_memory(struct reader *r, struct node *api,
 			 const struct spec *spec)
 {
-	struct node *limit = good(api, "compute.mem_limit");
+	struct node *limit = rules__good(api, "compute.mem_limit");
 
-	if (limit && good(api, "compute.mem") &&
+	if (limit && rules__good(api, "compute.mem") &&
 	    spec->compute.mem_limit < spec->compute.mem_bytes)
 		problem_error(r, limit, "compute.mem_limit",
 			      "%s is less than compute.mem, %s",
 			      node_shown(r, limit),
-			      node_shown(r, good(api, "compute.mem")));
+			      node_shown(r, rules__good(api, "compute.mem")));
 }
 
-/* Cortex installed it without being told. */
-static void check_conda(struct reader *r, struct node *api)
+/* Cortex's classes answered pages of any site; a program may have rules of its
+ * own. */
+static void fill_origins(struct reader *r, struct node *api, struct spec *spec)
 {
-	static const char file[] = "conda-packages.txt";
-	struct node *map = node_get(api, "predictor");
+	static const char *all[] = {"*"};
 
-	if (!r->files || !map || good(map, "dependencies.conda") ||
-	    r->files->kind_of(r->files->data, file) != 1)
+	if (node_find(api, ORIGINS) ||
+	    (r->predictor == FOR_COMMAND && !rules__good(api, CORS)))
 		return;
-	problem_warn(r, map, "predictor.dependencies.conda",
-		     "the project's %s is not acted on yet: list the packages "
-		     "in requirements.txt, or point predictor.python to a "
-		     "conda environment",
-		     file);
+	spec->cors.allow_origins = (struct spec_texts){all, ARRAY_LEN(all)};
+}
+
+static bool any_origin(const struct spec_texts *origins)
+{
+	for (uint32_t i = 0; i < origins->n; i++)
+		if (strcmp(origins->items[i], "*") == 0)
+			return true;
+	return false;
+}
+
+static void check_cors(struct reader *r, struct node *api, struct spec *spec)
+{
+	struct node *credentials = rules__good(api, CORS ".allow_credentials");
+
+	fill_origins(r, api, spec);
+	if (!any_origin(&spec->cors.allow_origins))
+		return;
+	if (credentials && spec->cors.allow_credentials)
+		problem_error(r, credentials, CORS ".allow_credentials",
+			      "needs origins by name, for any page could act "
+			      "for its visitors: write allow_origins: "
+			      "[https://app.example.com]");
+	if (spec->cors.allow_origins.n > 1)
+		problem_error(r, node_find(api, ORIGINS), ORIGINS,
+			      "'*' stands for all origins: leave the others "
+			      "out");
+}
+
+void rules_fill(struct spec *spec)
+{
+	uint32_t cores = (uint32_t)((spec->compute.cpu_millis + 999) / 1000);
+
+	if (!spec->predictor.intra_op_threads)
+		spec->predictor.intra_op_threads = MIN(MAX(cores, 1U), 1024U);
 }
 
 void rules_api(struct reader *r, struct node *api, struct spec *spec)
 {
-	check_predictor(r, api);
+	rules__predictor(r, api, spec);
 	check_replicas(r, api, spec);
 	check_autoscaling(r, api, spec);
 	check_update(r, api);
 	check_memory(r, api, spec);
-	check_conda(r, api);
+	check_cors(r, api, spec);
+	rules_fill(spec);
 	if (!spec->endpoint && spec->name)
 		spec->endpoint =
 			arena_printf(&r->set->arena, "/%s", spec->name);

@@ -4,11 +4,18 @@
 
 #include "spec/tree.h"
 
-/* The FOR_ bit that the api's predictor has or implies; 0: cannot be told. */
-uint8_t rules_predictor(struct node *api);
-/* After the keys of an api were read. */
+/* Before the keys of an api are read: which block says what it runs, and the
+ * FOR_ bit that its type has or its keys imply. */
+void rules_begin(struct reader *r, struct node *api);
+/* After they were. */
 void rules_api(struct reader *r, struct node *api, struct spec *spec);
 /* After all apis were. items[i] is that of specs[i]. */
 void rules_file(struct reader *r, struct node **items);
+
+/* Defaults that follow from other fields, where a field has none yet. */
+void rules_fill(struct spec *spec);
+
+/* FOR_ bits for people: "python or command". */
+const char *rules_types(struct reader *r, uint8_t predictors);
 
 #endif

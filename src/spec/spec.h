@@ -9,9 +9,30 @@
 #include "core/arena.h"
 #include "core/err.h"
 
+/* What a replica runs. */
 enum predictor_type {
-	PREDICTOR_PYTHON,
-	PREDICTOR_COMMAND,
+	PREDICTOR_PYTHON,  /* a class of the user's, in soma.worker */
+	PREDICTOR_COMMAND, /* any program */
+	PREDICTOR_ENGINE,  /* an engine's plugin, in soma-host */
+};
+
+/* Cortex's names of the class that a Python predictor has. */
+enum python_class {
+	CLASS_PYTHON_PREDICTOR,
+	CLASS_ONNX_PREDICTOR, /* gets an onnx_client */
+	CLASS_HANDLER,	      /* of 0.34 and 0.35: handle_post and others */
+};
+
+/* What an environment has beside what the project asks for. */
+enum base_packages {
+	BASE_PACKAGES_NONE,
+	BASE_PACKAGES_CORTEX, /* what the project imports and Cortex's images
+				 had */
+};
+
+struct spec_texts {
+	const char **items;
+	uint32_t n;
 };
 
 struct spec_var {
@@ -52,7 +73,33 @@ struct spec {
 		uint32_t start_timeout_ms;  /* spawn to ready; default 10 min */
 		bool expose_tracebacks;
 		const char *log_level; /* debug, info, warning, error */
+		enum python_class klass;
+		enum base_packages base_packages;
+		/* python: where its models are, or NULL: {"path": TEXT} or
+		 * {"paths": [{"name", "path"}]} or {"dir": TEXT}, and
+		 * "cache_size" and "disk_cache_size", null where not given. A
+		 * TEXT is "s3://..." or relative to the project. */
+		const char *models_json;
+		/* engine: a built-in one's name, "onnx", or a file of the
+		 * project that ends in ".so" */
+		const char *engine;
+		const char *model; /* engine: file of the project, or NULL */
+		uint32_t intra_op_threads;	/* of one run; at least 1 */
+		const char *graph_optimization; /* disabled, basic, extended,
+						   all */
+		const char *execution_provider; /* "cpu" */
+		const char *engine_options; /* JSON: texts, numbers, booleans */
+		const char *onnxruntime;    /* its library: absolute, or of the
+					       project; NULL: looked for */
 	} predictor;
+	/* What browsers on other sites are allowed. Each text is "*" or a name;
+	 * without origins there is no CORS at all. */
+	struct {
+		struct spec_texts allow_origins; /* "https://example.com" */
+		struct spec_texts allow_methods, allow_headers, expose_headers;
+		bool allow_credentials; /* origins are named then */
+		uint32_t max_age_ms;	/* of a preflight's answer */
+	} cors;
 	struct {
 		int64_t cpu_millis; /* reservation; default 200 */
 		int64_t mem_bytes;  /* reservation; 0: none */

@@ -39,7 +39,7 @@ static const char *bound(struct reader *r, const struct key *k, double v)
 	return arena_printf(&r->set->arena, "%.15g", v);
 }
 
-static bool in_range(const struct key *k, double v)
+bool value_in_range(const struct key *k, double v)
 {
 	if (!k->ranged)
 		return true;
@@ -48,7 +48,7 @@ static bool in_range(const struct key *k, double v)
 	return k->below_max ? v < k->max : v <= k->max;
 }
 
-static const char *range_text(struct reader *r, const struct key *k)
+const char *value_range_text(struct reader *r, const struct key *k)
 {
 	const char *low = bound(r, k, k->min);
 
@@ -65,9 +65,9 @@ static const char *range_text(struct reader *r, const struct key *k)
 static void out_of_range(struct reader *r, const struct key *k, struct node *n,
 			 const char *noun)
 {
-	value_unexpected(
-		r, k, n,
-		arena_printf(&r->set->arena, "%s%s", noun, range_text(r, k)));
+	value_unexpected(r, k, n,
+			 arena_printf(&r->set->arena, "%s%s", noun,
+				      value_range_text(r, k)));
 }
 
 static bool read_int(struct reader *r, const struct key *k, struct node *n,
@@ -75,7 +75,7 @@ static bool read_int(struct reader *r, const struct key *k, struct node *n,
 {
 	int64_t v;
 
-	if (!node_int(n, &v) || !in_range(k, (double)v)) {
+	if (!node_int(n, &v) || !value_in_range(k, (double)v)) {
 		out_of_range(r, k, n, "an integer");
 		return false;
 	}
@@ -88,7 +88,7 @@ static bool read_float(struct reader *r, const struct key *k, struct node *n,
 {
 	double v;
 
-	if (!node_float(n, &v) || !in_range(k, v)) {
+	if (!node_float(n, &v) || !value_in_range(k, v)) {
 		out_of_range(r, k, n, "a number");
 		return false;
 	}
@@ -122,7 +122,7 @@ static bool read_quantity(struct reader *r, const struct key *k, struct node *n,
 		noun = "a size";
 		such_as = "a size such as 512Mi or 2Gi";
 	}
-	if (ok && in_range(k, (double)v)) {
+	if (ok && value_in_range(k, (double)v)) {
 		*ret = v;
 		return true;
 	}
@@ -251,6 +251,10 @@ static bool read_text(struct reader *r, const struct key *k, struct node *n,
 	case KEY_PY_FILE:
 	case KEY_DIR:
 		return value_read_path(r, k, n, ret);
+	case KEY_ENGINE:
+		return value_read_engine(r, k, n, ret);
+	case KEY_SOURCE:
+		return value_read_source(r, k, n, ret);
 	default:
 		*ret = n->text;
 		return true;
@@ -339,27 +343,19 @@ void value_set_defaults(struct reader *r, struct spec *spec)
 		union value v;
 		bool ok;
 
-		if (!k->size || !k->def || k->type == KEY_ENV)
+		if (!k->size || !k->def || k->again || k->type == KEY_ENV)
 			continue;
-		if (k->type == KEY_JSON) {
-			spec->predictor.config_json = k->def;
+		if (k->type == KEY_JSON || k->type == KEY_OPTIONS) {
+			v.s = k->def;
+			value_store(spec, k, v);
+			continue;
+		}
+		if (key_is_texts(k)) {
+			texts_set_default(r, k, spec);
 			continue;
 		}
 		ok = value_read(r, k, &n, &v);
 		assert(ok);
 		value_store(spec, k, v);
 	}
-}
-
-/* A list of texts that nothing keeps. */
-void value_check_strings(struct reader *r, const struct key *k, struct node *n)
-{
-	if (n->type != NODE_LIST || !n->n) {
-		value_unexpected(r, k, n, "a list of texts");
-		return;
-	}
-	for (uint32_t i = 0; i < n->n; i++)
-		if (n->items[i]->type != NODE_SCALAR ||
-		    node_is_null(n->items[i]))
-			value_unexpected(r, k, n->items[i], "a text");
 }

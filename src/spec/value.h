@@ -26,15 +26,28 @@ void value_unexpected(struct reader *r, const struct key *k, struct node *n,
 		      const char *what);
 /* Position in words; -1: none of them. */
 int value_word(const char *words, const char *word);
+bool value_in_range(const struct key *k, double v);
+/* " of at least 20Mi"; "" for any value. */
+const char *value_range_text(struct reader *r, const struct key *k);
 
 /* The types that are more than a scalar. */
 void value_read_env(struct reader *r, const struct key *k, struct node *n,
 		    struct spec *spec);
 void value_read_command(struct reader *r, const struct key *k, struct node *n,
 			struct spec *spec);
+/* KEY_JSON and KEY_OPTIONS */
 void value_read_config(struct reader *r, const struct key *k, struct node *n,
 		       struct spec *spec);
-void value_check_strings(struct reader *r, const struct key *k, struct node *n);
+
+/* Lists of texts (texts.c). Where k has no field they are checked only. */
+void texts_read(struct reader *r, const struct key *k, struct node *n,
+		struct spec *spec);
+void texts_set_default(struct reader *r, const struct key *k,
+		       struct spec *spec);
+
+/* models_json of a block of models (models.c). */
+void models_apply(struct reader *r, struct node *api, const char *path,
+		  struct spec *spec);
 
 /* Texts with rules of their own (paths.c); n is a scalar, not null. */
 bool value_read_name(struct reader *r, const struct key *k, struct node *n,
@@ -45,6 +58,10 @@ bool value_read_url_path(struct reader *r, const struct key *k, struct node *n,
 			 const char **ret);
 bool value_read_program(struct reader *r, const struct key *k, struct node *n,
 			const char **ret);
+bool value_read_engine(struct reader *r, const struct key *k, struct node *n,
+		       const char **ret);
+bool value_read_source(struct reader *r, const struct key *k, struct node *n,
+		       const char **ret);
 bool value_read_path(struct reader *r, const struct key *k, struct node *n,
 		     const char **ret);
 

@@ -1,0 +1,13 @@
+/* rules_parts.h: what the files of the rules share. */
+#ifndef SPEC_RULES_PARTS_H
+#define SPEC_RULES_PARTS_H
+
+#include "spec/rules.h"
+
+/* The value of a key that was given, and given right; or NULL. */
+struct node *rules__good(struct node *api, const char *path);
+
+/* What is run: the type, the class, the model. */
+void rules__predictor(struct reader *r, struct node *api, struct spec *spec);
+
+#endif
