@@ -17,6 +17,7 @@ static const struct resource resources[] = {
 	{"GET", "/v1/info", admin_info},
 	{"POST", "/v1/plan", admin_plan},
 	{"POST", "/v1/deploy", admin_deploy},
+	{"POST", "/v1/patch", admin_patch},
 	{"PUT", "/v1/blobs/*", admin_put_blob},
 	{"GET", "/v1/apis", admin_list_apis},
 	{"GET", "/v1/apis/*", admin_get_api},

@@ -29,8 +29,8 @@ struct api *admin_api(struct http_req *req, const char *name);
 
 /* Resources: one file each. arg: what the '*' of the path stood for. */
 typedef void admin_handler(struct http_req *req, const char *arg);
-admin_handler admin_plan, admin_deploy; /* deploy.c */
-admin_handler admin_put_blob;		/* blobs.c */
+admin_handler admin_plan, admin_deploy, admin_patch; /* deploy.c */
+admin_handler admin_put_blob;			     /* blobs.c */
 admin_handler admin_list_apis, admin_get_api, admin_delete_api,
 	admin_refresh_api;		/* apis.c */
 admin_handler admin_events, admin_logs; /* feeds.c */

@@ -1,4 +1,5 @@
-/* deploy.c: from a config file and a list of files to apis. */
+/* deploy.c: from a config file and a list of files, or the project that is
+ * deployed, to apis. */
 #include <stdio.h>
 #include <string.h>
 
@@ -181,18 +182,28 @@ static void reply_problems(struct deploy *d)
 	buf_fini(&b);
 }
 
-/* Reads the specs; false after answering that they cannot be used. */
-static bool specs_ok(struct deploy *d)
+/* Reads the config; false after answering that it cannot be used. */
+static bool config_ok(struct deploy *d, const struct spec_files *files)
 {
-	const struct spec_files files = {kind_of, d};
-	struct err err = {0};
-
+	if (d->have_set)
+		spec_set_fini(&d->set);
 	d->have_set = true;
 	if (spec_parse(&d->set, d->config_name, d->config, strlen(d->config),
-		       &files)) {
-		reply_problems(d);
+		       files) == 0)
+		return true;
+	reply_problems(d);
+	return false;
+}
+
+/* Reads the specs; false after answering that they cannot be used. */
+static bool specs_ok(struct deploy *d,
+		     int (*kind)(void *data, const char *path))
+{
+	const struct spec_files files = {kind, d};
+	struct err err = {0};
+
+	if (!config_ok(d, &files))
 		return false;
-	}
 	for (uint32_t i = 0; i < d->set.n_specs; i++) {
 		if (serve_check(d->serve, &d->set.specs[i], &err)) {
 			admin_error(d->req, &err);
@@ -273,6 +284,14 @@ static void apply_next(struct deploy *d)
 		    on_applied, d);
 }
 
+static void apply_all(struct deploy *d)
+{
+	d->specs = mem_alloc((d->set.n_specs + 1) * sizeof *d->specs);
+	for (uint32_t i = 0; i < d->set.n_specs; i++)
+		d->specs[i] = spec_to_json(&d->set.specs[i]);
+	apply_next(d);
+}
+
 static void on_project(void *data, const char *dir, const struct err *err)
 {
 	struct deploy *d = data;
@@ -282,10 +301,7 @@ static void on_project(void *data, const char *dir, const struct err *err)
 		fail(d, err);
 		return;
 	}
-	d->specs = mem_alloc((d->set.n_specs + 1) * sizeof *d->specs);
-	for (uint32_t i = 0; i < d->set.n_specs; i++)
-		d->specs[i] = spec_to_json(&d->set.specs[i]);
-	apply_next(d);
+	apply_all(d);
 }
 
 static struct deploy *deploy_new(struct http_req *req)
@@ -313,7 +329,7 @@ static void on_deploy_body(struct http_req *req, const char *body, size_t len)
 		fail(d, &err);
 		return;
 	}
-	if (!specs_ok(d)) {
+	if (!specs_ok(d, kind_of)) {
 		deploy_free(d);
 		return;
 	}
@@ -348,7 +364,7 @@ static void on_plan_body(struct http_req *req, const char *body, size_t len)
 		fail(d, &err);
 		return;
 	}
-	if (specs_ok(d)) {
+	if (specs_ok(d, kind_of)) {
 		buf_init(&b, ANSWER_MAX);
 		buf_addc(&b, '{');
 		add_missing(d, &b);
@@ -365,4 +381,69 @@ void admin_plan(struct http_req *req, const char *arg)
 {
 	(void)arg;
 	http_req_body(req, BODY_MAX, on_plan_body);
+}
+
+/* ---- a config file for the project that is deployed ---- */
+
+static int kind_deployed(void *data, const char *path)
+{
+	struct deploy *d = data;
+
+	return project_kind(&d->serve->blobs, d->project, path);
+}
+
+/* The one project that all apis of the config run from. */
+static int find_project(struct deploy *d, struct err *err)
+{
+	for (uint32_t i = 0; i < d->set.n_specs; i++) {
+		const char *name = d->set.specs[i].name;
+		const struct api *a = map_get(&d->serve->apis, name);
+
+		if (!a || a->deleting || !a->want)
+			return err_set(err, E_NOTFOUND,
+				       "there is no api '%s' to patch: 'soma "
+				       "deploy' makes it",
+				       name);
+		if (!a->want->project ||
+		    (d->project && strcmp(d->project, a->want->project) != 0))
+			return err_set(err, E_CONFLICT,
+				       "'%s' was not deployed from the same "
+				       "project as '%s': patch them with a "
+				       "config file each, or deploy again",
+				       name, d->set.specs[0].name);
+		if (!d->project)
+			d->project = mem_strdup(a->want->project);
+	}
+	return 0;
+}
+
+static void on_patch_body(struct http_req *req, const char *body, size_t len)
+{
+	struct deploy *d = deploy_new(req);
+	struct err err = {0};
+
+	if (read_request(d, body, len, &err)) {
+		fail(d, &err);
+		return;
+	}
+	/* Once for the names, once more with the files that they then have. */
+	if (!config_ok(d, NULL)) {
+		deploy_free(d);
+		return;
+	}
+	if (find_project(d, &err)) {
+		fail(d, &err);
+		return;
+	}
+	if (!specs_ok(d, kind_deployed)) {
+		deploy_free(d);
+		return;
+	}
+	apply_all(d);
+}
+
+void admin_patch(struct http_req *req, const char *arg)
+{
+	(void)arg;
+	http_req_body(req, BODY_MAX, on_patch_body);
 }

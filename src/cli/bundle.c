@@ -356,15 +356,27 @@ static int read_config(struct bundle *b, const char *path, struct err *err)
 		return err_sys(err, errno, "cannot find the folder of %s",
 			       config);
 	b->dir = mem_strdup(real);
-	return check_dir(b->dir, err);
+	return 0;
 }
 
-int bundle_make(struct bundle *b, const char *path, struct err *err)
+int bundle_config(struct bundle *b, const char *path, struct err *err)
 {
 	int rc;
 
 	*b = (struct bundle){0};
 	rc = read_config(b, path, err);
+	if (rc != 0)
+		bundle_fini(b);
+	return rc;
+}
+
+int bundle_make(struct bundle *b, const char *path, struct err *err)
+{
+	int rc = bundle_config(b, path, err);
+
+	if (rc != 0)
+		return rc;
+	rc = check_dir(b->dir, err);
 	if (rc == 0)
 		rc = collect(b, err);
 	if (rc != 0)

@@ -28,6 +28,8 @@ struct bundle {
 /* path: a config file, a folder with one, or NULL for the current folder.
  * On failure b is empty. */
 int bundle_make(struct bundle *b, const char *path, struct err *err);
+/* The config file alone: no files of the project. */
+int bundle_config(struct bundle *b, const char *path, struct err *err);
 void bundle_fini(struct bundle *b);
 
 #endif

@@ -31,6 +31,7 @@ void command_set_serve(const struct command *serve);
 
 /* One file each. */
 int cmd_deploy(const struct args *a);
+int cmd_patch(const struct args *a); /* deploy.c */
 int cmd_get(const struct args *a);
 int cmd_logs(const struct args *a);
 int cmd_predict(const struct args *a);

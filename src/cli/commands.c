@@ -28,6 +28,15 @@ const struct meaning cli_environment[] = {
 	{NULL, NULL},
 };
 
+#define DEPLOY_FLAGS                                                           \
+	{"force", 'f', NULL, "deploy although a rollout is under way"},        \
+		{"no-wait", 0, NULL,                                           \
+		 "return as soon as the deploy is accepted"},                  \
+		{"timeout", 0, "TIME",                                         \
+		 "stop waiting after \"90s\", \"10m\" (exit code 1); the "     \
+		 "rollout goes on"},                                           \
+		OUTPUT_FLAG
+
 static const struct command commands[] = {
 	{
 		.name = "deploy",
@@ -64,15 +73,21 @@ static const struct command commands[] = {
 			 "leads nowhere, or to a folder it is in, is an error. "
 			 "At most 512 MiB in 20,000 files; a home folder or / "
 			 "is refused.",
-		.flags = {{"force", 'f', NULL,
-			   "deploy although a rollout is under way"},
-			  {"no-wait", 0, NULL,
-			   "return as soon as the deploy is accepted"},
-			  {"timeout", 0, "TIME",
-			   "stop waiting after \"90s\", \"10m\" (exit code 1); "
-			   "the rollout goes on"},
-			  OUTPUT_FLAG},
+		.flags = {DEPLOY_FLAGS},
 		.fn = cmd_deploy,
+	},
+	{
+		.name = "patch",
+		.words = "[FILE|DIR]",
+		.max_words = 1,
+		.summary = "apply a config file, leave the project as it is",
+		.help = "For a change of the config file alone: nothing of its "
+			"folder is sent, and the apis go on with the files "
+			"that they were deployed with. Every api of the file "
+			"must be deployed already, all of them from one "
+			"project. Then as 'soma deploy'.",
+		.flags = {DEPLOY_FLAGS},
+		.fn = cmd_patch,
 	},
 	{
 		.name = "get",

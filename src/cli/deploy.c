@@ -13,6 +13,8 @@ struct deploy {
 	struct admin ad;
 	struct bundle bundle;
 	struct display display;
+	const char *path; /* of the admin API */
+	bool patch;	  /* the config alone: the project stays */
 	bool force, wait;
 	enum output output;
 	int64_t timeout_ms; /* 0: none */
@@ -123,7 +125,7 @@ static int send_deploy(struct deploy *d, bool again)
 {
 	struct answer an;
 	yyjson_val *root, *missing;
-	int rc = admin_request(&d->ad, "POST", "/v1/deploy", &d->request, &an);
+	int rc = admin_request(&d->ad, "POST", d->path, &d->request, &an);
 
 	if (rc != CLI_OK)
 		return rc;
@@ -224,17 +226,20 @@ static int run(struct deploy *d)
 {
 	struct err err = {0};
 	char size[32];
-	int rc;
+	int rc = CLI_OK;
 
 	d->request_text =
 		upload_request(&d->bundle, d->force, &d->request.len, &err);
 	if (!d->request_text)
 		return term_fail(CLI_CONFIG, "%s", err.msg);
 	d->request.data = d->request_text;
-	display_say(&d->display, "project: %s, %zu file%s, %s", d->bundle.dir,
-		    d->bundle.n_files, d->bundle.n_files == 1 ? "" : "s",
-		    str_human_bytes(d->bundle.bytes, size));
-	rc = plan(d);
+	if (!d->patch) {
+		display_say(&d->display, "project: %s, %zu file%s, %s",
+			    d->bundle.dir, d->bundle.n_files,
+			    d->bundle.n_files == 1 ? "" : "s",
+			    str_human_bytes(d->bundle.bytes, size));
+		rc = plan(d);
+	}
 	if (rc == CLI_OK)
 		rc = send_deploy(d, false);
 	if (rc != CLI_OK)
@@ -245,9 +250,13 @@ static int run(struct deploy *d)
 	return report(d, rc);
 }
 
-int cmd_deploy(const struct args *a)
+static int deploy(const struct args *a, bool patch)
 {
-	struct deploy d = {0};
+	struct deploy d = {
+		.path = patch ? "/v1/patch" : "/v1/deploy",
+		.patch = patch,
+	};
+	const char *path = args_word(a, 0);
 	struct err err = {0};
 	int rc = read_flags(&d, a);
 
@@ -257,7 +266,8 @@ int cmd_deploy(const struct args *a)
 	rc = admin_open(&d.ad, a);
 	if (rc != CLI_OK)
 		return rc;
-	if (bundle_make(&d.bundle, args_word(a, 0), &err) != 0)
+	if ((patch ? bundle_config(&d.bundle, path, &err)
+		   : bundle_make(&d.bundle, path, &err)) != 0)
 		rc = term_fail(CLI_USAGE, "%s", err.msg);
 	else
 		rc = run(&d);
@@ -269,4 +279,14 @@ int cmd_deploy(const struct args *a)
 	bundle_fini(&d.bundle);
 	admin_close(&d.ad);
 	return rc;
+}
+
+int cmd_deploy(const struct args *a)
+{
+	return deploy(a, false);
+}
+
+int cmd_patch(const struct args *a)
+{
+	return deploy(a, true);
 }

@@ -64,6 +64,8 @@ void project_make(struct blobs *b, const struct project_file *files, size_t n,
 		  void *data);
 /* Absolute directory of a project that exists, mem_printf'ed; or NULL. */
 char *project_dir(const struct blobs *b, const char *hash);
+/* What it has at a path: 0 nothing, 1 a file, 2 a directory. */
+int project_kind(const struct blobs *b, const char *hash, const char *path);
 /* Removes projects not in `keep` and blobs unused by any kept project, both
  * only when older than an hour: younger ones may belong to a deploy under way.
  * On the pool; done may be NULL. */

@@ -314,3 +314,17 @@ char *project_dir(const struct blobs *b, const char *hash)
 	free(path);
 	return NULL;
 }
+
+int project_kind(const struct blobs *b, const char *hash, const char *path)
+{
+	cleanup_free char *dir = project_dir(b, hash);
+	cleanup_free char *at = NULL;
+	struct stat st;
+
+	if (!dir || !project_path_ok(path))
+		return 0;
+	at = mem_printf("%s/%s", dir, path);
+	if (stat(at, &st) != 0)
+		return 0;
+	return S_ISDIR(st.st_mode) ? 2 : 1;
+}
