@@ -16,9 +16,6 @@ static const struct {
 		   "predictor"},
 	{FOR_ENGINE, "engines are not run by this version yet; serve HTTP with "
 		     "'predictor: {type: command}'"},
-	{FOR_ONNX_CLASS, "the class ONNXPredictor is not served by this "
-			 "version yet; load the .onnx file with onnxruntime in "
-			 "a python predictor"},
 };
 
 static const char *const blocks[] = {"predictor", "handler", "pod"};
