@@ -275,5 +275,7 @@ void rules__predictor(struct reader *r, struct node *api, struct spec *spec)
 		fill_python(r, api, spec);
 	else if (r->predictor)
 		spec->predictor.type = PREDICTOR_COMMAND;
+	if (strcmp(r->block, "pod") == 0)
+		rules__pod(r, api, spec);
 	check_conda(r, api);
 }

@@ -58,11 +58,7 @@ static void types_of_predictor(void **state)
 	      {"name: a\nhandler: {path: predictor.py}\npredictor: {path: "
 	       "predictor.py}\n",
 	       AT "2:10: a: handler: there is predictor, too, and an api runs "
-		  "one thing: remove one of them\n"},
-	      {"name: a\npod: {port: 80, containers: [{image: x}]}\n",
-	       AT "2:1: a: pod: containers are not run by this version of "
-		  "Soma; run the server itself: 'predictor: {type: command, "
-		  "command: [...]}', listening on $PORT\n"});
+		  "one thing: remove one of them\n"});
 }
 
 static void files_of_the_project(void **state)
