@@ -56,7 +56,7 @@ class Answer:
 class Worker:
     """One worker process over a project folder made of `files`, a dict of name to text."""
 
-    def __init__(self, files, path="predictor.py", python=PYTHON, env=None, before=None, user=None, limit_files=None, read_log=True, **config):
+    def __init__(self, files, path="predictor.py", python=PYTHON, env=None, before=None, user=None, limit_files=None, read_log=True, program=None, **config):
         if isinstance(files, (str, bytes)):
             files = {path: files}
         self.dir = tempfile.TemporaryDirectory(prefix="soma-worker-")
@@ -102,7 +102,7 @@ class Worker:
                 os.setuid(user)
 
         self.process = subprocess.Popen(
-            [python, str(worker_dir() / "worker_main.py")],
+            program or [python, str(worker_dir() / "worker_main.py")],
             stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, preexec_fn=arrange, pass_fds=(3, 4), start_new_session=True,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {}), "SOMA_LISTEN_FD": "3", "SOMA_CONTROL_FD": "4"},
         )

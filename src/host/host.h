@@ -1,0 +1,91 @@
+/* host.h: the replica process of a native engine: what its files share.
+ *
+ *   main.c      the process: descriptors, signals, start and end
+ *   control.c   frames from and to the daemon
+ *   plugin.c    the engine and its model
+ *   jobs.c      requests on their way through: JSON, slot, JSON
+ *   slots.c     threads
+ *
+ * Everything here belongs to the thread that leads (slots.h), but for what a
+ * comment gives to others. */
+#ifndef HOST_HOST_H
+#define HOST_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "core/buf.h"
+#include "core/err.h"
+#include "host/config.h"
+#include "host/plugin.h"
+#include "host/slots.h"
+#include "http/server.h"
+#include "loop/chan.h"
+#include "loop/frame.h"
+
+enum {
+	STOP_GRACE_MS = 30000,	/* when SIGTERM asks: it names none */
+	CANCEL_GRACE_MS = 1000, /* that a cancelled run has to end */
+};
+
+enum host_state {
+	HOST_LOADING,
+	HOST_SERVING,
+	HOST_STOPPING,
+	HOST_STOPPED,
+};
+
+struct host {
+	enum host_state state;
+	struct config config;
+	struct plugin plugin;
+	uv_loop_t loop;
+	struct slots slots;
+	struct lane lane;
+	struct http_limits limits;
+	struct http_server server;
+	int listener; /* owned until the server has it */
+
+	struct chan control;
+	char loading[256];	 /* the last LOADING; under slots.lock */
+	uv_async_t told_loading; /* by the thread that loads */
+	uint32_t stuck_ms;	 /* what STUCK said last; 0: nothing */
+	char stuck_id[129];
+
+	struct work load;
+	struct err load_error; /* code 0: it is loaded */
+	struct buf about;      /* the answer to GET */
+	struct list free_jobs;
+	unsigned n_free_jobs;
+
+	uv_signal_t sigterm;
+	uv_timer_t grace;
+};
+
+/* control.c. The CONFIG frame as text, waited for; free() it. */
+char *control_read_config(int fd, size_t *ret_len, struct err *err);
+int control_open(struct host *h, int fd, struct err *err);
+void control_send(struct host *h, enum frame_type type, uint32_t arg,
+		  const char *text, size_t len);
+/* {"code","message","traceback","remedy"} */
+void control_failed(struct host *h, const struct err *why);
+void control_stuck(struct host *h, uint32_t ms, const char *id);
+
+/* crash.c: a crash from here on is told to the daemon as FAILED before the
+ * process ends by its signal. */
+void crash_watch(int control_fd, const char *engine);
+void crash_forget(void);
+
+/* about.c: {"name","engine","inputs","outputs"} */
+void about_make(struct host *h);
+
+/* jobs.c */
+void jobs_on_request(struct http_req *req, void *data);
+void jobs_on_all_stuck(void *data);
+void jobs_fini(struct host *h);
+
+/* main.c: no new requests; ends within grace_ms. */
+void host_stop(struct host *h, uint64_t grace_ms);
+
+#endif

@@ -1,0 +1,433 @@
+#include "host/slots.h"
+
+#include <assert.h>
+#include <time.h>
+
+#include "core/mem.h"
+
+enum {
+	NOBODY = -1,
+	TICK_NS = 1000000,
+	DOZE_TICKS = 50,      /* so many without need, and the watchdog dozes */
+	WORTH_A_WAKE = 50000, /* ns: a run from which on another thread is woken
+				 to lead */
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t now_ms(void)
+{
+	return now_ns() / 1000000;
+}
+
+static void on_wake(uv_async_t *wake)
+{
+	(void)wake; /* the wait has ended: that was all */
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	(void)timer; /* likewise */
+}
+
+void slots_init(struct slots *s)
+{
+	pthread_condattr_t clock;
+
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_condattr_init(&clock);
+	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->tick, &clock);
+	list_init(&s->queue);
+	list_init(&s->done);
+	list_init(&s->idle);
+	s->leader = NOBODY;
+	s->slot = mem_alloc(s->n * sizeof *s->slot);
+	for (unsigned i = 0; i < s->n; i++) {
+		s->slot[i].slots = s;
+		s->slot[i].index = i;
+		list_init(&s->slot[i].link);
+		pthread_cond_init(&s->slot[i].go, NULL);
+	}
+	uv_async_init(s->loop, &s->wake, on_wake);
+	uv_timer_init(s->loop, &s->timer);
+}
+
+void slots_wake(struct slots *s)
+{
+	uv_async_send(&s->wake);
+}
+
+/* Below, a name with _l says that the lock is held. */
+
+static bool wake_idle_l(struct slots *s)
+{
+	struct slot *slot;
+
+	if (list_empty(&s->idle))
+		return false;
+	slot = LIST_ENTRY(s->idle.next, struct slot, link);
+	list_remove(&slot->link);
+	pthread_cond_signal(&slot->go);
+	return true;
+}
+
+/* ---- time limits ---- */
+
+/* By the leader, without the lock: `work` of a slot changes to NULL only after
+ * the work is done, and done work is ended by the leader, who is here. */
+static void judge(struct slots *s, struct slot *slot, uint64_t now)
+{
+	struct work *w;
+	uint64_t ran = 0;
+	bool running;
+
+	pthread_mutex_lock(&s->lock);
+	w = slot->work;
+	running = w && w->state == WORK_RUNNING && !w->unlimited;
+	if (running)
+		ran = now - w->since_ms;
+	pthread_mutex_unlock(&s->lock);
+	if (!running || ran < s->limit_ms)
+		return;
+	if (!w->late) {
+		w->late = true;
+		w->on_late(w, ran);
+	}
+	if (slot->stuck || ran < s->limit_ms + s->grace_ms)
+		return;
+	pthread_mutex_lock(&s->lock);
+	running = slot->work == w && w->state == WORK_RUNNING;
+	slot->stuck = running;
+	s->n_stuck += running;
+	pthread_mutex_unlock(&s->lock);
+	if (!running)
+		return;
+	w->on_stuck(w, ran);
+	if (s->n_stuck == s->n)
+		s->on_all_stuck(s->data);
+}
+
+static void check_limits(struct slots *s)
+{
+	uint64_t now = now_ms();
+
+	if (s->limit_ms)
+		for (unsigned i = 0; i < s->n; i++)
+			judge(s, &s->slot[i], now);
+}
+
+/* The ms until the leader should look again, or 0: never. */
+static uint64_t next_limit_l(const struct slots *s, uint64_t now)
+{
+	uint64_t next = UINT64_MAX;
+
+	if (!s->limit_ms)
+		return 0;
+	/* A slot that has just been woken takes what waits; that cannot be late
+	 * before a whole limit from now. */
+	if (!list_empty(&s->queue))
+		next = s->limit_ms;
+	for (unsigned i = 0; i < s->n; i++) {
+		const struct slot *slot = &s->slot[i];
+		uint64_t end;
+
+		if (!slot->work || slot->stuck ||
+		    slot->work->state != WORK_RUNNING || slot->work->unlimited)
+			continue;
+		end = slot->work->since_ms + s->limit_ms +
+		      (slot->work->late ? s->grace_ms : 0);
+		next = MIN(next, end > now ? end - now : 1);
+	}
+	return next == UINT64_MAX ? 0 : next;
+}
+
+/* ---- leading ---- */
+
+static void end_done(struct slots *s)
+{
+	for (;;) {
+		struct work *w = NULL;
+
+		pthread_mutex_lock(&s->lock);
+		if (!list_empty(&s->done)) {
+			w = LIST_ENTRY(s->done.next, struct work, link);
+			list_remove(&w->link);
+			w->state = WORK_IDLE;
+		}
+		pthread_mutex_unlock(&s->lock);
+		if (!w)
+			return;
+		w->on_done(w);
+	}
+}
+
+/* Until there is work for this thread, or, as the watchdog, a slot is free. */
+static void lead_l(struct slots *s, int who)
+{
+	bool watchdog = who == (int)s->n;
+
+	assert(s->leader == NOBODY);
+	s->leader = who;
+	while (!s->ended) {
+		uint64_t wait;
+
+		if (!list_empty(&s->done)) {
+			pthread_mutex_unlock(&s->lock);
+			end_done(s);
+			pthread_mutex_lock(&s->lock);
+		}
+		if (watchdog ? !list_empty(&s->idle) : !list_empty(&s->queue))
+			break;
+		wait = next_limit_l(s, now_ms());
+		pthread_mutex_unlock(&s->lock);
+		if (wait) {
+			uv_update_time(s->loop);
+			uv_timer_start(&s->timer, on_timer, wait, 0);
+		}
+		uv_run(s->loop, UV_RUN_ONCE);
+		if (wait)
+			uv_timer_stop(&s->timer);
+		check_limits(s);
+		pthread_mutex_lock(&s->lock);
+	}
+	s->leader = NOBODY;
+}
+
+/* ---- slots ---- */
+
+/* Before a run: somebody must be there to lead if it takes long. */
+static void provide_leader_l(struct slots *s)
+{
+	if (s->leader != NOBODY)
+		return;
+	if (s->usual_ns > WORTH_A_WAKE && wake_idle_l(s))
+		return;
+	if (s->dozing) {
+		s->dozing = false;
+		pthread_cond_signal(&s->tick);
+	}
+}
+
+static void run_one_l(struct slots *s, struct slot *slot)
+{
+	struct work *w = LIST_ENTRY(s->queue.next, struct work, link);
+	uint64_t began = now_ns(), took;
+
+	list_remove(&w->link);
+	w->state = WORK_RUNNING;
+	w->slot = slot->index;
+	w->since_ms = began / 1000000;
+	slot->work = w;
+	s->n_busy++;
+	s->serial++;
+	if (!list_empty(&s->queue))
+		wake_idle_l(s);
+	provide_leader_l(s);
+	pthread_mutex_unlock(&s->lock);
+
+	w->run(w);
+
+	took = now_ns() - began;
+	pthread_mutex_lock(&s->lock);
+	s->usual_ns += took / 8 - s->usual_ns / 8;
+	slot->work = NULL;
+	s->n_busy--;
+	s->serial++;
+	w->state = WORK_DONE;
+	list_push_back(&s->done, &w->link);
+	if (s->leader != NOBODY)
+		uv_async_send(&s->wake);
+}
+
+static void wait_l(struct slots *s, struct slot *slot)
+{
+	list_push_front(&s->idle, &slot->link);
+	/* A watchdog that leads gives the lead back. */
+	if (s->leader == (int)s->n)
+		uv_async_send(&s->wake);
+	/* Whoever wakes a slot takes it off the list. */
+	while (!list_empty(&slot->link) && !s->ended)
+		pthread_cond_wait(&slot->go, &s->lock);
+	list_remove(&slot->link);
+}
+
+static void *slot_main(void *data)
+{
+	struct slot *slot = data;
+	struct slots *s = slot->slots;
+
+	pthread_mutex_lock(&s->lock);
+	/* A stuck run that has ended all the same leaves its slot unused: the
+	 * process is being replaced. */
+	while (!s->ended && !slot->stuck) {
+		if (s->leader == NOBODY &&
+		    (list_empty(&s->queue) || !list_empty(&s->done)))
+			lead_l(s, (int)slot->index);
+		else if (!list_empty(&s->queue))
+			run_one_l(s, slot);
+		else
+			wait_l(s, slot);
+	}
+	while (!s->ended)
+		pthread_cond_wait(&slot->go, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+/* ---- the watchdog ---- */
+
+static void tick_l(struct slots *s)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += TICK_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	pthread_cond_timedwait(&s->tick, &s->lock, &until);
+}
+
+static void *watchdog_main(void *data)
+{
+	struct slots *s = data;
+	uint64_t serial = 0;
+	unsigned quiet = 0;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->ended) {
+		if (s->leader != NOBODY) {
+			quiet++;
+		} else if (s->serial == serial && !wake_idle_l(s)) {
+			lead_l(s, (int)s->n);
+			wake_idle_l(s);
+			quiet = 0;
+		}
+		serial = s->serial;
+		if (quiet < DOZE_TICKS) {
+			tick_l(s);
+			continue;
+		}
+		quiet = 0;
+		s->dozing = true;
+		while (s->dozing && !s->ended)
+			pthread_cond_wait(&s->tick, &s->lock);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+/* ---- from outside ---- */
+
+void slots_run(struct slots *s)
+{
+	pthread_create(&s->watchdog, NULL, watchdog_main, s);
+	for (unsigned i = 1; i < s->n; i++)
+		pthread_create(&s->slot[i].thread, NULL, slot_main,
+			       &s->slot[i]);
+	slot_main(&s->slot[0]);
+	for (unsigned i = 1; i < s->n; i++)
+		pthread_join(s->slot[i].thread, NULL);
+	pthread_join(s->watchdog, NULL);
+}
+
+void slots_fini(struct slots *s)
+{
+	uv_close((uv_handle_t *)&s->wake, NULL);
+	uv_close((uv_handle_t *)&s->timer, NULL);
+	for (unsigned i = 0; i < s->n; i++)
+		pthread_cond_destroy(&s->slot[i].go);
+	pthread_cond_destroy(&s->tick);
+	pthread_mutex_destroy(&s->lock);
+	free(mem_take(&s->slot));
+}
+
+void slots_end(struct slots *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->ended = true;
+	for (unsigned i = 0; i < s->n; i++)
+		pthread_cond_signal(&s->slot[i].go);
+	pthread_cond_signal(&s->tick);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void slots_add(struct slots *s, struct work *w)
+{
+	pthread_mutex_lock(&s->lock);
+	w->state = WORK_QUEUED;
+	w->late = false;
+	list_push_back(&s->queue, &w->link);
+	/* A slot that leads sees it when this callback has returned. */
+	if (s->leader == (int)s->n || w->link.prev != &s->queue)
+		wake_idle_l(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void take_back_l(struct work *w)
+{
+	list_remove(&w->link);
+	w->state = WORK_IDLE;
+}
+
+bool slots_take_back(struct slots *s, struct work *w)
+{
+	bool waits;
+
+	pthread_mutex_lock(&s->lock);
+	waits = w->state == WORK_QUEUED;
+	if (waits)
+		take_back_l(w);
+	pthread_mutex_unlock(&s->lock);
+	return waits;
+}
+
+struct work *slots_take_oldest(struct slots *s)
+{
+	struct work *w = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	if (!list_empty(&s->queue)) {
+		w = LIST_ENTRY(s->queue.next, struct work, link);
+		take_back_l(w);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return w;
+}
+
+void slots_if_running(struct slots *s, struct work *w,
+		      void (*fn)(struct work *w))
+{
+	pthread_mutex_lock(&s->lock);
+	if (w->state == WORK_RUNNING)
+		fn(w);
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool slots_are_idle(struct slots *s)
+{
+	bool idle;
+
+	pthread_mutex_lock(&s->lock);
+	idle = !s->n_busy && list_empty(&s->queue) && list_empty(&s->done);
+	pthread_mutex_unlock(&s->lock);
+	return idle;
+}
+
+bool slots_are_stuck(struct slots *s)
+{
+	bool stuck;
+
+	pthread_mutex_lock(&s->lock);
+	stuck = s->n_stuck == s->n;
+	pthread_mutex_unlock(&s->lock);
+	return stuck;
+}

@@ -1,0 +1,42 @@
+"""Hosts that end with their test: the daemon's side of their descriptors is the worker tests'."""
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "worker"))
+
+from harness import BUILDS, Worker  # noqa: E402
+
+
+def host_program():
+    for build in BUILDS:
+        path = Path(build, "host/soma-host")
+        if str(build) and path.exists():
+            return path
+    raise RuntimeError("the host is not built: make build")
+
+
+class Host(Worker):
+    def __init__(self, files=(), **config):
+        config = {"engine": "echo", "engine_options": {}, **config}
+        super().__init__(dict(files), program=[str(host_program())], **config)
+
+
+@pytest.fixture
+def start():
+    hosts = []
+
+    def start(files=(), **more):
+        hosts.append(Host(files, **more))
+        return hosts[-1]
+
+    yield start
+    for host in hosts:
+        host.close()
+
+
+@pytest.fixture
+def serve(start):
+    """As `start`, and waits for READY."""
+    return lambda files=(), **more: start(files, **more).ready()
