@@ -215,6 +215,25 @@ static PyObject *without_after(PyObject *result, struct call *call)
 	return first;
 }
 
+/* False: it is answered. */
+static bool unpacked(struct request *r, struct buf *out, struct reply *reply)
+{
+	struct err err = {0};
+	int status = 0, rc;
+
+	Py_BEGIN_ALLOW_THREADS;
+	rc = unpack_body(r, &status, &err);
+	Py_END_ALLOW_THREADS;
+	if (!rc)
+		return true;
+	reply_failed(r, out, reply, status,
+		     status == 415 ? "unsupported_encoding" : err_word(rc),
+		     err.msg);
+	if (status == 415)
+		reply->headers = STR("accept-encoding: gzip, deflate\r\n");
+	return false;
+}
+
 void call_run(struct request *r, struct call *call, struct buf *out,
 	      struct reply *reply)
 {
@@ -222,6 +241,8 @@ void call_run(struct request *r, struct call *call, struct buf *out,
 	struct err err = {0};
 	PyObject *result = NULL;
 
+	if (r->encoded && !unpacked(r, out, reply))
+		return;
 	if (make_args(r, p, call, &err) == 0)
 		result = without_after(enter(p, call), call);
 	if (!result && err.code && !PyErr_Occurred()) {

@@ -6,8 +6,6 @@
 
 #include "worker.h"
 
-struct err;
-
 /* Python's side (module.c names them), all owned. */
 struct hooks {
 	PyObject *query_params; /* (text) */

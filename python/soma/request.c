@@ -106,11 +106,12 @@ static int on_headers_complete(llhttp_t *parser)
 	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 	struct conn *c = parser->data;
 	struct request *r = c->request;
-	struct str expect;
+	struct str value;
 
 	lower_names(r);
 	take_id(r);
 	r->method = parser->method;
+	r->encoded = request_header(r, STR("content-encoding"), &value);
 	parser->upgrade = 0; /* not offered: the request is an ordinary one */
 	if ((parser->flags & F_CONTENT_LENGTH) &&
 	    parser->content_length > worker.max_body) {
@@ -118,8 +119,8 @@ static int on_headers_complete(llhttp_t *parser)
 		return -1;
 	}
 	/* Lost when the socket is full, and then the client sends anyway. */
-	if (request_header(r, STR("expect"), &expect) &&
-	    str_ieq(expect, STR("100-continue")) &&
+	if (request_header(r, STR("expect"), &value) &&
+	    str_ieq(value, STR("100-continue")) &&
 	    send(c->fd, go_on, sizeof go_on - 1, MSG_NOSIGNAL | MSG_DONTWAIT) <
 		    0)
 		return 0;

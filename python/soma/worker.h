@@ -77,6 +77,7 @@ struct request {
 	uint32_t target_len;
 	uint8_t method; /* of llhttp */
 	bool keep_alive;
+	bool encoded;  /* it has a Content-Encoding */
 	bool in_value; /* of the parser: which of the two a span continues */
 	int refuse;    /* HTTP status to refuse it with, 0: none */
 	char id[ID_MAX + 1];
@@ -89,6 +90,12 @@ void request_parser_init(struct conn *c);
 /* Lower-case name. False when absent; the view lives as long as r. */
 bool request_header(const struct request *r, struct str name, struct str *ret);
 struct str request_target(const struct request *r);
+
+struct err;
+/* Unpacks the body of an encoded request, and its headers say so: no
+ * content-encoding, the length that the body has now. On failure the status to
+ * answer with, too. Takes time; needs neither GIL nor lock (unpack.c). */
+int unpack_body(struct request *r, int *ret_status, struct err *err);
 
 /* --- connections (conn.c) ------------------------------------------------- */
 
@@ -286,7 +293,6 @@ void call_fini(struct call *call);
 
 /* Python objects from text; `text` is spoiled. On failure NULL, with why in
  * err for the client, or with a Python exception when err->code is 0. */
-struct err;
 PyObject *json_in(struct buf *text, struct err *err);
 /* Text from Python objects; 0, or -1 with an exception that names the place. */
 int json_out(struct buf *b, PyObject *value);

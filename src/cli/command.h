@@ -30,6 +30,7 @@ const char *command_near(const char *name);
 void command_set_serve(const struct command *serve);
 
 /* One file each. */
+int cmd_init(const struct args *a);
 int cmd_deploy(const struct args *a);
 int cmd_patch(const struct args *a); /* deploy.c */
 int cmd_get(const struct args *a);

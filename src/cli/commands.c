@@ -39,6 +39,20 @@ const struct meaning cli_environment[] = {
 
 static const struct command commands[] = {
 	{
+		.name = "init",
+		.words = "[DIR]",
+		.max_words = 1,
+		.summary = "make a small project that works",
+		.help = "Writes a config file, what it names and a sample "
+			"request into DIR, the current folder by default, and "
+			"prints what to do next. The api gets the folder's "
+			"name. A file that is there is never touched.",
+		.flags = {{"type", 't', "python|command",
+			   "a Python class (python), any program that serves "
+			   "HTTP (command)"}},
+		.fn = cmd_init,
+	},
+	{
 		.name = "deploy",
 		.words = "[FILE|DIR]",
 		.max_words = 1,

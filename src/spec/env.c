@@ -117,6 +117,7 @@ void value_read_env(struct reader *r, const struct key *k, struct node *n,
 			      n->n);
 		return;
 	}
+	spec->predictor.n_env = 0; /* two blocks are a problem, told later */
 	spec->predictor.env =
 		arena_zalloc(&r->set->arena, n->n * sizeof(struct spec_var));
 	for (uint32_t i = 0; i < n->n; i++) {

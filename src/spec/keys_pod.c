@@ -16,11 +16,8 @@
 	"still sees the machine's devices"
 
 const struct key keys_pod[] = {
-	{"pod", KEY_MAP, REFUSED, V, RABT, 0,
-	 .text = "One container, whose command is run on this machine.",
-	 .why = "containers are not run by this version of Soma; run the "
-		"server itself: 'predictor: {type: command, command: [...]}', "
-		"listening on $PORT"},
+	{"pod", KEY_MAP, WORKS, V, RABT, 0,
+	 .text = "One container, whose command is run on this machine."},
 	{"pod.port", KEY_INT, WORKS, V, RAB, 0, .def = "8080", RANGE(1, 65535),
 	 .text = "Port that the program would listen on in its container. "
 		 "Here it is given another in $CORTEX_PORT and $PORT, so that "

@@ -2,8 +2,7 @@
 #include "spec/keys_rows.h"
 
 #define RELOADING_WHY                                                          \
-	"models are not loaded by this version; load the model in the "        \
-	"class's __init__, from a file of the project or a path in config"
+	"models are read when a replica starts, and again by `soma refresh`"
 #define TF_WHY                                                                 \
 	"type \"tensorflow\" is not served by this version of Soma; run the "  \
 	"model's own server with 'predictor: {type: command}' (for example "   \
@@ -79,9 +78,12 @@ const struct key keys_predictor[] = {
 	 AT(predictor.readiness_path), .example = "readiness_path: /health",
 	 .def_shown = "ready when $PORT accepts connections",
 	 .text = "GET on it answers 2xx or 3xx once the program is ready."},
-	{"predictor.models", KEY_MAP, REFUSED, "0.25-0.33", RAB,
-	 ONNX_CLASS | TF, .text = "Models that onnx_client has.",
-	 .why = RELOADING_WHY},
+	{"predictor.models", KEY_MAP, WORKS, "0.25-0.33", RAB, ONNX_CLASS | TF,
+	 .required = true, .example = "models: {path: model.onnx}",
+	 .text = "Models that onnx_client has: one of path, paths and dir. "
+		 "They "
+		 "are read when a replica starts; `soma refresh` reads them "
+		 "again."},
 #define MODELS "predictor.models"
 #define VERSIONS "0.25-0.33"
 #define KINDS RAB
@@ -92,11 +94,9 @@ const struct key keys_predictor[] = {
 #define AGAIN false
 #include "spec/keys_class.inc"
 
-	{"handler", KEY_MAP, REFUSED, "0.34-0.35", RAB, 0,
-	 .text = "What a replica runs, as 0.34 and 0.35 named it.",
-	 .why = "Cortex's handler (0.34, 0.35) is not served by this version "
-		"of Soma; write 'predictor:' instead, and rename the class to "
-		"PythonPredictor and its method to predict"},
+	{"handler", KEY_MAP, WORKS, "0.34-0.35", RAB, 0,
+	 .text = "What a replica runs, as 0.34 and 0.35 named it: your class "
+		 "Handler."},
 	{"handler.type", KEY_WORD, WORKS, "0.34-0.35", RAB, 0,
 	 .words = "python tensorflow", .def_shown = "python",
 	 .text = "python: your class Handler."},

@@ -111,6 +111,21 @@ static bool read_null(const struct key *k, struct spec *spec)
 	return !k->required && !k->def;
 }
 
+/* A word of Cortex's that has other keys beside it: only that is worth
+ * saying. */
+static bool is_refused(struct reader *r, const char *parent, const char *key,
+		       struct node *map)
+{
+	const struct key *k = key_child(parent, key);
+	struct node *n = k ? node_get(map, key) : NULL;
+	union value v;
+
+	if (!n || n->type != NODE_SCALAR || !key_refusal(k, n->text))
+		return false;
+	value_read(r, k, n, &v);
+	return true;
+}
+
 static void read_key(struct reader *r, const struct key *k, struct pair *pair,
 		     struct spec *spec, bool warned)
 {
@@ -183,6 +198,8 @@ static void read_map(struct reader *r, const char *path, struct node *map,
 			      node_shown(r, map));
 		return;
 	}
+	if (is_refused(r, path, "type", map))
+		return;
 	for (uint32_t i = 0; i < map->n; i++) {
 		struct pair *pair = &map->pairs[i];
 		const struct key *k = key_child(path, pair->key->text);
@@ -193,19 +210,6 @@ static void read_map(struct reader *r, const char *path, struct node *map,
 			read_key(r, k, pair, spec, warned);
 	}
 	check_required(r, path, map);
-}
-
-/* A kind of Cortex's that has other keys: only that is worth saying. */
-static bool is_other_kind(struct reader *r, struct node *item)
-{
-	const struct key *k = key_find("kind");
-	struct node *kind = node_get(item, "kind");
-	union value v;
-
-	if (!kind || kind->type != NODE_SCALAR || !key_refusal(k, kind->text))
-		return false;
-	value_read(r, k, kind, &v);
-	return true;
 }
 
 /* What the tree found in an api did not have its name yet. */
@@ -235,7 +239,7 @@ static void read_api(struct reader *r, struct node *item, struct spec *spec)
 	}
 	if (name && name->type == NODE_SCALAR && !node_is_null(name))
 		r->api = problem_clean(r, name->text);
-	if (is_other_kind(r, item))
+	if (is_refused(r, "", "kind", item))
 		return;
 	rules_begin(r, item);
 	value_set_defaults(r, spec);

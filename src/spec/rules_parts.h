@@ -10,4 +10,7 @@ struct node *rules__good(struct node *api, const char *path);
 /* What is run: the type, the class, the model. */
 void rules__predictor(struct reader *r, struct node *api, struct spec *spec);
 
+/* The command that a pod's container becomes. */
+void rules__pod(struct reader *r, struct node *api, struct spec *spec);
+
 #endif

@@ -16,9 +16,6 @@ static const struct {
 		   "predictor"},
 	{FOR_ENGINE, "engines are not run by this version yet; serve HTTP with "
 		     "'predictor: {type: command}'"},
-	{FOR_ONNX_CLASS, "the class ONNXPredictor is not served by this "
-			 "version yet; load the .onnx file with onnxruntime in "
-			 "a python predictor"},
 };
 
 static const char *const blocks[] = {"predictor", "handler", "pod"};
@@ -278,5 +275,7 @@ void rules__predictor(struct reader *r, struct node *api, struct spec *spec)
 		fill_python(r, api, spec);
 	else if (r->predictor)
 		spec->predictor.type = PREDICTOR_COMMAND;
+	if (strcmp(r->block, "pod") == 0)
+		rules__pod(r, api, spec);
 	check_conda(r, api);
 }

@@ -239,10 +239,6 @@ static void keys_not_acted_on_are_named(void **state)
 
 static void keys_that_change_answers_are_refused(void **state)
 {
-#define MODELS                                                                 \
-	"models are not loaded by this version; load the model in the "        \
-	"class's __init__, from a file of the project or a path in "           \
-	"config\n"
 	CHECK({IRIS "compute: {gpu: 1, inf: 2}\n",
 	       AT "3:11: iris: compute.gpu: this version hands out no "
 		  "accelerators; remove compute.gpu: a replica still sees the "
@@ -251,11 +247,6 @@ static void keys_that_change_answers_are_refused(void **state)
 		  "accelerators; remove compute.inf: a replica still sees the "
 		  "machine's devices\n"},
 	      {IRIS "compute: {gpu: 0, inf: ~}\n", NULL},
-	      {PY("multi_model_reloading: {path: src}"),
-	       AT "2:33: iris: predictor.multi_model_reloading: " MODELS},
-	      {PY("models: {path: src}"),
-	       AT "2:33: iris: predictor.models: " MODELS},
-	      {PY("models: ~"), NULL},
 	      {PY("server_side_batching: {max_batch_size: 2}"),
 	       AT "2:33: iris: predictor.server_side_batching: requests are "
 		  "not batched by this version, and predict() would get single "

@@ -3,6 +3,11 @@
 
 static void types_of_predictor(void **state)
 {
+#define TF_WORDS                                                               \
+	"type \"tensorflow\" is not served by this version of Soma; run the "  \
+	"model's own server with 'predictor: {type: command}' (for example "   \
+	"tensorflow_model_server), or convert the model to ONNX and serve it " \
+	"with 'predictor: {type: onnx, model: FILE.onnx}'\n"
 	CHECK({"name: a\n",
 	       AT "1:1: a: predictor: required key is missing; for example "
 		  "'predictor: {type: python, path: predictor.py}'\n"},
@@ -25,31 +30,35 @@ static void types_of_predictor(void **state)
 	       "2:39: iris: predictor.type: expected python, command, engine "
 	       "or onnx, found 'pyton'; did you mean 'python'?\n"},
 	      {PY("type: tensorflow, models: {path: s3://m}"),
-	       AT "2:39: iris: predictor.type: type \"tensorflow\" is not "
-		  "served by this version of Soma; run the model's own server "
-		  "with 'predictor: {type: command}' (for example "
-		  "tensorflow_model_server), or convert the model to ONNX and "
-		  "serve it with 'predictor: {type: onnx, model: "
-		  "FILE.onnx}'\n"},
+	       AT "2:39: iris: predictor.type: " TF_WORDS},
 	      {PY("type: onnx"),
-	       AT "2:39: iris: predictor.type: the class ONNXPredictor is not "
-		  "served by this version yet; load the .onnx file with "
-		  "onnxruntime in a python predictor\n"},
+	       AT "2:12: iris: predictor.models: required key is missing; for "
+		  "example 'models: {path: model.onnx}'\n"},
+	      {PY("type: onnx, models: {path: model.onnx}"), NULL},
 	      {CMD("threads_per_process: 2"),
 	       AT "2:29: web: predictor.threads_per_process: only for type "
 		  "python, onnx or engine, this one is command\n"},
 	      {PY("readiness_path: /"),
 	       AT "2:33: iris: predictor.readiness_path: only for type "
 		  "command, this one is python\n"},
-	      {"name: a\nhandler: {type: python, path: handler.py}\n",
-	       AT "2:1: a: handler: Cortex's handler (0.34, 0.35) is not "
-		  "served by this version of Soma; write 'predictor:' instead, "
-		  "and rename the class to PythonPredictor and its method to "
-		  "predict\n"},
-	      {"name: a\npod: {port: 80, containers: [{image: x}]}\n",
-	       AT "2:1: a: pod: containers are not run by this version of "
-		  "Soma; run the server itself: 'predictor: {type: command, "
-		  "command: [...]}', listening on $PORT\n"});
+	      {"name: a\nhandler: {type: python, path: src/predictor.py}\n",
+	       NULL},
+	      {"name: a\nhandler: {path: predictor.py, readiness_path: /}\n",
+	       AT "2:31: a: handler.readiness_path: unknown key here; did you "
+		  "mean 'predictor.readiness_path'?\n"},
+	      {"name: a\nhandler: {type: python}\n",
+	       AT "2:10: a: handler.path: required key is missing; for "
+		  "example 'path: handler.py'\n"},
+	      {"name: a\nhandler: {type: tensorflow, path: predictor.py}\n",
+	       AT "2:17: a: handler.type: " TF_WORDS},
+	      {"name: a\nhandler: {path: predictor.py, protobuf_path: x}\n",
+	       AT "2:31: a: handler.protobuf_path: gRPC is not served by this "
+		  "version; take JSON in predict(), or serve HTTP with "
+		  "'predictor: {type: command}'\n"},
+	      {"name: a\nhandler: {path: predictor.py}\npredictor: {path: "
+	       "predictor.py}\n",
+	       AT "2:10: a: handler: there is predictor, too, and an api runs "
+		  "one thing: remove one of them\n"});
 }
 
 static void files_of_the_project(void **state)

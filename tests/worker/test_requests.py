@@ -1,4 +1,7 @@
 """Requests: what predict is given."""
+import gzip
+import zlib
+
 import pytest
 
 ECHO = """
@@ -241,3 +244,57 @@ def test_client_gone_before_and_while_it_runs(serve):
     waits.close()
     slow.close()
     assert w.predict("last").json() == ["slow", "last"]
+
+
+# --- packed bodies ---------------------------------------------------------------
+
+
+def deflate(data, bits):
+    packer = zlib.compressobj(9, zlib.DEFLATED, bits)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize("encoding, pack", [
+    ("gzip", gzip.compress), ("X-GZIP", gzip.compress), ("deflate", zlib.compress),
+    ("deflate", lambda data: deflate(data, -15)), ("gzip", lambda data: gzip.compress(data[:5]) + gzip.compress(data[5:])),
+])
+def test_packed_body(echo, encoding, pack):
+    data = b'{"a": [1, 2, "' + b"x" * 1000 + b'"]}'
+    got = echo.predict(raw=pack(data), headers={"Content-Encoding": encoding, "x-mine": "m"}).json()
+    assert got["payload"] == {"a": [1, 2, "x" * 1000]}
+    assert got["headers"]["content-length"] == str(len(data)) and "content-encoding" not in got["headers"] and got["headers"]["x-mine"] == "m"
+    chunked = echo.request(body=(c for c in [pack(data)]), headers={"content-encoding": encoding, "content-type": "application/json"}).json()
+    assert chunked["payload"] == got["payload"] and "content-length" not in chunked["headers"]
+
+
+def test_body_that_says_identity_or_is_empty(echo):
+    assert echo.predict(7, headers={"content-encoding": "identity"}).json()["payload"] == 7
+    assert echo.request(body=b"", headers={"content-encoding": "gzip"}).json()["payload"] == ""
+
+
+@pytest.mark.parametrize("encoding, body, status, code, message", [
+    ("gzip", b"{}", 400, "invalid", "the body is not valid gzip"),
+    ("gzip", gzip.compress(b"[1]" * 100)[:-5], 400, "invalid", "the gzip body ends too early"),
+    ("gzip", gzip.compress(b"1") + b"x", 400, "invalid", "the gzip body ends too early"),
+    ("deflate", b"\xff" * 10, 400, "invalid", "the body is not valid deflate"),
+    ("br", b"x", 415, "unsupported_encoding", "Content-Encoding 'br' is not one that is unpacked here"),
+    ("gzip, gzip", b"x", 415, "unsupported_encoding", "Content-Encoding 'gzip, gzip'"),
+])
+def test_packed_body_that_cannot_be(echo, encoding, body, status, code, message):
+    answer = echo.predict(raw=body, headers={"content-encoding": encoding, "x-request-id": "r7"})
+    assert answer.status == status and answer.error["code"] == code and message in answer.error["message"] and answer.error["request_id"] == "r7"
+    assert answer.headers["accept-encoding"] == ("gzip, deflate" if status == 415 else None)
+    assert echo.predict(1).json()["payload"] == 1
+
+
+def test_bomb(serve):
+    w = serve("class PythonPredictor:\n  def predict(self, payload): return len(payload)\n")
+    bomb = gzip.compress(bytes(1 << 20) * 300, 9)
+    before = w.rss_kib()
+    answer = w.request(body=bomb, headers={"content-encoding": "gzip"})
+    assert answer.status == 413 and answer.error["code"] == "too_large" and "unpacks to more than 64" in answer.error["message"]
+    assert w.rss_kib() - before < 100 * 1024
+    assert w.request(body=gzip.compress(bytes(60 << 20)), headers={"content-encoding": "gzip"}).json() == 60 << 20
+    w = serve("class PythonPredictor:\n  def predict(self, payload): return len(payload)\n", max_body=1000)
+    assert w.request(body=gzip.compress(bytes(1000)), headers={"content-encoding": "gzip"}).json() == 1000
+    assert w.request(body=gzip.compress(bytes(1001)), headers={"content-encoding": "gzip"}).status == 413
