@@ -31,7 +31,8 @@ struct environment_user {
 struct environment {
 	struct environments *all;
 	char *hash;   /* owned; NULL with NONE */
-	char *python; /* owned: the interpreter to run */
+	char *python; /* owned: the interpreter to run; NULL where none is
+			 asked for */
 	char *bin;    /* owned: its bin directory, first on PATH; or NULL */
 	enum environment_state state;
 	char *message; /* owned: why it failed, with the remedy */
@@ -66,11 +67,5 @@ int environment_get(struct environments *e, const struct spec *spec,
 void environment_wait(struct environment *env, struct environment_user *u);
 void environment_leave(struct environment_user *u);
 void environment_unref(struct environment *env);
-
-/* The process' environment variables: ours without what is Soma's own, then bin
- * first on PATH. A NULL-ended array, free with environ_free. extra: "K=V" that
- * replace what was there; NULL-ended, may be NULL. */
-char **environ_make(const char *bin, char *const *extra);
-void environ_free(char **env);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "core/json.h"
 #include "core/mem.h"
+#include "serve/environ.h"
 #include "serve/replica_parts.h"
 
 enum {

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "serve/environment.h"
+#include "serve/environ.h"
 #include "serve/feed.h"
 #include "serve/serve.h"
 #include "serve/stats.h"

@@ -1,0 +1,75 @@
+#include "serve/environ.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/mem.h"
+
+extern char **environ;
+
+static bool is_ours(const char *var)
+{
+	static const char *const heads[] = {
+		"SOMA_", "NOTIFY_SOCKET=", "LISTEN_", "VIRTUAL_ENV=", "PORT="};
+
+	for (size_t i = 0; i < ARRAY_LEN(heads); i++)
+		if (strncmp(var, heads[i], strlen(heads[i])) == 0)
+			return true;
+	return false;
+}
+
+static void env_set(char **list, size_t *n, char *var)
+{
+	size_t name = strcspn(var, "=") + 1;
+
+	for (size_t i = 0; i < *n; i++) {
+		if (strncmp(list[i], var, name) != 0)
+			continue;
+		free(list[i]);
+		list[i] = var;
+		return;
+	}
+	list[(*n)++] = var;
+}
+
+char **environ_make(const char *bin, char *const *extra)
+{
+	size_t room = 8, n = 0;
+	const char *path = getenv("PATH");
+	char **list;
+
+	for (char **e = environ; *e; e++)
+		room++;
+	for (char *const *e = extra; e && *e; e++)
+		room++;
+	list = mem_alloc(room * sizeof *list);
+	for (char **e = environ; *e; e++)
+		if (!is_ours(*e))
+			env_set(list, &n, mem_strdup(*e));
+	if (!path || !*path)
+		path = "/usr/local/bin:/usr/bin:/bin";
+	env_set(list, &n,
+		bin ? mem_printf("PATH=%s:%s", bin, path)
+		    : mem_printf("PATH=%s", path));
+	if (bin) {
+		cleanup_free char *venv = mem_strdup(bin);
+		char *slash = strrchr(venv, '/');
+
+		if (slash)
+			*slash = 0;
+		env_set(list, &n, mem_printf("VIRTUAL_ENV=%s", venv));
+	}
+	env_set(list, &n, mem_strdup("PYTHONUNBUFFERED=1"));
+	for (char *const *e = extra; e && *e; e++)
+		env_set(list, &n, mem_strdup(*e));
+	return list;
+}
+
+void environ_free(char **env)
+{
+	for (char **e = env; e && *e; e++)
+		free(*e);
+	free(env);
+}
