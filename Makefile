@@ -30,7 +30,8 @@ soak: ## build, then run the tests that take minutes
 bench: build ## run the benchmarks
 	@if [ -x bench/run ]; then bench/run; else echo "no benchmarks yet"; fi
 
-dist: ## make a source archive of HEAD in dist/
+dist: ## make the archives of dist/: sources, and a tree that runs without installing
+	@scripts/setup --build
 	@scripts/dist
 
 install: build ## install under PREFIX (/usr/local), below DESTDIR
@@ -38,8 +39,8 @@ install: build ## install under PREFIX (/usr/local), below DESTDIR
 	@DESTDIR="$(DESTDIR)" meson install -C build
 
 clean: ## remove what was built; keep what setup fetched
-	@rm -rf build-clang build-asan build-asan-worker dist
+	@rm -rf build-clang build-asan build-asan-worker build-dist dist
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv -exec rm -rf {} +
 
 distclean: ## remove all that is not in the repository
-	@rm -rf build build-clang build-asan build-asan-worker dist
+	@rm -rf build build-clang build-asan build-asan-worker build-dist dist
