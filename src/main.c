@@ -21,5 +21,5 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 1 && i < ARRAY_LEN(roles); i++)
 		if (strcmp(argv[1], roles[i].word) == 0)
 			return roles[i].main(argc - 1, argv + 1);
-	return cli_main(argc, argv, &keep_serve);
+	return cli_main(argc, argv, keep_serve());
 }

@@ -8,7 +8,7 @@
 
 #include "core/err.h"
 
-enum { ARGS_FLAGS_MAX = 12, ARGS_WORDS_MAX = 4 };
+enum { ARGS_FLAGS_MAX = 24, ARGS_WORDS_MAX = 4 };
 
 struct flag {
 	const char *name;  /* without "--"; NULL ends the list */

@@ -15,10 +15,11 @@
 #include "daemon/gateway.h"
 #include "daemon/notify.h"
 #include "daemon/publish.h"
+#include "daemon/reload.h"
 #include "daemon/token.h"
 #include "loop/log.h"
 
-enum { LAG_MS = 1000, CUT_MS = 5000 };
+enum { LAG_MS = 1000 };
 
 struct daemon {
 	uv_loop_t loop;
@@ -30,13 +31,57 @@ struct daemon {
 	bool data_open, control_open;
 	int listeners[2];
 	uv_timer_t lag, cut;
-	uv_signal_t term, intr;
+	uv_signal_t term, intr, hup;
 	uint64_t lag_due;
 	char *data_dir, *listen, *admin_listen;
+	struct settings settings;  /* in force */
+	struct http_limits limits; /* of the data plane, from them */
+	struct reload reload;
 	int keeper_fd;
-	bool stopping, served, access_log;
+	bool stopping, served;
 	int exit_code;
 };
+
+/* ---- settings ---- */
+
+/* What reads them for itself each time is not told. */
+static void apply_settings(struct daemon *d)
+{
+	enum log_level level = LOG_INFO;
+
+	log_level_of(settings_text(&d->settings, SETTING_LOG_LEVEL), &level);
+	log_setup("daemon", level, settings_log_json(&d->settings));
+	settings_limits(&d->settings, &d->limits);
+	d->gateway.logs = settings_number(&d->settings, SETTING_ACCESS_LOG);
+}
+
+static void on_settings_read(struct reload *r)
+{
+	struct daemon *d = CONTAINER_OF(r, struct daemon, reload);
+	struct buf dump;
+
+	apply_settings(d);
+	if (d->stopping)
+		return;
+	buf_init(&dump, CHAN_MSG_MAX / 2);
+	settings_dump(&d->settings, &dump);
+	local_settings(&d->serve.local, dump.data, dump.len);
+	buf_fini(&dump);
+}
+
+static void on_reload(struct local *l)
+{
+	reload_start(&CONTAINER_OF(l, struct daemon, serve.local)->reload);
+}
+
+/* Soma is told by the keeper; this is for who takes the daemon for it. */
+static void on_hangup(uv_signal_t *handle, int signum)
+{
+	struct daemon *d = handle->data;
+
+	(void)signum;
+	reload_start(&d->reload);
+}
 
 /* ---- start ---- */
 
@@ -46,15 +91,13 @@ static int read_args(struct daemon *d, int argc, char **argv)
 		{"data", required_argument, NULL, 'd'},
 		{"listen", required_argument, NULL, 'l'},
 		{"admin", required_argument, NULL, 'a'},
-		{"log-level", required_argument, NULL, 'L'},
-		{"log-json", required_argument, NULL, 'J'},
-		{"access-log", required_argument, NULL, 'A'},
 		{"keeper-fd", required_argument, NULL, 'k'},
+		{"settings", required_argument, NULL, 's'},
 		{NULL, 0, NULL, 0}};
-	enum log_level level = LOG_INFO;
-	int c, json = -1;
+	int c;
 
 	d->keeper_fd = -1;
+	settings_init(&d->settings);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'd':
@@ -66,23 +109,18 @@ static int read_args(struct daemon *d, int argc, char **argv)
 		case 'a':
 			d->admin_listen = optarg;
 			break;
-		case 'L':
-			log_level_of(optarg, &level);
-			break;
-		case 'J':
-			json = atoi(optarg);
-			break;
-		case 'A':
-			d->access_log = strcmp(optarg, "off") != 0;
-			break;
 		case 'k':
 			d->keeper_fd = atoi(optarg);
+			break;
+		case 's':
+			if (settings_load(&d->settings, optarg, NULL))
+				return -1;
 			break;
 		default:
 			return -1;
 		}
 	}
-	log_setup("daemon", level, json);
+	apply_settings(d);
 	return d->data_dir && d->listen && d->admin_listen && d->keeper_fd >= 0
 		       ? 0
 		       : -1;
@@ -142,6 +180,7 @@ static void finish(struct daemon *d)
 	uv_close((uv_handle_t *)&d->cut, on_handle_closed);
 	uv_close((uv_handle_t *)&d->term, on_handle_closed);
 	uv_close((uv_handle_t *)&d->intr, on_handle_closed);
+	uv_close((uv_handle_t *)&d->hup, on_handle_closed);
 }
 
 static void maybe_finish(struct daemon *d)
@@ -186,7 +225,8 @@ static void on_stopped(struct serve *s)
 	d->served = true;
 	if (d->control_open)
 		http_server_drain(&d->control, on_control_closed);
-	uv_timer_start(&d->cut, on_cut, CUT_MS, 0);
+	uv_timer_start(&d->cut, on_cut,
+		       settings_number(&d->settings, SETTING_STOP_TIMEOUT), 0);
 	maybe_finish(d);
 }
 
@@ -236,6 +276,7 @@ static void on_listener(struct local *l, int which, int fd)
 static int open_servers(struct daemon *d, struct err *err)
 {
 	const struct http_server_opts data = {
+		.limits = &d->limits,
 		.on_request = gateway_on_request,
 		.on_log = gateway_on_log,
 		.data = &d->gateway,
@@ -304,9 +345,13 @@ static int open_all(struct daemon *d, struct err *err)
 	    blobs_init(&s->blobs, &d->loop, d->data_dir, err))
 		return err->code;
 	token_announce(d->data_dir, d->admin.url, s->data_url);
-	gateway_init(&d->gateway, s, d->access_log);
+	gateway_init(&d->gateway, s,
+		     settings_number(&d->settings, SETTING_ACCESS_LOG));
+	reload_init(&d->reload, &d->loop, &d->settings, d->data_dir,
+		    on_settings_read);
 	s->local.on_listener = on_listener;
 	s->local.on_stop = on_stop;
+	s->local.on_reload = on_reload;
 	s->local.on_keeper_lost = on_keeper_lost;
 	if (serve_open(s, d->keeper_fd, err))
 		return err->code;
@@ -337,7 +382,9 @@ int daemon_main(int argc, char **argv)
 	uv_timer_init(&d->loop, &d->cut);
 	uv_signal_init(&d->loop, &d->term);
 	uv_signal_init(&d->loop, &d->intr);
+	uv_signal_init(&d->loop, &d->hup);
 	d->lag.data = d->cut.data = d->term.data = d->intr.data = d;
+	d->hup.data = d;
 	if (open_all(d, &err)) {
 		log_error(NULL, "cannot start: %s", err.msg);
 		/* Nothing was begun that would have to be ended. */
@@ -346,11 +393,14 @@ int daemon_main(int argc, char **argv)
 	uv_timer_start(&d->lag, on_loop_lag, LAG_MS, LAG_MS);
 	uv_signal_start(&d->term, on_signal, SIGTERM);
 	uv_signal_start(&d->intr, on_signal, SIGINT);
+	uv_signal_start(&d->hup, on_hangup, SIGHUP);
 	uv_run(&d->loop, UV_RUN_DEFAULT);
 	rc = d->exit_code;
 	if (uv_loop_close(&d->loop))
 		log_warn(NULL, "something was still open at the end");
 	log_info(NULL, "stopped");
+	reload_fini(&d->reload);
+	settings_fini(&d->settings);
 	free(d->admin.token);
 	free(d->admin.url);
 	free(d);

@@ -4,13 +4,14 @@
 #include "http/server.h"
 
 const struct http_limits http_limits_default = {
-#define X(name, value, unit, text) .name = (value),
+#define X(field, name, value, least, most, unit, text) .field = (value),
 	HTTP_LIMITS(X)
 #undef X
 };
 
 const struct http_limit http_limit_table[] = {
-#define X(name, value, unit, text) {#name, (value), (unit), (text)},
+#define X(field, name, value, least, most, unit, text)                         \
+	{(name), (value), (least), (most), (unit), (text)},
 	HTTP_LIMITS(X)
 #undef X
 };

@@ -152,7 +152,9 @@ int message_head(struct message *m, struct arena *mem,
 	int rc;
 
 	if (!whole) {
-		buf_add(&m->partial, p, n);
+		/* Only when the limits grew while it came. */
+		if (buf_add(&m->partial, p, n))
+			return refuse(m, 431);
 		text = m->partial.data;
 		len = m->partial.len;
 	}

@@ -7,19 +7,21 @@
 
 #include "core/args.h"
 #include "core/err.h"
+#include "settings/settings.h"
 
 struct keep_opts {
-	char *data_dir; /* owned; absolute */
-	char *listen;	/* owned; "127.0.0.1:8000" as bound */
-	char *admin;	/* owned; "127.0.0.1:8002" as bound */
-	const char *log_level;
-	int log_json;		/* -1: by terminal */
-	const char *access_log; /* "on" or "off" */
+	char *data_dir;		   /* owned; absolute */
+	char *listen;		   /* owned; "127.0.0.1:8000" as bound */
+	char *admin;		   /* owned; "127.0.0.1:8002" as bound */
+	struct settings *settings; /* borrowed; those in force */
 };
 
-/* `soma serve`: what it takes; looks at it, takes the data directory, binds,
- * keeps. */
-extern const struct command keep_serve;
+/* `soma serve`: what it takes, by the table of settings; looks at it, takes the
+ * data directory, binds, keeps. */
+const struct command *keep_serve(void);
+
+/* The keeper's own log, as the settings want it. */
+void keep_setup_log(const struct settings *s);
 
 /* Runs until stopped. fds: the bound listeners, by enum keep_listener; those
  * it has closed are -1 afterwards. */

@@ -14,6 +14,7 @@
 #include "box/cgroup.h"
 #include "core/mem.h"
 #include "keep/child.h"
+#include "keep/terminal.h"
 #include "loop/chan.h"
 #include "loop/file.h"
 #include "loop/log.h"
@@ -44,11 +45,13 @@ struct keeper {
 	int *listeners; /* by enum keep_listener; -1 once closed */
 	char *self;	/* owned: path of this program */
 	uv_loop_t loop;
-	uv_signal_t chld, term, intr;
+	uv_signal_t chld, term, intr, hup;
 	uv_timer_t restart;
 	struct chan chan; /* to the daemon */
 	bool chan_open;
 	pid_t daemon;	  /* 0: none */
+	bool reload;	  /* no daemon has acted on the last SIGHUP */
+	bool terminal;	  /* its hanging up ends Soma */
 	bool serving;	  /* this daemon said SERVING */
 	bool ever_served; /* one of them did */
 	uint64_t started_ms;
@@ -101,9 +104,9 @@ static void raise_limit(struct keeper *k)
 	setrlimit(RLIMIT_NOFILE, &all);
 }
 
-static void become_daemon(struct keeper *k, int fd)
+static void become_daemon(struct keeper *k, int fd, char *settings)
 {
-	char json[4], keeper_fd[8];
+	char keeper_fd[8];
 	char *argv[] = {k->self,
 			(char *)(uintptr_t) "daemon",
 			(char *)(uintptr_t) "--data",
@@ -112,18 +115,13 @@ static void become_daemon(struct keeper *k, int fd)
 			k->opts->listen,
 			(char *)(uintptr_t) "--admin",
 			k->opts->admin,
-			(char *)(uintptr_t) "--log-level",
-			(char *)(uintptr_t)k->opts->log_level,
-			(char *)(uintptr_t) "--log-json",
-			json,
-			(char *)(uintptr_t) "--access-log",
-			(char *)(uintptr_t)k->opts->access_log,
 			(char *)(uintptr_t) "--keeper-fd",
 			keeper_fd,
+			(char *)(uintptr_t) "--settings",
+			settings,
 			NULL};
 	sigset_t none;
 
-	snprintf(json, sizeof json, "%d", k->opts->log_json);
 	snprintf(keeper_fd, sizeof keeper_fd, "%d", DAEMON_FD);
 	if (fd == DAEMON_FD)
 		fcntl(fd, F_SETFD, 0);
@@ -142,6 +140,7 @@ static void become_daemon(struct keeper *k, int fd)
 static void start_daemon(struct keeper *k)
 {
 	int fds[2], rc = chan_pair(fds);
+	struct buf settings;
 	pid_t pid;
 
 	if (rc) {
@@ -151,9 +150,13 @@ static void start_daemon(struct keeper *k)
 		uv_timer_start(&k->restart, on_restart, RESTART_MOST_MS, 0);
 		return;
 	}
+	buf_init(&settings, CHAN_MSG_MAX);
+	settings_dump(k->opts->settings, &settings);
 	pid = fork();
 	if (pid == 0)
-		become_daemon(k, fds[1]);
+		become_daemon(k, fds[1],
+			      (char *)(uintptr_t)buf_cstr(&settings));
+	buf_fini(&settings);
 	close(fds[1]);
 	if (pid < 0) {
 		close(fds[0]);
@@ -220,6 +223,32 @@ static void tell_all(struct keeper *k)
 			say(k, KEEP_EXIT, c->id, c->status, NULL, NULL, 0);
 	}
 	say(k, KEEP_END, 0, 0, NULL, NULL, 0);
+	/* Once more only, in case that reading is what killed the last one. */
+	if (k->reload)
+		say(k, KEEP_RELOAD, 0, 0, NULL, NULL, 0);
+	k->reload = false;
+}
+
+void keep_setup_log(const struct settings *s)
+{
+	enum log_level level = LOG_INFO;
+
+	log_level_of(settings_text(s, SETTING_LOG_LEVEL), &level);
+	log_setup("keeper", level, settings_log_json(s));
+}
+
+/* The daemon has read the file again. */
+static void new_settings(struct keeper *k, const char *dump, size_t len)
+{
+	cleanup_free char *text = mem_strndup(dump, len);
+	struct err err = {0};
+
+	k->reload = false;
+	if (settings_load(k->opts->settings, text, &err)) {
+		log_warn(NULL, "the daemon's settings: %s, ignoring", err.msg);
+		return;
+	}
+	keep_setup_log(k->opts->settings);
 }
 
 static void spawn(struct keeper *k, const struct keep_head *head,
@@ -254,6 +283,10 @@ static void on_message(struct chan *chan, const void *data, size_t len,
 		break;
 	case KEEP_SERVING:
 		k->serving = k->ever_served = true;
+		break;
+	case KEEP_SETTINGS:
+		new_settings(k, (const char *)data + sizeof head,
+			     len - sizeof head);
 		break;
 	case KEEP_SIGNAL:
 		if (c && c->pid && kill(-c->pid, head.arg) < 0)
@@ -384,6 +417,23 @@ static void on_sigint(uv_signal_t *handle, int signum)
 	stop(CONTAINER_OF(handle, struct keeper, intr));
 }
 
+static void on_sighup(uv_signal_t *handle, int signum)
+{
+	struct keeper *k = CONTAINER_OF(handle, struct keeper, hup);
+
+	(void)signum;
+	if (k->terminal && !terminal_is_there()) {
+		k->terminal = false;
+		log_info(NULL, "the terminal is gone: stopping");
+		stop(k);
+		return;
+	}
+	/* One that is dying does not hear it: the next one will. */
+	k->reload = true;
+	if (k->serving)
+		say(k, KEEP_RELOAD, 0, 0, NULL, NULL, 0);
+}
+
 /* What the daemon had no time to remove, or was killed over. */
 static void end_groups(struct keeper *k)
 {
@@ -425,14 +475,17 @@ int keep_run(const struct keep_opts *opts, int fds[2])
 	raise_limit(&k);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_NAME, "soma-keep");
+	k.terminal = terminal_ends_us();
 	uv_loop_init(&k.loop);
 	uv_signal_init(&k.loop, &k.chld);
 	uv_signal_init(&k.loop, &k.term);
 	uv_signal_init(&k.loop, &k.intr);
+	uv_signal_init(&k.loop, &k.hup);
 	uv_timer_init(&k.loop, &k.restart);
 	uv_signal_start(&k.chld, on_sigchld, SIGCHLD);
 	uv_signal_start(&k.term, on_sigterm, SIGTERM);
 	uv_signal_start(&k.intr, on_sigint, SIGINT);
+	uv_signal_start(&k.hup, on_sighup, SIGHUP);
 	/* The daemon inherits it; for replicas the box resets it. */
 	signal(SIGPIPE, SIG_IGN);
 	write_pid(&k, "keeper", getpid());

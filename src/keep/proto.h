@@ -7,11 +7,13 @@
 
 enum keep_type {
 	/* daemon to keeper */
-	KEEP_HELLO = 1,	  /* I am up: tell me what there is */
-	KEEP_SPAWN = 2,	  /* id; descriptors below; no payload */
-	KEEP_SIGNAL = 3,  /* id; arg: signal, to its whole process group */
-	KEEP_FORGET = 4,  /* id: I have dealt with its exit */
-	KEEP_SERVING = 5, /* start-up is over: later deaths are new ones */
+	KEEP_HELLO = 1,	   /* I am up: tell me what there is */
+	KEEP_SPAWN = 2,	   /* id; descriptors below; no payload */
+	KEEP_SIGNAL = 3,   /* id; arg: signal, to its whole process group */
+	KEEP_FORGET = 4,   /* id: I have dealt with its exit */
+	KEEP_SERVING = 5,  /* start-up is over: later deaths are new ones */
+	KEEP_SETTINGS = 6, /* RELOAD is done; payload: settings_dump of those in
+			      force now, for the keeper and daemons to come */
 
 	/* keeper to daemon, in answer to HELLO: LISTENER..., CHILD..., END */
 	KEEP_LISTENER = 32, /* arg: enum keep_listener; one descriptor */
@@ -24,6 +26,7 @@ enum keep_type {
 			      until FORGET */
 	KEEP_STOP = 37,	   /* drain and exit 0: Soma is to end. The keeper has
 			      closed its listeners; none are told any more */
+	KEEP_RELOAD = 38,  /* SIGHUP: read the settings file again */
 };
 
 enum keep_listener { KEEP_DATA = 0, KEEP_ADMIN = 1 };

@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "core/mem.h"
-#include "core/str.h"
 #include "loop/file.h"
 #include "loop/log.h"
 
@@ -26,8 +25,8 @@ static int fail(const struct err *err)
 	return 1;
 }
 
-/* "HOST:PORT" or "[V6]:PORT" into a bound, listening socket; ret_text is the
- * address as bound (port 0 resolved). */
+/* "HOST:PORT" or "[V6]:PORT", as settings take it, into a bound, listening
+ * socket; ret_text is the address as bound (port 0 resolved). */
 static int bind_listener(const char *what, const char *address, int *ret_fd,
 			 char **ret_text, struct err *err)
 {
@@ -41,20 +40,9 @@ static int bind_listener(const char *what, const char *address, int *ret_fd,
 	char name[NI_MAXHOST], number[NI_MAXSERV];
 	struct addrinfo *found;
 	int rc, one = 1, sys = 0;
-	uint64_t n;
 	cleanup_close int fd = -1;
 
-	if (!port || !port[1] || port == host)
-		return err_set(err, E_INVALID,
-			       "--%s wants HOST:PORT such as 127.0.0.1:8000, "
-			       "not '%s'",
-			       what, address);
 	*port++ = 0;
-	if (!str_u64(str_of(port), &n) || n > 65535)
-		return err_set(err, E_INVALID,
-			       "--%s: '%s' is no port (0 to 65535); --%s wants "
-			       "HOST:PORT such as 127.0.0.1:8000",
-			       what, port, what);
 	if (host[0] == '[' && port[-2] == ']') {
 		port[-2] = 0;
 		memmove(host, host + 1, strlen(host));
@@ -179,102 +167,83 @@ static int take_lock(const char *dir, int *ret_fd, struct err *err)
 
 static char *default_dir(void)
 {
-	const char *home = getenv("HOME"), *env = getenv("SOMA_DATA");
+	const char *home = getenv("HOME");
 
-	if (env && *env)
-		return mem_strdup(env);
 	if (geteuid() == 0)
 		return mem_strdup("/var/lib/soma");
 	return mem_printf("%s/.local/share/soma", home ? home : "/tmp");
 }
 
-static const char *env_or(const char *name, const char *fallback)
-{
-	const char *value = getenv(name);
+/* ---- settings ---- */
 
-	return value && *value ? value : fallback;
+static void say_problem(void *data, const char *line)
+{
+	(void)data;
+	fprintf(stderr, "soma: %s\n", line);
 }
 
-static bool is_level(const char *word)
+/* The daemon reads it again from wherever it is then. */
+static int make_absolute(struct settings *s, struct err *err)
 {
-	enum log_level level;
+	const char *given = settings_text(s, SETTING_CONFIG);
+	char real[PATH_MAX];
 
-	return log_level_of(word, &level);
+	if (!realpath(given, real))
+		return err_sys(err, errno, "the settings file '%s' (--config)",
+			       given);
+	return settings_set(s, &settings_table[SETTING_CONFIG], "--config",
+			    real, FROM_COMMAND_LINE, err);
 }
 
-static bool is_format(const char *word)
+/* From the file that was named. 0, or the exit code. */
+static int read_named(struct settings *s)
 {
-	return strcmp(word, "json") == 0 || strcmp(word, "text") == 0;
+	struct err err = {0};
+
+	if (make_absolute(s, &err))
+		return fail(&err);
+	return settings_read_file(s, settings_text(s, SETTING_CONFIG), true,
+				  say_problem, NULL)
+		       ? EXIT_USAGE
+		       : 0;
 }
 
-static bool is_on_off(const char *word)
+/* From the one in the data directory, if it is there. 0, or the exit code. */
+static int read_usual(struct settings *s, const char *data_dir)
 {
-	return strcmp(word, "on") == 0 || strcmp(word, "off") == 0;
+	cleanup_free char *path = settings_default_file(data_dir);
+
+	return settings_read_file(s, path, false, say_problem, NULL)
+		       ? EXIT_USAGE
+		       : 0;
 }
 
-/* Options whose value is one of a few words. */
-static const struct {
-	const char *name;
-	bool (*is_right)(const char *word);
-	const char *wants;
-} checks[] = {
-	{"log-level", is_level, "debug, info, warning or error"},
-	{"log-format", is_format, "text or json"},
-	{"access-log", is_on_off, "on or off"},
-};
-
-static int check(const struct args *a, struct err *err)
-{
-	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
-		const char *given = args_value(a, checks[i].name);
-
-		if (given && !checks[i].is_right(given))
-			return err_set(err, E_INVALID,
-				       "--%s wants %s, not '%s'",
-				       checks[i].name, checks[i].wants, given);
-	}
-	return 0;
-}
-
-static const char *given_or(const struct args *a, const char *flag,
-			    const char *fallback)
-{
-	const char *given = args_value(a, flag);
-
-	return given ? given : fallback;
-}
-
-static int serve(const struct args *a)
+static int serve(struct settings *s)
 {
 	cleanup_free char *dir = default_dir();
-	const char *listen = env_or("SOMA_LISTEN", "127.0.0.1:8000");
-	const char *admin = env_or("SOMA_ADMIN_LISTEN", "127.0.0.1:8002");
-	const char *format = args_value(a, "log-format");
-	struct keep_opts opts = {
-		.log_level = given_or(a, "log-level", "info"),
-		.log_json = format ? strcmp(format, "json") == 0 : -1,
-		.access_log = given_or(a, "access-log", "on"),
-	};
-	enum log_level level = LOG_INFO;
+	bool named = settings_text(s, SETTING_CONFIG) != NULL;
+	struct keep_opts opts = {.settings = s};
 	struct err err = {0};
-	int fds[2] = {-1, -1}, lock = -1, rc;
+	int fds[2] = {-1, -1}, lock = -1, rc = named ? read_named(s) : 0;
+	const char *data = settings_text(s, SETTING_DATA);
 
-	if (check(a, &err)) {
-		fail(&err);
-		return EXIT_USAGE;
-	}
-	log_level_of(opts.log_level, &level);
-	log_setup("keeper", level, opts.log_json);
+	if (rc)
+		return rc;
 	umask(022);
-	if (take_data_dir(given_or(a, "data", dir), &opts.data_dir, &err) ||
-	    take_lock(opts.data_dir, &lock, &err) ||
-	    bind_listener("listen", given_or(a, "listen", listen), &fds[0],
-			  &opts.listen, &err) ||
-	    bind_listener("admin", given_or(a, "admin", admin), &fds[1],
-			  &opts.admin, &err))
-		rc = fail(&err);
-	else
-		rc = keep_run(&opts, fds);
+	if (take_data_dir(data ? data : dir, &opts.data_dir, &err))
+		return fail(&err);
+	rc = named ? 0 : read_usual(s, opts.data_dir);
+	if (!rc) {
+		keep_setup_log(s);
+		if (take_lock(opts.data_dir, &lock, &err) ||
+		    bind_listener("listen", settings_text(s, SETTING_LISTEN),
+				  &fds[0], &opts.listen, &err) ||
+		    bind_listener("admin", settings_text(s, SETTING_ADMIN),
+				  &fds[1], &opts.admin, &err))
+			rc = fail(&err);
+		else
+			rc = keep_run(&opts, fds);
+	}
 	for (int i = 0; i < 2; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -286,36 +255,46 @@ static int serve(const struct args *a)
 	return rc;
 }
 
-const struct command keep_serve = {
-	.name = "serve",
-	.words = "",
-	.summary = "run the daemon, in the foreground",
-	.help = "Runs the daemon and the keeper that holds its sockets and "
-		"processes. Ends on SIGTERM and Ctrl-C, after the requests in "
-		"flight: with exit code 0 when it stopped in good order, 1 "
-		"when "
-		"it failed.",
-	.notes =
-		"The options of addresses and of the data directory have "
-		"variables of the environment, which the options outdo: "
-		"SOMA_DATA, SOMA_LISTEN, SOMA_ADMIN_LISTEN.\n\n"
-		"Deploying runs code: whoever has the token in DIR/admin.token "
-		"and reaches the admin address can run programs on the "
-		"machine. Keep it on loopback unless you know why not.",
-	.flags = {{"data", 0, "DIR",
-		   "where everything is kept (/var/lib/soma as root, else "
-		   "~/.local/share/soma; or SOMA_DATA)"},
-		  {"listen", 0, "HOST:PORT",
-		   "where apis answer (127.0.0.1:8000; or SOMA_LISTEN)"},
-		  {"admin", 0, "HOST:PORT",
-		   "where Soma itself is commanded, with the token of "
-		   "DIR/admin.token (127.0.0.1:8002; or SOMA_ADMIN_LISTEN); "
-		   "deploying runs code: keep it on loopback"},
-		  {"log-level", 0, "LEVEL",
-		   "debug, info, warning or error (info)"},
-		  {"log-format", 0, "text|json",
-		   "text on a terminal, else json"},
-		  {"access-log", 0, "on|off",
-		   "one line a request in DIR/logs/access.jsonl (on)"}},
-	.fn = serve,
-};
+static int run(const struct args *a)
+{
+	struct settings s;
+	struct err err = {0};
+	int rc = 0;
+
+	settings_init(&s);
+	if (settings_read_args(&s, a, &err) || settings_read_env(&s, &err)) {
+		fail(&err);
+		rc = EXIT_USAGE;
+	}
+	rc = rc ? rc : serve(&s);
+	settings_fini(&s);
+	return rc;
+}
+
+const struct command *keep_serve(void)
+{
+	static struct command row = {
+		.name = "serve",
+		.words = "",
+		.summary = "run the daemon, in the foreground",
+		.help = "Runs the daemon and the keeper that holds its sockets "
+			"and processes. Ends on SIGTERM and Ctrl-C, after the "
+			"requests in flight: with exit code 0 when it stopped "
+			"in good order, 1 when it failed.\n\n"
+			"Every option but --config is a setting of the file, "
+			"too, there with '_' for '-'; the command line wins. "
+			"SIGHUP reads the file again.",
+		.notes = "Some options have variables of the environment, "
+			 "which the options outdo: SOMA_DATA, SOMA_LISTEN, "
+			 "SOMA_ADMIN_LISTEN.\n\n"
+			 "Deploying runs code: whoever has the token in "
+			 "DIR/admin.token and reaches the admin address can "
+			 "run programs on the machine. Keep it on loopback "
+			 "unless you know why not.",
+		.fn = run,
+	};
+
+	if (!row.flags[0].name)
+		settings_flags(row.flags);
+	return &row;
+}

@@ -18,11 +18,11 @@ enum { LOG_LINE_MAX = 4096, LOG_TEXT_MAX = 2048 };
 
 static const char *const level_words[] = {"debug", "info", "warning", "error"};
 
-/* Set once at start-up, read-only after. */
+/* Set at start-up, and by the main thread when settings change. */
 static struct {
 	const char *program;
-	enum log_level least;
-	bool json;
+	_Atomic enum log_level least;
+	_Atomic bool json;
 } setup = {"soma", LOG_INFO, false};
 
 static atomic_uint lost; /* lines that nobody took */

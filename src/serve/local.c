@@ -171,6 +171,13 @@ void local_serving(struct local *l)
 	local__tell(l, KEEP_SERVING, 0, 0);
 }
 
+void local_settings(struct local *l, const char *dump, size_t len)
+{
+	struct keep_head head = {.type = KEEP_SETTINGS};
+
+	chan_send(&l->chan, &head, sizeof head, dump, len, NULL, 0);
+}
+
 void local_close(struct local *l)
 {
 	assert(list_empty(&l->processes));
@@ -326,6 +333,10 @@ static void on_keeper_message(struct chan *c, const void *data, size_t len,
 		break;
 	case KEEP_STOP:
 		l->on_stop(l);
+		break;
+	case KEEP_RELOAD:
+		if (l->on_reload)
+			l->on_reload(l);
 		break;
 	default:
 		log_warn(LOG_F(F_I("type", head.type)),

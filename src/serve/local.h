@@ -117,6 +117,7 @@ struct local {
 	bool (*on_adopt)(struct local *l, struct process *p, const char *meta);
 	void (*on_adopted_all)(struct local *l);
 	void (*on_stop)(struct local *l);
+	void (*on_reload)(struct local *l);
 	void (*on_keeper_lost)(struct local *l);
 };
 
@@ -125,6 +126,8 @@ struct local {
 int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
 	       int keeper_fd, struct err *err);
 void local_serving(struct local *l);
+/* Tells the keeper which settings are in force: settings_dump. */
+void local_settings(struct local *l, const char *dump, size_t len);
 /* All processes must be closed. */
 void local_close(struct local *l);
 /* Now and then: removes what could not be removed at once. */

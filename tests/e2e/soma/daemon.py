@@ -58,8 +58,8 @@ class Daemon:
     def start(self, listen="127.0.0.1:0", admin="127.0.0.1:0"):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, BIN, "serve", "--data", self.data, "--listen", listen, "--admin", admin,
-                 "--log-format", "json", *self.args],
+                [*self.prefix, BIN, "serve", "--data", self.data, *(["--listen", listen] if listen else []),
+                 *(["--admin", admin] if admin else []), "--log-format", "json", *self.args],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, cwd=self.parent)
         try:
             wait_for("the daemon says /readyz", self._is_ready, 30)
