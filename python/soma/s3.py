@@ -3,6 +3,7 @@
 Credentials, region and endpoint are where boto3 looks for them: AWS_ variables
 and their like. Without credentials requests are anonymous.
 """
+import difflib
 import os
 import shutil
 import sys
@@ -108,10 +109,11 @@ class Client:
     def _nothing(self, key, source, bucket, prefix):
         parent = prefix.rpartition("/")[0]
         start = parent + "/" if parent else ""
-        page = self._client.list_objects_v2(Bucket=bucket, Prefix=start, Delimiter="/", MaxKeys=NEAR_MAX)
+        page = self._client.list_objects_v2(Bucket=bucket, Prefix=start, Delimiter="/")
         there = [f["Key"][len(start) :] for f in page.get("Contents", ())] + [p["Prefix"][len(start) :] for p in page.get("CommonPrefixes", ())]
+        near = difflib.get_close_matches(prefix[len(start) :], there, 1) or sorted(there)[:NEAR_MAX]
         where = "s3://%s/%s" % (bucket, start)
-        remedy = "correct the key; %s has %s" % (where, ", ".join(sorted(there))) if there else "correct the key: nothing is below %s" % where
+        remedy = "correct the key; %s has %s" % (where, ", ".join(near)) if near else "correct the key: nothing is below %s" % where
         return Failure("missing_file", "%s: %s is not there" % (key, source), remedy)
 
     def _failure(self, error, key, source, bucket):

@@ -1,4 +1,5 @@
 """Many requests over many connections: every answer is its own."""
+import gzip
 import json
 import os
 import socket
@@ -106,3 +107,12 @@ def test_other_interpreters(serve, version):
         pytest.skip("no Python " + version)
     w = serve(ECHO, python=there[0])
     assert hammer(w, 4, 50) == []
+
+
+def test_a_bomb_takes_no_memory(serve):
+    w = serve("class PythonPredictor:\n  def predict(self, payload): return len(payload)\n")
+    before = w.rss_kib()
+    for _ in range(3):
+        answer = w.request(body=gzip.compress(bytes(1 << 20) * 200, 9), headers={"content-encoding": "gzip"})
+        assert answer.status == 413
+    assert w.rss_kib() - before < 16 * 1024
