@@ -178,6 +178,20 @@ static const struct command commands[] = {
 		.fn = cmd_secret,
 	},
 	{
+		.name = "doctor",
+		.words = "",
+		.summary = "say what this machine has for Soma, and lacks",
+		.help = "Looks at the kernel, the disk, the addresses, Python "
+			"and devices, and says what to do about what is "
+			"missing. Works without a daemon. The exit code is 1 "
+			"when something is missing that Soma needs, 0 when "
+			"there are warnings alone.",
+		.flags = {{"data", 0, "DIR",
+			   "the data directory that a daemon would have"},
+			  OUTPUT_FLAG},
+		.fn = cmd_doctor,
+	},
+	{
 		.name = "version",
 		.words = "",
 		.summary = "show the versions of this program and the daemon",

@@ -100,16 +100,16 @@ static void add_flag(struct buf *out, const struct flag *f, size_t width)
 	add_row(out, left, f->text, FLAG_COLUMN, width);
 }
 
-static size_t readable(size_t width)
+size_t help_width(size_t columns)
 {
-	return MIN(MAX(width, WIDTH_MIN), WIDTH_MAX);
+	return MIN(MAX(columns, WIDTH_MIN), WIDTH_MAX);
 }
 
 void help_of(const struct command *c, struct buf *out, size_t width)
 {
 	const struct flag *f;
 
-	width = readable(width);
+	width = help_width(width);
 	buf_addf(out, "usage: soma %s%s%s [flags]\n\n", c->name,
 		 *c->words ? " " : "", c->words);
 	help_wrap(out, c->help, 0, width);
@@ -130,7 +130,7 @@ void help_of_all(struct buf *out, size_t width)
 {
 	const struct command *c;
 
-	width = readable(width);
+	width = help_width(width);
 	buf_adds(out, "Soma makes a model an HTTP API.\n\n"
 		      "usage: soma COMMAND [arguments] [flags]\n\ncommands:\n");
 	for (size_t i = 0; (c = command_at(i)); i++)

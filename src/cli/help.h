@@ -16,6 +16,9 @@ int help_show(const struct command *c);
  * are kept as they are. The first line is not indented. */
 void help_wrap(struct buf *out, const char *text, size_t indent, size_t width);
 
+/* Columns that text is wrapped to on a terminal of so many. */
+size_t help_width(size_t columns);
+
 /* "soma has no command ..." with what was meant. Returns CLI_USAGE. */
 int help_unknown(const char *name);
 
