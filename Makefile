@@ -27,8 +27,8 @@ soak: ## build, then run the tests that take minutes
 	@scripts/build build
 	@scripts/test --soak
 
-bench: build ## run the benchmarks
-	@if [ -x bench/run ]; then bench/run; else echo "no benchmarks yet"; fi
+bench: build ## measure Soma beside its peers, into bench/RESULTS.md
+	@bench/run
 
 dist: ## make the archives of dist/: sources, and a tree that runs without installing
 	@scripts/setup --build
@@ -40,7 +40,7 @@ install: build ## install under PREFIX (/usr/local), below DESTDIR
 
 clean: ## remove what was built; keep what setup fetched
 	@rm -rf build-clang build-asan build-asan-worker build-dist dist
-	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv -exec rm -rf {} +
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv ! -name bench -exec rm -rf {} +
 
 distclean: ## remove all that is not in the repository
 	@rm -rf build build-clang build-asan build-asan-worker build-dist dist

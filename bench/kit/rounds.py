@@ -1,0 +1,73 @@
+"""Rounds: every server once in each, one after the other, so that a machine that changes changes for all."""
+import os
+import statistics
+import sys
+import time
+
+from . import load, machine
+
+
+class Rounds:
+    """Measures cases on servers, so many rounds of so many seconds."""
+
+    def __init__(self, servers, rounds, seconds, others=()):
+        """others: servers that work for these and are not measured."""
+        self.servers, self.rounds, self.seconds = servers, rounds, seconds
+        self.others = list(others)
+        self.cells = {}  # (server, case, connections) -> [one dict a round]
+        self.busy = []   # (processes, hypervisor) of each measurement
+
+    def _roots(self):
+        return [os.getpid(), *(s.process.pid for s in [*self.servers, *self.others] if s.process)]
+
+    def _measure(self, server, case, connections, seconds):
+        watch = machine.Busy(self._roots)
+        watch.begin()
+        before = server.cpu_s()
+        told = load.wrk(server.port, case(server), connections, seconds)
+        told["cpu_us"] = (server.cpu_s() - before) * 1e6 / max(1, told["requests"])
+        told["busy"] = watch.end()
+        return told
+
+    def run(self, cases, connections):
+        """cases: {name: function of a server that gives its Case}."""
+        done, total = 0, self.rounds * len(cases) * len(connections) * len(self.servers)
+        started = time.monotonic()
+        for name, case in cases.items():
+            for server in self.servers:
+                case(server).check(server.port)
+                load.wrk(server.port, case(server), max(connections), 1)
+        for _ in range(self.rounds):
+            for name, case in cases.items():
+                for c in connections:
+                    for server in self.servers:
+                        told = self._measure(server, case, c, self.seconds)
+                        self.cells.setdefault((server.name, name, c), []).append(told)
+                        self.busy.append(told["busy"])
+                        done += 1
+                        progress(f"{done} of {total}, {time.monotonic() - started:.0f} s: {server.name}, {name}, "
+                                 f"c={c}: {told['rps']:.0f}/s, {told['cpu_us']:.1f} us of CPU")
+        for name, case in cases.items():
+            for server in self.servers:
+                case(server).check(server.port)
+        progress("")
+
+    def record(self):
+        """What is kept as JSON."""
+        return [{"server": server, "case": case, "connections": c, "rounds": rounds}
+                for (server, case, c), rounds in self.cells.items()]
+
+    def busy_record(self):
+        """How many of the measurements were disturbed, and how much."""
+        disturbed = [b for b in self.busy if sum(b) > machine.BUSY_SHARE]
+        return {"measurements": len(self.busy), "disturbed": len(disturbed),
+                "median_share": statistics.median(map(sum, self.busy)) if self.busy else 0,
+                "worst_share": max(map(sum, self.busy), default=0)}
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text[:150]}")
+        sys.stderr.flush()
+    elif text:
+        print(f"  {text}", flush=True)
