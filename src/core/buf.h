@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdarg.h>
+#include <stdint.h>
 
 struct buf {
 	char *data; /* owned; not NUL-terminated unless buf_cstr was called */
@@ -24,6 +25,7 @@ void buf_reset(struct buf *b); /* length 0, memory kept */
 int buf_add(struct buf *b, const void *data, size_t len);
 int buf_adds(struct buf *b, const char *s);
 int buf_addc(struct buf *b, char c);
+int buf_addu(struct buf *b, uint64_t v); /* in decimal */
 int buf_addf(struct buf *b, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -75,6 +75,17 @@ static size_t utf8_at(const unsigned char *p, size_t n)
 	return 0;
 }
 
+/* How many bytes from p on stand for themselves: nearly always all. */
+static size_t plain_at(const unsigned char *p, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' &&
+	       p[i] != '\\')
+		i++;
+	return i;
+}
+
 void json_quote(struct buf *b, struct str text)
 {
 	const unsigned char *p = (const unsigned char *)text.p;
@@ -82,8 +93,14 @@ void json_quote(struct buf *b, struct str text)
 
 	buf_addc(b, '"');
 	while (p < end) {
-		size_t n = utf8_at(p, (size_t)(end - p));
+		size_t n = plain_at(p, (size_t)(end - p));
 
+		if (n) {
+			buf_add(b, p, n);
+			p += n;
+			continue;
+		}
+		n = utf8_at(p, (size_t)(end - p));
 		if (!n) {
 			buf_adds(b, "\xef\xbf\xbd");
 			p++;
@@ -97,10 +114,8 @@ void json_quote(struct buf *b, struct str text)
 			buf_adds(b, "\\n");
 		else if (*p == '\t')
 			buf_adds(b, "\\t");
-		else if (*p < 0x20 || *p == 0x7f)
-			buf_addf(b, "\\u%04x", *p);
 		else
-			buf_addc(b, (char)*p);
+			buf_addf(b, "\\u%04x", *p);
 		p += n;
 	}
 	buf_addc(b, '"');

@@ -13,6 +13,7 @@ struct gateway {
 	bool logs;	       /* whether it is written */
 	int64_t second;	       /* private: of `stamp` */
 	char stamp[32];	       /* private: "2026-01-02T03:04:05" */
+	struct buf line;       /* private: one of the log, being written */
 };
 
 void gateway_init(struct gateway *g, struct serve *serve, bool logs);

@@ -34,6 +34,15 @@ static void buf_stops_at_its_maximum(void **state)
 	assert_int_equal(buf_addf(&b, "%d-%s", 42, "abc"), 0);
 	assert_string_equal(buf_cstr(&b), "42-abc");
 	assert_int_equal(buf_addf(&b, "%s", "too long now"), E_TOOBIG);
+	buf_reset(&b);
+	assert_int_equal(buf_addu(&b, 0), 0);
+	assert_int_equal(buf_addu(&b, 1234567), 0);
+	assert_string_equal(buf_cstr(&b), "01234567");
+	assert_int_equal(buf_addu(&b, UINT64_MAX), E_TOOBIG);
+	buf_fini(&b);
+	buf_init(&b, 20);
+	assert_int_equal(buf_addu(&b, UINT64_MAX), 0);
+	assert_string_equal(buf_cstr(&b), "18446744073709551615");
 	buf_fini(&b);
 }
 
@@ -159,6 +168,13 @@ static void json_quotes_anything(void **state)
 	assert_string_equal(buf_cstr(&b),
 			    "\"a\\\"\\\\\\n\\u0001\xef\xbf\xbd\xc3\xa9"
 			    "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+	buf_reset(&b);
+	json_quote(&b, STR("plain, then \t\x7f and plain"));
+	assert_string_equal(buf_cstr(&b),
+			    "\"plain, then \\t\\u007f and plain\"");
+	buf_reset(&b);
+	json_quote(&b, STR(""));
+	assert_string_equal(buf_cstr(&b), "\"\"");
 	buf_fini(&b);
 }
 
