@@ -1,4 +1,5 @@
 #include <ctype.h>
+#include <endian.h>
 
 #include "http/message.h"
 
@@ -40,6 +41,28 @@ static int end_of_line(struct head_scan *s, const struct head_max *max,
 	return 0;
 }
 
+/* How many bytes from p on are no control characters, eight at a time; what is
+ * left of the last eight is not looked at. */
+static size_t skip_plain(const char *p, size_t n)
+{
+	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
+	uint64_t v, del, found;
+
+	for (size_t i = 0;; i += 8) {
+		if (n - i < 8)
+			return i;
+		memcpy(&v, p + i, 8);
+		v = le64toh(v);
+		/* The high bit of each byte below 0x20, or 0x7f. A borrow may
+		 * set one above such a byte: the lowest is always right. */
+		del = v ^ ones * 0x7f;
+		found = (((v - ones * 0x20) & ~v) | ((del - ones) & ~del)) &
+			high;
+		if (found)
+			return i + (size_t)__builtin_ctzll(found) / 8;
+	}
+}
+
 /* Looks at p[s->at..n). With *ret_found, p[s->begin..s->at) is the head with
  * its empty line. */
 int head__scan(struct head_scan *s, const struct head_max *max, const char *p,
@@ -48,8 +71,12 @@ int head__scan(struct head_scan *s, const struct head_max *max, const char *p,
 	int rc;
 
 	for (; s->at < n && !*ret_found; s->at++) {
-		unsigned char c = (unsigned char)p[s->at];
+		unsigned char c;
 
+		s->at += skip_plain(p + s->at, n - s->at);
+		if (s->at == n)
+			break;
+		c = (unsigned char)p[s->at];
 		if (c >= 0x20 && c != 0x7f)
 			continue;
 		if (c == '\n') {
