@@ -248,6 +248,7 @@ refuse_f(struct conn *c, int status, const char *code, const char *fmt, ...)
 static bool dispatch(struct conn *c)
 {
 	struct request *r = c->request;
+	char allow[sizeof worker.allow + 16];
 
 	if (call_serves(r->method)) {
 		c->state = CONN_WAITING;
@@ -267,15 +268,10 @@ static bool dispatch(struct conn *c)
 					     .body = str_of(worker.summary)});
 		break;
 	case HTTP_OPTIONS:
-		return reply(
-			c, &(struct reply){
-				   .status = 204,
-				   .headers = STR(
-					   "access-control-allow-origin: *\r\n"
-					   "access-control-allow-methods: *\r\n"
-					   "access-control-allow-headers: *\r\n"
-					   "access-control-max-age: "
-					   "1728000\r\n")});
+		/* Browsers' questions are the daemon's to answer. */
+		snprintf(allow, sizeof allow, "allow: %s\r\n", worker.allow);
+		return reply(c, &(struct reply){.status = 204,
+						.headers = str_of(allow)});
 	default:
 		break;
 	}

@@ -5,6 +5,7 @@
 
 #include "core/json.h"
 #include "loop/log.h"
+#include "serve/cors.h"
 
 static void not_found(struct http_req *req, struct serve *s)
 {
@@ -59,6 +60,8 @@ void gateway_on_request(struct http_req *req, void *data)
 			not_found(req, s);
 		return;
 	}
+	if (cors_apply(a, req))
+		return;
 	/* A predictor has one path; whatever else is there is not its. */
 	if (a->want && a->want->spec->predictor.type == PREDICTOR_PYTHON &&
 	    rest.n && !str_eq(rest, STR("/"))) {

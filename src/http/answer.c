@@ -14,6 +14,16 @@ static bool small_body(const struct head *h)
 	       h->content_length <= SMALL_BODY;
 }
 
+/* The handler sets these itself. */
+static void drop_headers(const struct request *r, struct head *h)
+{
+	for (uint32_t i = 0; i < h->n; i++)
+		if (h->headers[i].name.n >= r->drop.n &&
+		    strncasecmp(h->headers[i].name.p, r->drop.p, r->drop.n) ==
+			    0)
+			h->drop[i] |= HEADER_OURS;
+}
+
 static struct text build_head(struct request *r, struct link *l)
 {
 	struct head *h = &l->in.head;
@@ -21,6 +31,8 @@ static struct text build_head(struct request *r, struct link *l)
 	size_t room = 128 + h->first.n + reply__head_room(r) + behind;
 	struct text t;
 
+	if (r->drop.n)
+		drop_headers(r, h);
 	for (uint32_t i = 0; i < h->n; i++)
 		room += h->headers[i].name.n + h->headers[i].value.n + 4;
 	t.begin = t.p = arena_alloc(&r->mem, room);

@@ -199,6 +199,7 @@ struct request {
 	void (*on_end)(struct http_req *);
 	void (*on_drain)(struct http_req *);
 	struct reply_line *extra, **extra_end;
+	struct str drop; /* names of headers that an upstream may not set */
 	struct proxy proxy;
 	char room[REQUEST_ROOM] __attribute__((aligned(16)));
 };

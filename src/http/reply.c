@@ -222,6 +222,11 @@ void http_reply_header(struct http_req *req, const char *name,
 	r->extra_end = &line->next;
 }
 
+void http_reply_drop(struct http_req *req, struct str names)
+{
+	request__of(req)->drop = names;
+}
+
 void http_reply(struct http_req *req, unsigned status, const char *type,
 		const void *body, size_t len)
 {

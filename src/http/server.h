@@ -141,6 +141,10 @@ void http_req_resume(struct http_req *req);
 void http_reply_header(struct http_req *req, const char *name,
 		       const char *value);
 
+/* Headers of an upstream's answer whose names begin like this, case aside, are
+ * not passed on. Borrowed until the request is over. */
+void http_reply_drop(struct http_req *req, struct str names);
+
 /* A whole reply. type may be NULL with an empty body; body is copied or sent
  * before return. HEAD is handled. What is left of the request body is read and
  * dropped within limits, or the connection closes. */

@@ -70,9 +70,7 @@ static void fail(struct waiter *w, int code, unsigned status, const char *cause,
 	http_reply_error_full(w->req, code, status, a->name, cause, "%s", text);
 }
 
-/* The revision that takes requests: the newest that was live, else the one
- * that is on its way. */
-static struct revision *serving(const struct api *a)
+struct revision *gate_serving(const struct api *a)
 {
 	return a->live ? a->live : a->want;
 }
@@ -85,7 +83,7 @@ static uint32_t place_of(const struct replica *r)
 /* The replica for w, or NULL when none has room. */
 static struct replica *pick(struct api *a, const struct waiter *w)
 {
-	struct revision *rev = serving(a);
+	struct revision *rev = gate_serving(a);
 	uint64_t now = uv_now(a->serve->loop);
 	static _Thread_local struct balance_item items[REPLICAS_MAX];
 	static _Thread_local struct replica *replicas[REPLICAS_MAX];
@@ -159,7 +157,7 @@ static bool idempotent(struct str method)
 
 static bool may_repeat(const struct waiter *w)
 {
-	const struct revision *rev = serving(w->api);
+	const struct revision *rev = gate_serving(w->api);
 	const struct repeat_facts facts = {
 		.idempotent_method = idempotent(w->req->method_name),
 		.idempotency_key =
@@ -174,7 +172,7 @@ static bool may_repeat(const struct waiter *w)
 static void timed_out(struct waiter *w)
 {
 	struct api *a = w->api;
-	struct revision *rev = serving(a);
+	struct revision *rev = gate_serving(a);
 	uint32_t limit = rev ? rev->spec->request_timeout_ms : 0;
 	char after[32];
 	char *text;
@@ -375,7 +373,7 @@ static struct str target_of(struct http_req *req, struct str rest)
 void gate_accept(struct api *a, struct http_req *req, struct str rest)
 {
 	struct waiter *w = arena_zalloc(req->arena, sizeof *w);
-	struct revision *rev = serving(a);
+	struct revision *rev = gate_serving(a);
 	struct replica *r;
 	uint32_t replicas;
 

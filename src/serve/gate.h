@@ -10,6 +10,7 @@
 
 struct api;
 struct replica;
+struct revision;
 
 struct gate {
 	struct list requests; /* unanswered, in order of arrival */
@@ -20,6 +21,9 @@ struct gate {
 };
 
 void gate_init(struct gate *g);
+/* The revision that takes requests: the newest that was live, else the one that
+ * is on its way; NULL: none. */
+struct revision *gate_serving(const struct api *a);
 /* Takes the request: it will be answered, by a replica or by an error.
  * rest: what follows the endpoint in its path. */
 void gate_accept(struct api *a, struct http_req *req, struct str rest);

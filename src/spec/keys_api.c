@@ -6,7 +6,6 @@
 #define SURGE_WHY "a new revision's replicas start beside the old ones"
 #define COUNTS_WHY "predictions are not counted by value"
 #define C "networking.cors"
-#define CORS_WHY "answers carry no CORS headers but the replica's own"
 #define ONE_MACHINE_WHY "there is one machine"
 
 const struct key keys_api[] = {
@@ -54,37 +53,32 @@ const struct key keys_api[] = {
 	{"networking.local_port", KEY_INT, WARNS, "0.25", RT, 0,
 	 RANGE(1, 65535), .text = "Port of a local deployment.",
 	 .why = "every api answers on Soma's port, under its endpoint"},
-	{C, KEY_MAP, WARNS, "soma", RT, 0,
-	 .text = "Which pages of other sites may call the api from a browser.",
-	 .why = CORS_WHY},
-	{C ".allow_origins", KEY_ORIGINS, WARNS, "soma", RT, 0,
+	{C, KEY_MAP, WORKS, "soma", RT, 0,
+	 .text = "Which pages of other sites may call the api from a browser."},
+	{C ".allow_origins", KEY_ORIGINS, WORKS, "soma", RT, 0,
 	 AT(cors.allow_origins), RANGE(0, 100), .unit = "texts",
 	 .def_shown = "[\"*\"]; [] for type command without networking.cors",
 	 .example = "allow_origins: [https://app.example.com]",
 	 .text = "Their origins: * for all, or scheme://host[:port] each. "
-		 "[]: none, and OPTIONS goes to the replica.",
-	 .why = CORS_WHY},
-	{C ".allow_methods", KEY_TOKENS, WARNS, "soma", RT, 0,
+		 "[]: none, and what the replica says goes."},
+	{C ".allow_methods", KEY_TOKENS, WORKS, "soma", RT, 0,
 	 AT(cors.allow_methods), RANGE(0, 100), .unit = "texts", .def = "*",
-	 .def_shown = "[\"*\"]", .text = "Methods that they may use.",
-	 .why = CORS_WHY},
-	{C ".allow_headers", KEY_TOKENS, WARNS, "soma", RT, 0,
+	 .def_shown = "[\"*\"]", .text = "Methods that they may use."},
+	{C ".allow_headers", KEY_TOKENS, WORKS, "soma", RT, 0,
 	 AT(cors.allow_headers), RANGE(0, 100), .unit = "texts", .def = "*",
-	 .def_shown = "[\"*\"]", .text = "Request headers that they may send.",
-	 .why = CORS_WHY},
-	{C ".expose_headers", KEY_TOKENS, WARNS, "soma", RT, 0,
+	 .def_shown = "[\"*\"]", .text = "Request headers that they may send."},
+	{C ".expose_headers", KEY_TOKENS, WORKS, "soma", RT, 0,
 	 AT(cors.expose_headers), RANGE(0, 100), .unit = "texts", .def = "*",
-	 .def_shown = "[\"*\"]", .text = "Answer headers that they may read.",
-	 .why = CORS_WHY},
-	{C ".allow_credentials", KEY_BOOL, WARNS, "soma", RT, 0,
+	 .def_shown = "[\"*\"]",
+	 .text = "Answer headers that they may read; with credentials by "
+		 "name, for browsers take * as a name then."},
+	{C ".allow_credentials", KEY_BOOL, WORKS, "soma", RT, 0,
 	 AT(cors.allow_credentials), .def = "false",
 	 .text = "Whether they may send cookies and Authorization; "
-		 "allow_origins must name them then.",
-	 .why = CORS_WHY},
-	{C ".max_age", KEY_DURATION, WARNS, "soma", RT, 0, AT(cors.max_age_ms),
+		 "allow_origins must name them then."},
+	{C ".max_age", KEY_DURATION, WORKS, "soma", RT, 0, AT(cors.max_age_ms),
 	 .def = "480h", RANGE(0, 720 * HOURS),
-	 .text = "How long a browser may keep the answer to its question.",
-	 .why = CORS_WHY},
+	 .text = "How long a browser may keep the answer to its question."},
 
 	{"autoscaling", KEY_MAP, WORKS, "0.25-0.42", RA, 0,
 	 .text = "How many replicas there are."},

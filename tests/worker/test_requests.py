@@ -142,8 +142,8 @@ def test_other_methods(echo):
     head = echo.request("HEAD")
     assert head.status == 200 and head.body == b"" and int(head.headers["content-length"]) == len(get.body)
     options = echo.request("OPTIONS")
-    assert options.status == 204 and options.body == b"" and options.headers["access-control-max-age"] == "1728000"
-    assert options.headers["access-control-allow-origin"] == "*" and "content-length" not in options.headers
+    assert options.status == 204 and options.body == b"" and "content-length" not in options.headers
+    assert "POST" in options.headers["allow"] and "access-control-allow-origin" not in options.headers
     for method in ("PUT", "DELETE", "PATCH"):
         answer = echo.request(method, body=b"x")
         assert answer.status == 405 and "POST" in answer.headers["allow"] and answer.error["code"] == "method_not_allowed"

@@ -133,6 +133,9 @@ class Admin:
     def get(self, path, timeout=60, **kwargs):
         return plain("GET", self.data_url + path, timeout, **kwargs)
 
+    def call_data(self, method, path, timeout=60, **kwargs):
+        return plain(method, self.data_url + path, timeout, **kwargs)
+
 
 def plain(method, url, timeout=60, **kwargs):
     """One request on a connection of its own, no proxies, no token."""

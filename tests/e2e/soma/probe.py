@@ -123,6 +123,11 @@ class Connection:
                      "pid": os.getpid(), "replica": os.environ.get("SOMA_REPLICA")},
                     self.query.get("status", "200 OK"))
 
+    def do_headers(self):
+        """Answers with the headers that the query names."""
+        self.whole_body()
+        self.answer({"method": self.method}, headers=self.query.items())
+
     def do_seen(self):
         self.whole_body()
         self.answer(seen)
