@@ -8,7 +8,7 @@
 #include "core/err.h"
 
 /* Clears the exception and puts its text into err. */
-static void err_of_exception(struct err *err, const char *what)
+static void err_of_exception(struct err *err, int code, const char *what)
 {
 	PyObject *type, *value, *trace, *text, *bytes = NULL;
 	const char *s = NULL;
@@ -20,7 +20,7 @@ static void err_of_exception(struct err *err, const char *what)
 						  "backslashreplace");
 	if (bytes)
 		s = PyBytes_AsString(bytes);
-	err_set(err, E_INVALID, "%s: %s", what, s ? s : "?");
+	err_set(err, code, "%s: %s", what, s ? s : "?");
 	PyErr_Clear();
 	Py_XDECREF(bytes);
 	Py_XDECREF(text);
@@ -66,7 +66,7 @@ static PyObject *make_text(struct request *r, struct str type, struct err *err)
 	text = PyUnicode_Decode(r->body.data ? r->body.data : "",
 				(Py_ssize_t)r->body.len, charset, "strict");
 	if (!text)
-		err_of_exception(err, "request body is not text");
+		err_of_exception(err, E_INVALID, "request body is not text");
 	return text;
 }
 
@@ -77,7 +77,9 @@ static PyObject *make_form(struct request *r, struct str type, struct err *err)
 		bytes_of((struct str){r->body.data, r->body.len}));
 
 	if (!form && PyErr_ExceptionMatches(PyExc_ValueError))
-		err_of_exception(err, "request body is not a form");
+		err_of_exception(err, E_INVALID, "request body is not a form");
+	else if (!form && PyErr_ExceptionMatches(PyExc_OverflowError))
+		err_of_exception(err, E_TOOBIG, "request body is not taken");
 	return form;
 }
 

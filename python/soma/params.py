@@ -5,7 +5,7 @@ user's code has imported it and may compare types.
 """
 import sys
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 
 class MultiDict(Mapping):
@@ -13,27 +13,19 @@ class MultiDict(Mapping):
 
     def __init__(self, pairs):
         self._pairs = list(pairs)
-        self._last = {self._key(k): v for k, v in self._pairs}
-
-    @staticmethod
-    def _key(key):
-        return key
+        self._one = dict(self._pairs)
 
     def __getitem__(self, key):
-        return self._last[self._key(key)]
-
-    def __contains__(self, key):
-        return isinstance(key, str) and self._key(key) in self._last
+        return self._one[key]
 
     def __iter__(self):
-        return iter(self._last)
+        return iter(self._one)
 
     def __len__(self):
-        return len(self._last)
+        return len(self._one)
 
     def getlist(self, key):
-        key = self._key(key)
-        return [v for k, v in self._pairs if self._key(k) == key]
+        return [v for k, v in self._pairs if k == key]
 
     def multi_items(self):
         return list(self._pairs)
@@ -47,22 +39,42 @@ class QueryParams(MultiDict):
 
     def __init__(self, text):
         super().__init__(parse_qsl(text, keep_blank_values=True))
-        self._text = text
 
     def __str__(self):
-        return self._text
+        return urlencode(self._pairs)
 
 
 class Headers(MultiDict):
-    """Headers by name, in any case."""
+    """Headers by name, in any case: [] gives the first, getlist() all; keys(), values() and items() have each."""
 
     def __init__(self, raw):
         self.raw = raw
-        super().__init__((k.decode("latin-1"), v.decode("latin-1")) for k, v in raw)
+        super().__init__([(k.decode("latin-1"), v.decode("latin-1")) for k, v in raw])
+        self._one = dict(reversed(self._pairs))
 
-    @staticmethod
-    def _key(key):
-        return key.lower()
+    def __getitem__(self, key):
+        return self._one[key.lower()]
+
+    def __contains__(self, key):
+        return isinstance(key, str) and key.lower() in self._one
+
+    def __iter__(self):
+        return iter(self.keys())
+
+    def __len__(self):
+        return len(self._pairs)
+
+    def getlist(self, key):
+        return super().getlist(key.lower())
+
+    def keys(self):
+        return [k for k, _ in self._pairs]
+
+    def values(self):
+        return [v for _, v in self._pairs]
+
+    def items(self):
+        return list(self._pairs)
 
 
 class FormData(MultiDict):
