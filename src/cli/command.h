@@ -40,6 +40,7 @@ int cmd_delete(const struct args *a);
 int cmd_refresh(const struct args *a);
 int cmd_secret(const struct args *a);
 int cmd_doctor(const struct args *a);
+int cmd_schema(const struct args *a);
 int cmd_version(const struct args *a);
 int cmd_help(const struct args *a);
 

@@ -192,6 +192,21 @@ static const struct command commands[] = {
 		.fn = cmd_doctor,
 	},
 	{
+		.name = "schema",
+		.words = "",
+		.summary = "print the JSON schema of soma.yaml, for editors",
+		.help = "An editor that has the YAML language server then "
+			"completes keys, shows what they do and marks "
+			"mistakes. Write the schema to a file, and its path "
+			"into the first line of soma.yaml:\n\n"
+			"  soma schema > .soma-schema.json\n"
+			"  # yaml-language-server: $schema=.soma-schema.json",
+		.flags = {{"markdown", 0, NULL,
+			   "the same keys as tables, for docs/config.md"},
+			  {NULL, 0, NULL, NULL}},
+		.fn = cmd_schema,
+	},
+	{
 		.name = "version",
 		.words = "",
 		.summary = "show the versions of this program and the daemon",

@@ -161,7 +161,10 @@ void value_read_command(struct reader *r, const struct key *k, struct node *n,
 {
 	struct words w = {.r = r, .k = k, .n = n, .spec = spec};
 	size_t most = n->type == NODE_LIST ? n->n : n->len / 2 + 1;
-	bool given = (n->type == NODE_SCALAR && !node_is_null(n)) ||
+	double number;
+	bool flag;
+	bool given = (n->type == NODE_SCALAR && !node_is_null(n) &&
+		      !node_float(n, &number) && !node_bool(n, &flag)) ||
 		     (n->type == NODE_LIST && n->n);
 
 	if (!given) {

@@ -38,9 +38,11 @@ const struct key keys_api[] = {
 	 .why = "this version hands out no accelerators; remove compute.inf: "
 		"a replica still sees the machine's devices"},
 	{"compute.node_groups", KEY_STRINGS, WARNS, "0.35", RABT, 0,
+	 AT_LEAST(1), .unit = "texts",
 	 .text = "Node groups that may run the api.", .why = ONE_MACHINE_WHY},
-	{"node_groups", KEY_STRINGS, WARNS, "0.36-0.42", RABT, 0,
-	 .text = "Node groups that may run the api.", .why = ONE_MACHINE_WHY},
+	{"node_groups", KEY_STRINGS, WARNS, "0.36-0.42", RABT, 0, AT_LEAST(1),
+	 .unit = "texts", .text = "Node groups that may run the api.",
+	 .why = ONE_MACHINE_WHY},
 
 	{"networking", KEY_MAP, WORKS, "0.25-0.42", ALL, 0,
 	 .text = "Where the api answers."},

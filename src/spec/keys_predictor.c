@@ -110,6 +110,7 @@ const struct key keys_predictor[] = {
 #define VERSIONS "0.34-0.35"
 #define KINDS RAB
 #define PREDICTORS TF
+#define REFUSED_WHY TF_WHY
 #include "spec/keys_models.inc"
 #define CLASS "handler"
 #define SINCE(v) "0.34-0.35"

@@ -8,8 +8,9 @@
 #include "spec/tree.h"
 #include "spec/value.h"
 
+/* warned: what was warned of a map around it, or NULL: once is enough. */
 static void read_map(struct reader *r, const char *path, struct node *map,
-		     struct spec *spec, bool warned);
+		     struct spec *spec, const char *warned);
 
 static void unknown_key(struct reader *r, const char *parent, struct node *key)
 {
@@ -41,11 +42,11 @@ static void unknown_key(struct reader *r, const char *parent, struct node *key)
 static bool says_nothing(const struct key *k, const struct node *n)
 {
 	return node_is_null(n) || (k->def && n->type == NODE_SCALAR &&
-				   strcmp(n->text, k->def) == 0);
+				   !n->quoted && strcmp(n->text, k->def) == 0);
 }
 
 static void read_list(struct reader *r, const struct key *k, struct node *n,
-		      struct spec *spec, bool warned)
+		      struct spec *spec, const char *warned)
 {
 	const char *items = arena_printf(&r->set->arena, "%s[]", k->path);
 
@@ -53,8 +54,10 @@ static void read_list(struct reader *r, const struct key *k, struct node *n,
 		value_unexpected(
 			r, k, n,
 			n->type == NODE_LIST && n->n
-				? arena_printf(&r->set->arena, "a list%s %s",
-					       value_range_text(r, k), k->unit)
+				? arena_printf(
+					  &r->set->arena, "a list%s %s",
+					  value_range_text(&r->set->arena, k),
+					  k->unit)
 				: "a list of maps");
 		return;
 	}
@@ -64,7 +67,7 @@ static void read_list(struct reader *r, const struct key *k, struct node *n,
 }
 
 static void read_value(struct reader *r, const struct key *k, struct node *n,
-		       struct spec *spec, bool warned)
+		       struct spec *spec, const char *warned)
 {
 	union value v;
 
@@ -127,7 +130,7 @@ static bool is_refused(struct reader *r, const char *parent, const char *key,
 }
 
 static void read_key(struct reader *r, const struct key *k, struct pair *pair,
-		     struct spec *spec, bool warned)
+		     struct spec *spec, const char *warned)
 {
 	struct node *n = pair->value;
 
@@ -140,10 +143,10 @@ static void read_key(struct reader *r, const struct key *k, struct pair *pair,
 	}
 	if (node_is_null(n) && read_null(k, spec))
 		return;
-	if (k->acts == WARNS && !warned) {
+	if (k->acts == WARNS && (!warned || strcmp(warned, k->why) != 0)) {
 		problem_warn(r, pair->key, k->path, "not acted on yet: %s",
 			     k->why);
-		warned = true;
+		warned = k->why;
 	}
 	read_value(r, k, n, spec, warned);
 }
@@ -166,8 +169,8 @@ static bool is_for(struct reader *r, const struct key *k, struct node *key)
 	if (k->acts == REFUSED)
 		return true; /* to be told why */
 	problem_error(r, key, k->path, "only for type %s, this one is %s",
-		      rules_types(r, k->predictors),
-		      rules_types(r, r->predictor));
+		      rules_types(&r->set->arena, k->predictors),
+		      rules_types(&r->set->arena, r->predictor));
 	return false;
 }
 
@@ -191,7 +194,7 @@ static void check_required(struct reader *r, const char *path, struct node *map)
 }
 
 static void read_map(struct reader *r, const char *path, struct node *map,
-		     struct spec *spec, bool warned)
+		     struct spec *spec, const char *warned)
 {
 	if (map->type != NODE_MAP) {
 		problem_error(r, map, path, "expected a map, found %s",
@@ -243,7 +246,7 @@ static void read_api(struct reader *r, struct node *item, struct spec *spec)
 		return;
 	rules_begin(r, item);
 	value_set_defaults(r, spec);
-	read_map(r, "", item, spec, false);
+	read_map(r, "", item, spec, NULL);
 	rules_api(r, item, spec);
 }
 

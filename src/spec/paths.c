@@ -23,8 +23,11 @@ bool value_read_name(struct reader *r, const struct key *k, struct node *n,
 		return true;
 	}
 	value_unexpected(r, k, n,
-			 "at most 42 lower-case letters, digits and '-', "
-			 "beginning with a letter and not ending in '-'");
+			 arena_printf(&r->set->arena,
+				      "at most %.0f lower-case letters, digits "
+				      "and '-', beginning with a letter and "
+				      "not ending in '-'",
+				      k->max));
 	return false;
 }
 

@@ -118,8 +118,9 @@ static void check_memory(struct reader *r, struct node *api,
 static void fill_origins(struct reader *r, struct node *api, struct spec *spec)
 {
 	static const char *all[] = {"*"};
+	struct node *n = node_find(api, ORIGINS);
 
-	if (node_find(api, ORIGINS) ||
+	if ((n && !node_is_null(n)) ||
 	    (r->predictor == FOR_COMMAND && !rules__good(api, CORS)))
 		return;
 	spec->cors.allow_origins = (struct spec_texts){all, ARRAY_LEN(all)};

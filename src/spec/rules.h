@@ -16,6 +16,6 @@ void rules_file(struct reader *r, struct node **items);
 void rules_fill(struct spec *spec);
 
 /* FOR_ bits for people: "python or command". */
-const char *rules_types(struct reader *r, uint8_t predictors);
+const char *rules_types(struct arena *a, uint8_t predictors);
 
 #endif

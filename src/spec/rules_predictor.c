@@ -108,7 +108,7 @@ void rules_begin(struct reader *r, struct node *api)
 		r->predictor = by_keys(map, &first, &other);
 }
 
-const char *rules_types(struct reader *r, uint8_t predictors)
+const char *rules_types(struct arena *a, uint8_t predictors)
 {
 	static const struct {
 		uint8_t predictor;
@@ -119,12 +119,14 @@ const char *rules_types(struct reader *r, uint8_t predictors)
 		{FOR_ONNX, "onnx without a path"},
 		{FOR_ENGINE, "engine"},
 		{FOR_COMMAND, "command"},
+		{FOR_TENSORFLOW, "tensorflow"},
 	};
 	bool any_onnx =
 		(predictors & FOR_ONNX) && (predictors & FOR_ONNX_CLASS);
 	const char *text = "";
 
-	predictors &= (uint8_t)~FOR_TENSORFLOW;
+	if (predictors != FOR_TENSORFLOW)
+		predictors &= (uint8_t)~FOR_TENSORFLOW;
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		const char *name = names[i].name;
 
@@ -135,7 +137,7 @@ const char *rules_types(struct reader *r, uint8_t predictors)
 			continue;
 		if (any_onnx && names[i].predictor == FOR_ONNX)
 			name = "onnx";
-		text = arena_printf(&r->set->arena, "%s%s%s", text,
+		text = arena_printf(a, "%s%s%s", text,
 				    !*text	 ? ""
 				    : predictors ? ", "
 						 : " or ",

@@ -71,12 +71,13 @@ void texts_read(struct reader *r, const struct key *k, struct node *n,
 	struct spec_texts texts = {0};
 
 	if (n->type != NODE_LIST || !value_in_range(k, n->n)) {
-		value_unexpected(r, k, n,
-				 n->type == NODE_LIST && n->n
-					 ? arena_printf(&r->set->arena,
-							"a list%s texts",
-							value_range_text(r, k))
-					 : "a list of texts");
+		value_unexpected(
+			r, k, n,
+			n->type == NODE_LIST && n->n
+				? arena_printf(
+					  &r->set->arena, "a list%s texts",
+					  value_range_text(&r->set->arena, k))
+				: "a list of texts");
 		return;
 	}
 	texts.items = arena_zalloc(&r->set->arena, n->n * sizeof *texts.items);

@@ -15,7 +15,7 @@ void value_unexpected(struct reader *r, const struct key *k, struct node *n,
 }
 
 /* A bound as one would write it. */
-static const char *bound(struct reader *r, const struct key *k, double v)
+const char *value_bound(struct arena *a, const struct key *k, double v)
 {
 	static const struct {
 		enum key_type type;
@@ -34,9 +34,9 @@ static const char *bound(struct reader *r, const struct key *k, double v)
 
 	for (size_t i = 0; v > 0 && i < ARRAY_LEN(units); i++)
 		if (units[i].type == k->type && fmod(v, units[i].per) == 0)
-			return arena_printf(&r->set->arena, "%.0f%s",
-					    v / units[i].per, units[i].unit);
-	return arena_printf(&r->set->arena, "%.15g", v);
+			return arena_printf(a, "%.0f%s", v / units[i].per,
+					    units[i].unit);
+	return arena_printf(a, "%.15g", v);
 }
 
 bool value_in_range(const struct key *k, double v)
@@ -48,18 +48,19 @@ bool value_in_range(const struct key *k, double v)
 	return k->below_max ? v < k->max : v <= k->max;
 }
 
-const char *value_range_text(struct reader *r, const struct key *k)
+const char *value_range_text(struct arena *a, const struct key *k)
 {
-	const char *low = bound(r, k, k->min);
+	const char *low = value_bound(a, k, k->min);
 
 	if (!k->ranged)
 		return "";
 	if (isinf(k->max))
-		return arena_printf(&r->set->arena, " %s %s",
+		return arena_printf(a, " %s %s",
 				    k->above_min ? "above" : "of at least",
 				    low);
-	return arena_printf(&r->set->arena, " from %s to %s%s", low,
-			    k->below_max ? "below " : "", bound(r, k, k->max));
+	return arena_printf(a, " from %s to %s%s", low,
+			    k->below_max ? "below " : "",
+			    value_bound(a, k, k->max));
 }
 
 static void out_of_range(struct reader *r, const struct key *k, struct node *n,
@@ -67,7 +68,7 @@ static void out_of_range(struct reader *r, const struct key *k, struct node *n,
 {
 	value_unexpected(r, k, n,
 			 arena_printf(&r->set->arena, "%s%s", noun,
-				      value_range_text(r, k)));
+				      value_range_text(&r->set->arena, k)));
 }
 
 static bool read_int(struct reader *r, const struct key *k, struct node *n,
@@ -231,13 +232,9 @@ static bool read_word(struct reader *r, const struct key *k, struct node *n,
 	return false;
 }
 
-static bool read_text(struct reader *r, const struct key *k, struct node *n,
-		      const char **ret)
+static bool read_named(struct reader *r, const struct key *k, struct node *n,
+		       const char **ret)
 {
-	if (n->type != NODE_SCALAR || node_is_null(n) || !n->len) {
-		value_unexpected(r, k, n, "a text");
-		return false;
-	}
 	switch (k->type) {
 	case KEY_NAME:
 		return value_read_name(r, k, n, ret);
@@ -259,6 +256,32 @@ static bool read_text(struct reader *r, const struct key *k, struct node *n,
 		*ret = n->text;
 		return true;
 	}
+}
+
+/* What YAML takes for something else is likely meant so, except in texts that
+ * may say anything. */
+static bool is_other(const struct node *n)
+{
+	double f;
+	bool b;
+
+	return node_bool(n, &b) || node_float(n, &f);
+}
+
+static bool read_text(struct reader *r, const struct key *k, struct node *n,
+		      const char **ret)
+{
+	if (n->type != NODE_SCALAR || node_is_null(n) || !n->len) {
+		value_unexpected(r, k, n, "a text");
+		return false;
+	}
+	if (!read_named(r, k, n, ret))
+		return false;
+	if (k->type == KEY_STRING || !is_other(n))
+		return true;
+	problem_error(r, n, k->path, "expected a text, found %s: quote it",
+		      problem_clean(r, n->text));
+	return false;
 }
 
 bool value_read(struct reader *r, const struct key *k, struct node *n,

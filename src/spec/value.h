@@ -27,8 +27,10 @@ void value_unexpected(struct reader *r, const struct key *k, struct node *n,
 /* Position in words; -1: none of them. */
 int value_word(const char *words, const char *word);
 bool value_in_range(const struct key *k, double v);
+/* A bound as one would write it: "20Mi". */
+const char *value_bound(struct arena *a, const struct key *k, double v);
 /* " of at least 20Mi"; "" for any value. */
-const char *value_range_text(struct reader *r, const struct key *k);
+const char *value_range_text(struct arena *a, const struct key *k);
 
 /* The types that are more than a scalar. */
 void value_read_env(struct reader *r, const struct key *k, struct node *n,
