@@ -39,6 +39,7 @@ int cmd_predict(const struct args *a);
 int cmd_delete(const struct args *a);
 int cmd_refresh(const struct args *a);
 int cmd_secret(const struct args *a);
+int cmd_completion(const struct args *a);
 int cmd_doctor(const struct args *a);
 int cmd_schema(const struct args *a);
 int cmd_version(const struct args *a);

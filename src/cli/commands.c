@@ -207,6 +207,21 @@ static const struct command commands[] = {
 		.fn = cmd_schema,
 	},
 	{
+		.name = "completion",
+		.words = "bash|zsh|fish",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "print a script that completes soma's commands",
+		.help = "bash: 'source <(soma completion bash)' in ~/.bashrc. "
+			"zsh: the same with zsh in ~/.zshrc, after compinit. "
+			"fish: 'soma completion fish > "
+			"~/.config/fish/completions/soma.fish'. An installed "
+			"soma has them in place. Names of apis are asked of "
+			"the daemon.",
+		.flags = {{NULL, 0, NULL, NULL}},
+		.fn = cmd_completion,
+	},
+	{
 		.name = "version",
 		.words = "",
 		.summary = "show the versions of this program and the daemon",
