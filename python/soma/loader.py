@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import traceback
 
 from _soma import classes
@@ -158,6 +159,18 @@ def _metrics_client(signatures):
     return metrics.MetricsClient()
 
 
+def _permission_remedy(error):
+    """Cortex's replicas had a /tmp of their own, so that many write to /tmp/model.pkl."""
+    path, shared = error.filename2 or error.filename, tempfile.gettempdir()
+    try:
+        owner = os.stat(path).st_uid
+    except (OSError, TypeError):
+        owner = os.geteuid()
+    if owner != os.geteuid() and os.path.dirname(path) == shared:
+        return "another user of this machine has made it (uid %d), and %s is shared by all: remove it, and write to a file of your own (tempfile.mkstemp())" % (owner, shared)
+    return "make it readable for %s" % user()
+
+
 def _make(cls, signatures, arguments, path, kind):
     init, config = signatures.init, arguments["config"]
     try:
@@ -169,11 +182,11 @@ def _make(cls, signatures, arguments, path, kind):
     except BaseException as error:
         remedy = "see the traceback, correct %s and deploy again" % path
         if isinstance(error, ModuleNotFoundError) and error.name:
-            remedy = "add %s to requirements.txt" % package_of(error.name.split(".")[0])
+            remedy = "add %s to requirements.txt" % package_of(error.name)
         elif isinstance(error, KeyError) and len(error.args) == 1 and error.args[0] not in config:
             remedy = "if it is a key of config: set %s.config.%s" % (kind.key, error.args[0])
         elif isinstance(error, PermissionError):
-            remedy = "make it readable for %s" % user()
+            remedy = _permission_remedy(error)
         elif type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
             remedy = "give the api its credentials: env: {AWS_ACCESS_KEY_ID: {from_secret: ...}, AWS_SECRET_ACCESS_KEY: {from_secret: ...}} and soma secret set, or set them for the daemon"
         raise Failure("init_error", "%s.__init__ raised %s" % (kind.name, short(error)), remedy, trace_of(error))

@@ -1,5 +1,6 @@
 """What is said when a predictor cannot be loaded."""
 import os
+import tempfile
 
 import pytest
 
@@ -253,3 +254,16 @@ def test_logging_is_set_up_unless_the_user_did(serve):
     w = serve(text % "", log_level="error")
     w.predict()
     assert "a word" not in w.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as another user")
+def test_a_file_in_tmp_that_is_anothers(start):
+    """Two projects that both write /tmp/model.pkl."""
+    with tempfile.NamedTemporaryFile() as theirs:
+        failure = start("""
+            class PythonPredictor:
+                def __init__(self, config): open(config["path"], "wb")
+                def predict(self): pass
+        """, user=65534, config={"path": theirs.name}).failed()
+    assert "PermissionError" in failure["message"]
+    assert failure["remedy"] == "another user of this machine has made it (uid 0), and %s is shared by all: remove it, and write to a file of your own (tempfile.mkstemp())" % tempfile.gettempdir()
