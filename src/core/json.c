@@ -46,35 +46,6 @@ bool json_bool(yyjson_val *obj, const char *key, bool fallback)
 	return yyjson_is_bool(v) ? yyjson_get_bool(v) : fallback;
 }
 
-/* Length of the well-formed UTF-8 sequence at p (n bytes left), or 0. */
-static size_t utf8_at(const unsigned char *p, size_t n)
-{
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		return n >= 2 && (p[1] & 0xc0) == 0x80 ? 2 : 0;
-	if (p[0] >= 0xe0 && p[0] <= 0xef) {
-		if (n < 3 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80)
-			return 0;
-		if (p[0] == 0xe0 && p[1] < 0xa0)
-			return 0;
-		if (p[0] == 0xed && p[1] > 0x9f)
-			return 0;
-		return 3;
-	}
-	if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-		if (n < 4 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80 ||
-		    (p[3] & 0xc0) != 0x80)
-			return 0;
-		if (p[0] == 0xf0 && p[1] < 0x90)
-			return 0;
-		if (p[0] == 0xf4 && p[1] > 0x8f)
-			return 0;
-		return 4;
-	}
-	return 0;
-}
-
 /* How many bytes from p on stand for themselves: nearly always all. */
 static size_t plain_at(const unsigned char *p, size_t n)
 {
@@ -100,7 +71,7 @@ void json_quote(struct buf *b, struct str text)
 			p += n;
 			continue;
 		}
-		n = utf8_at(p, (size_t)(end - p));
+		n = str_utf8_at((const char *)p, (size_t)(end - p));
 		if (!n) {
 			buf_adds(b, "\xef\xbf\xbd");
 			p++;

@@ -61,6 +61,10 @@ const char *str_human_ms(int64_t ms, char out[32]);
 const char *str_nearest(const char *word, const char *const *candidates,
 			size_t n);
 
+/* Length of the well-formed UTF-8 sequence at s (n bytes left, at least one),
+ * or 0. */
+size_t str_utf8_at(const char *s, size_t n);
+
 /* Lower-case hex of n bytes into out, which has room for 2n+1. */
 void str_hex(const void *bytes, size_t n, char *out);
 

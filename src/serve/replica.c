@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
 #include "policy/backoff.h"
 #include "policy/balance.h"
 #include "serve/replica_parts.h"
+#include "serve/told.h"
 
 enum {
 	PING_MS = 5000,	   /* nothing heard for so long: asked */
@@ -150,19 +150,6 @@ static void on_notify(struct process *p)
 	replica__ready(p->data);
 }
 
-/* {"code","message","traceback","remedy"} in one paragraph. */
-static void on_failed(struct replica *r, struct str payload)
-{
-	cleanup_json yyjson_doc *doc = json_parse(payload.p, payload.n, NULL);
-	yyjson_val *root = yyjson_doc_get_root(doc);
-	const char *message = json_str(root, "message", "the predictor failed");
-	const char *remedy = json_str(root, "remedy", "");
-
-	free(r->failed);
-	r->failed = *remedy ? mem_printf("%s. Remedy: %s", message, remedy)
-			    : mem_strdup(message);
-}
-
 static void stuck(struct replica *r, const char *why)
 {
 	struct revision *rev = r->rev;
@@ -192,14 +179,15 @@ static void on_frame(struct process *p, const struct frame *f,
 		if (r->state != REPLICA_STARTING)
 			break;
 		free(r->detail);
-		r->detail = mem_strndup(payload.p, payload.n);
+		r->detail = told_loading(payload);
 		revision_on_loading(r->rev, r);
 		break;
 	case FRAME_READY:
 		replica__ready(r);
 		break;
 	case FRAME_FAILED:
-		on_failed(r, payload);
+		free(r->failed);
+		r->failed = told_failed(payload);
 		break;
 	case FRAME_STUCK:
 		snprintf(why, sizeof why,

@@ -13,6 +13,7 @@
 #include "serve/feed.h"
 #include "serve/serve.h"
 #include "serve/stats.h"
+#include "serve/told.h"
 
 static void quantiles_bound_what_was_added(void **state)
 {
@@ -143,9 +144,31 @@ static void routes_match_whole_segments(void **state)
 	map_fini(&s.routes);
 }
 
+static void a_replicas_words_are_made_text(void **state)
+{
+	cleanup_free char *text = told_loading(STR("a\xff"
+						   "b\n\x1b[31m \xc3\xa9"));
+	cleanup_free char *failed = told_failed(
+		STR("{\"message\":\"no x\",\"remedy\":\"add it\"}"));
+	cleanup_free char *none = told_failed(STR("not JSON"));
+	cleanup_free char *many = mem_alloc(100000);
+	char *cut;
+
+	(void)state;
+	assert_string_equal(text, "a\xef\xbf\xbd"
+				  "b  [31m \xc3\xa9");
+	assert_string_equal(failed, "no x. Remedy: add it");
+	assert_string_equal(none, "the predictor failed");
+	memset(many, 'x', 100000);
+	cut = told_loading((struct str){many, 100000});
+	assert_int_equal(strlen(cut), TOLD_LOADING_MAX);
+	free(cut);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_replicas_words_are_made_text),
 		cmocka_unit_test(quantiles_bound_what_was_added),
 		cmocka_unit_test(feeds_keep_the_newest_and_tell_followers),
 		cmocka_unit_test(variables_are_the_users_not_ours),

@@ -1,0 +1,15 @@
+/* told.h: what a replica's frames say, as text for people. A replica runs its
+ * user's code: nothing of it is taken as it comes. */
+#ifndef SERVE_TOLD_H
+#define SERVE_TOLD_H
+
+#include "core/str.h"
+
+enum { TOLD_LOADING_MAX = 1024 };
+
+/* LOADING's payload in one line of UTF-8, cut where it is long; free() it. */
+char *told_loading(struct str payload);
+/* FAILED's, {"message","remedy"}, in one paragraph; free() it. */
+char *told_failed(struct str payload);
+
+#endif
