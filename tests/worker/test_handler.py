@@ -127,3 +127,24 @@ def test_the_block_is_named(start):
     assert failure["remedy"] == "set handler.path to a file of the project; did you mean other.py?"
     failure = start("class Handler:\n  def __init__(self, config): config['k']\n  def handle_get(self): pass\n", **{"class": "Handler"}).failed()
     assert failure["message"] == "Handler.__init__ raised KeyError: 'k'" and failure["remedy"].endswith("set handler.config.k")
+
+
+LOGS = """
+    import os
+    from cortex_internal.lib.log import logger{0}
+    logger.debug("debugged while it is imported")
+    class Handler:
+        def handle_post(self):
+            logger.info("informed", extra={{"a": 1}})
+"""
+
+
+def test_cortex_logger(serve):
+    w = serve(LOGS.format(""), **{"class": "Handler"}, log_level="debug")
+    w.predict(1, headers={"x-request-id": "r1"})
+    assert "\x1er1\x1fINFO:cortex:informed\n" in w.wait_log("informed") and "DEBUG:cortex:debugged while it is imported\n" in w.log and w.log.count("informed") == 1
+    w = serve(LOGS.format(", configure_logger\n    logger = configure_logger('cortex', os.environ['CORTEX_LOG_CONFIG_FILE'])"), **{"class": "Handler"})
+    w.predict(1)
+    assert "INFO:cortex:informed" in w.wait_log("informed") and "debugged" not in w.log
+    w = serve({"predictor.py": LOGS.format(""), "cortex_internal/lib/log.py": "import logging\nlogger = logging.getLogger('mine')\nprint('mine')\n"}, **{"class": "Handler"})
+    w.wait_log("mine")
