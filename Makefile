@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
-run: build ## start Soma with the three examples and leave it running
+run: build ## start Soma with the examples and leave it running
 	@scripts/run
 
 stop: ## end what `make run` started
