@@ -177,8 +177,10 @@ static yyjson_mut_val *quantity(struct schema *s, const struct key *k)
 		return either(s, pattern(s, "^" DECIMAL "m?$"),
 			      number(s, k, "number", 1000, 1e6));
 	if (k->type == KEY_SHARE)
-		return either(s, pattern(s, "^0*(100|[1-9]?[0-9])%$"),
-			      integer(s, 0, 10000));
+		return either(
+			s,
+			pattern(s, "^0*((100|[1-9]?[0-9])%|[0-9]{1,4}|10000)$"),
+			integer(s, 0, 10000));
 	return either(s, pattern(s, "^" DECIMAL "([kKMGTP]|[KMGTP]i|m)?$"),
 		      number(s, k, "integer", 1, 1e15));
 }
@@ -319,6 +321,19 @@ static yyjson_mut_val *value_of(struct schema *s, const struct key *k)
 	return v;
 }
 
+/* Whether k is wanted whatever else is written: where the map around it is for
+ * some types of predictor alone, so is its key. */
+static bool is_wanted(struct schema *s, const struct key *k, const char *at)
+{
+	size_t n = strlen(at);
+	bool item = n > 2 && strcmp(at + n - 2, "[]") == 0;
+	const struct key *map =
+		key_find(item ? arena_strndup(&s->arena, at, n - 2) : at);
+
+	return k->required && k->acts != REFUSED &&
+	       (!k->predictors || (map && map->predictors));
+}
+
 static yyjson_mut_val *object_of(struct schema *s, const char *at)
 {
 	yyjson_mut_val *v = typed(s, "object");
@@ -334,7 +349,7 @@ static yyjson_mut_val *object_of(struct schema *s, const char *at)
 			continue;
 		yyjson_mut_obj_add_val(s->doc, properties, last,
 				       value_of(s, k));
-		if (k->required && !k->predictors && k->acts != REFUSED)
+		if (is_wanted(s, k, at))
 			yyjson_mut_arr_add_str(s->doc, required, last);
 	}
 	if (yyjson_mut_arr_size(required))
