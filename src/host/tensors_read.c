@@ -202,6 +202,12 @@ static int match(struct reading *in, yyjson_val *root, size_t *ret_others)
 			i++;
 		if (i == ports->n_inputs && !ports->open)
 			return unfit_unknown(in, name);
+		/* An engine would take it for another name. */
+		if (i == ports->n_inputs && strlen(name) != yyjson_get_len(key))
+			return err_set(in->err, E_INVALID,
+				       "an input's name has a NUL character, "
+				       "behind '%s'",
+				       name);
 		if (i == ports->n_inputs) {
 			in->keys[others] = key;
 			in->values[ports->n_inputs + others++] = value;
