@@ -54,8 +54,9 @@ static void begin(struct stream *s)
 
 static void end(struct stream *s)
 {
+	/* Where two things are wrong, the one that is seen first counts. */
 	if (s->m.refuse)
-		buf_addf(seen, "refused %u", s->m.refuse);
+		buf_adds(seen, "refused");
 	message_fini(&s->m);
 	arena_fini(&s->mem);
 }
