@@ -4,6 +4,7 @@ Values are str or an UploadFile, in starlette's FormData where the user's
 environment has starlette, else in our own. Each byte of a body is looked at a
 fixed number of times, whatever a client makes of it.
 """
+import codecs
 import inspect
 import io
 import re
@@ -134,9 +135,16 @@ def _boundary(content_type):
     return boundary
 
 
+# Of Python's codecs, those for names: no form is in them, and the first takes
+# the square of a text's length.
+_NO_CHARSETS = {"punycode", "idna"}
+
+
 def _text(name, content, content_type):
     charset = _parameters(content_type).get("charset", "utf-8")
     try:
+        if codecs.lookup(charset).name in _NO_CHARSETS:
+            raise LookupError
         return content.decode(charset)
     except LookupError:
         raise ValueError("the part %r has the unknown charset %s" % (name, charset))

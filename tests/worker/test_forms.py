@@ -143,8 +143,9 @@ def test_most_parts(form):
 
 @pytest.mark.parametrize("make", [
     lambda n: part(NAMED) * (n // 50) + b"--XX--", lambda n: part(NAMED, b"\r\n--X" * (n // 5)) + b"--XX--", lambda n: part(NAMED, b"\r\n--XXY" * (n // 7)) + b"--XX--",
+    lambda n: part(NAMED + b"\r\nContent-Type: a/b; charset=punycode", b"-" + b"a" * n) + b"--XX--",
     lambda n: b"\r\n--XX" + b" " * n, lambda n: part(b"a:" * (n // 2)) + b"--XX--", lambda n: (part(NAMED + b'; x="y' * 2000)) * (n // 14000) + b"--XX--",
-], ids=["parts", "dashes", "longer boundaries", "blanks", "head", "parameters"])
+], ids=["parts", "dashes", "longer boundaries", "charset", "blanks", "head", "parameters"])
 def test_time_grows_with_the_body_alone(make):
     """Ten times the bytes: less than forty times the time."""
     package = types.ModuleType("_soma")
