@@ -126,40 +126,50 @@ static void written(struct conn *c)
 	shutdown(c->fd, SHUT_WR);
 }
 
+/* Status line and headers with the empty line, in b. */
+static void reply_head(const struct conn *c, const struct reply *a, bool bare,
+		       struct buf *b)
+{
+	buf_adds(b, "HTTP/1.1 ");
+	buf_addu(b, (unsigned)a->status);
+	buf_adds(b, " ");
+	buf_adds(b, reason(a->status));
+	if (!bare) {
+		buf_adds(b, "\r\ncontent-length: ");
+		buf_addu(b, a->body.n);
+	}
+	if (a->type) {
+		buf_adds(b, "\r\ncontent-type: ");
+		buf_adds(b, a->type);
+	}
+	buf_adds(b, c->keep ? "\r\n" : "\r\nconnection: close\r\n");
+	buf_add(b, a->headers.p, a->headers.n);
+	buf_adds(b, "\r\n");
+}
+
 /* As conn_reply, without reading on: false when c is gone. */
 static bool reply(struct conn *c, const struct reply *a)
 {
 	struct request *r = c->request;
 	bool bare = a->status == 204 || a->status == 304 || a->status < 200;
 	bool head_only = bare || (r && r->method == HTTP_HEAD);
-	char head[512];
-	struct iovec iov[4] = {{head, 0}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 4};
-	size_t total = 0, sent;
+	struct buf *head = &worker.head;
+	struct iovec iov[2];
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 1};
+	size_t total, sent;
 	ssize_t n;
-	int len;
 
 	c->keep = r && r->keep_alive && !a->close && !c->eof &&
 		  worker.state == WORKER_SERVING;
-	len = snprintf(head, sizeof head, "HTTP/1.1 %d %s\r\n", a->status,
-		       reason(a->status));
-	if (!bare)
-		len += snprintf(head + len, sizeof head - (size_t)len,
-				"content-length: %zu\r\n", a->body.n);
-	if (a->type)
-		len += snprintf(head + len, sizeof head - (size_t)len,
-				"content-type: %s\r\n", a->type);
-	if (!c->keep)
-		len += snprintf(head + len, sizeof head - (size_t)len,
-				"connection: close\r\n");
-	iov[0].iov_len = (size_t)len;
-	iov[1] = (struct iovec){(char *)(uintptr_t)a->headers.p, a->headers.n};
-	iov[2] = (struct iovec){(char *)(uintptr_t) "\r\n", 2};
-	if (!head_only)
-		iov[3] =
+	buf_reset(head);
+	reply_head(c, a, bare, head);
+	if (!head_only && a->body.n <= SMALL_BODY)
+		buf_add(head, a->body.p, a->body.n);
+	else if (!head_only)
+		iov[msg.msg_iovlen++] =
 			(struct iovec){(char *)(uintptr_t)a->body.p, a->body.n};
-	for (int i = 0; i < 4; i++)
-		total += iov[i].iov_len;
+	iov[0] = (struct iovec){head->data, head->len};
+	total = head->len + (msg.msg_iovlen > 1 ? a->body.n : 0);
 
 	c->request = NULL;
 	if (r && r->state == REQUEST_RUNNING)
@@ -179,7 +189,7 @@ static bool reply(struct conn *c, const struct reply *a)
 		written(c);
 		return true;
 	}
-	for (int i = 0; i < 4; i++) {
+	for (size_t i = 0; i < msg.msg_iovlen; i++) {
 		size_t skip = MIN(sent, iov[i].iov_len);
 
 		buf_add(&c->out, (char *)iov[i].iov_base + skip,

@@ -352,6 +352,7 @@ int poll_start(void)
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&worker.tick, &monotonic);
 	pthread_condattr_destroy(&monotonic);
+	buf_init(&worker.head, SIZE_MAX / 4);
 	worker.epoll = epoll_create1(EPOLL_CLOEXEC);
 	worker.wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	worker.prod = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -170,22 +170,39 @@ void request_parser_init(struct conn *c)
 
 struct request *request_create(struct conn *c)
 {
-	struct request *r = mem_alloc(sizeof *r);
+	struct request *r;
 
+	if (list_empty(&worker.spare)) {
+		r = mem_alloc(sizeof *r);
+	} else {
+		r = LIST_ENTRY(worker.spare.next, struct request, link);
+		list_remove(&r->link);
+		worker.n_spare--;
+		*r = (struct request){.head = r->head,
+				      .headers = r->headers,
+				      .headers_cap = r->headers_cap};
+	}
 	list_init(&r->link);
 	r->conn = c;
-	buf_init(&r->head, HEAD_MAX);
+	r->head.max = HEAD_MAX;
 	buf_init(&r->body, worker.max_body);
 	return r;
 }
 
+/* Kept for the next, with the memory of its head. */
 void request_destroy(struct request *r)
 {
 	if (!r)
 		return;
 	list_remove(&r->link);
-	buf_fini(&r->head);
 	buf_fini(&r->body);
+	if (worker.n_spare < SPARE_MAX && r->head.cap <= SPARE_HEAD_MAX) {
+		worker.n_spare++;
+		buf_reset(&r->head);
+		list_push_front(&worker.spare, &r->link);
+		return;
+	}
+	buf_fini(&r->head);
 	free(r->headers);
 	free(r);
 }

@@ -15,6 +15,7 @@ struct request *slot_current(void)
 void slots_init(void)
 {
 	list_init(&worker.queue);
+	list_init(&worker.spare);
 	list_init(&worker.idle);
 	worker.slots = mem_alloc(worker.n_slots * sizeof *worker.slots);
 	for (unsigned i = 0; i < worker.n_slots; i++) {

@@ -40,8 +40,11 @@ enum {
 	AHEAD_MAX =
 		64 * 1024, /* bytes read while a request is being answered */
 	READ_SIZE = 64 * 1024,
+	SMALL_BODY = 4096,   /* of an answer: sent in one piece with its head */
 	BODY_STEP = 1 << 20, /* a big body is read in pieces of this */
-	ID_MAX = 128,	     /* of a request id */
+	SPARE_MAX = 64,	     /* requests kept for the next ones */
+	SPARE_HEAD_MAX = 4096,
+	ID_MAX = 128, /* of a request id */
 	EVENTS_MAX = 64,
 	JSON_DEPTH_MAX = 1024,
 	LINE_MAX_BYTES = 64 * 1024, /* a longer line of output is cut in two */
@@ -185,7 +188,9 @@ struct worker {
 	pthread_cond_t tick;
 	bool dozing; /* the looper waits on `tick` without a time */
 
-	struct list queue;  /* of requests */
+	struct list queue; /* of requests */
+	struct list spare; /* of requests that are over */
+	unsigned n_spare;
 	struct list idle;   /* of slots, newest first */
 	struct slot *slots; /* owned */
 	unsigned n_busy, n_stuck;
@@ -196,6 +201,8 @@ struct worker {
 	/* Out of descriptors: the listener is not watched until then. 0: it
 	 * is. */
 	uint64_t deaf_until_ms;
+
+	struct buf head; /* of the answer that is being written */
 
 	uint64_t exit_at_ms; /* stopping: patience ends; 0: none */
 	char loading[256];   /* the last LOADING */
