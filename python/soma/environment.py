@@ -2,14 +2,18 @@
 
     environment.py build --dir DIR --python INTERP --project DIR
                          [--requirements FILE] [--shell FILE] [--cache DIR]
+                         [--imported PACKAGES]... [--needed PACKAGES]...
     environment.py key --python INTERP [--project DIR]
                        [--requirements FILE] [--shell FILE]
+                       [--imported PACKAGES]... [--needed PACKAGES]...
     environment.py inspect --python INTERP-OR-VENV
 
 Run through `soma box` as the user that builds environments. DIR is final: an
 environment cannot be moved. DIR/.complete is written last; a build that was
 killed before is started anew. Lines of the installers come through as they
-are; a failure ends in one line
+are. PACKAGES is "PACKAGE|OTHER|...": the first is installed unless the
+requirements name one of them, because the project imports it and Cortex's
+images had it, or because Soma's part of the class needs it. A failure ends in one line
 
     soma-environment: failed: CAUSE; remedy: REMEDY
 
@@ -35,6 +39,8 @@ import subprocess
 
 # Beside this file, whatever -I says; and not for anybody else.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import environment_wheels  # noqa: E402
+from environment_extra import Extra  # noqa: E402
 from environment_install import base_environment, checked, note, say, uv_environment, without_secrets  # noqa: E402
 from environment_key import (Failure, inspect, keeps_packages, key, requirement_lines,  # noqa: E402
                              wants_project)
@@ -56,13 +62,14 @@ class Build(object):
         self.uv = shutil.which("uv")
         self.facts = inspect(args.python)
         self.lock = -1
+        self.extra = Extra(args.imported, args.needed, self.requirements)
 
     def run(self):
         for path in (self.requirements, self.shell):
             if path and not os.access(path, os.R_OK):
                 raise Failure("%s cannot be read: %s" % (path, "permission denied" if os.path.exists(path)
                                                          else "it does not exist"), "check the path")
-        if not self.shell and not (self.requirements and any(requirement_lines(self.requirements))):
+        if not self.shell and not self.extra and not (self.requirements and any(requirement_lines(self.requirements))):
             note("nothing to install: the interpreter is used as it is")
             return
         self.take_dir()
@@ -74,7 +81,9 @@ class Build(object):
         cwd = self.copy_project()
         if self.shell:
             self.run_shell(cwd)
-        if self.requirements:
+        for line in self.extra.reasons():
+            note(line)
+        if self.requirements or self.extra:
             self.install(cwd)
         self.drop_copy()
         self.complete()
@@ -189,17 +198,60 @@ class Build(object):
         checked(os.path.basename(self.shell), [bash, "-e", self.in_copy(self.shell)], self.env, cwd, self.facts)
 
     def install(self, cwd):
-        path = self.in_copy(self.requirements)
+        """All of it in one go, so that it is made to fit together; apart only
+        where the requirements name the hash of everything."""
+        arguments, extra = [], self.extra.packages
+        what = os.path.basename(self.requirements) if self.requirements else "packages that the project imports"
+        if self.requirements:
+            arguments = ["-r", self.in_copy(self.requirements)]
+            if extra and any("--hash" in line or "--require-hashes" in line
+                             for line in requirement_lines(self.requirements)):
+                self.install_these(what, arguments, cwd)
+                arguments = []
+        try:
+            self.install_these(what, arguments + extra, cwd)
+        except Failure as e:
+            if self.extra.blamed(e.cause):
+                e.remedy += "; " + self.extra.way_out
+            raise
+
+    def install_these(self, what, arguments, cwd):
+        note("installing %s%s" % (what, " with uv" if self.uv else ""))
+        checked(what, self.installer("install", "--compile-bytecode") + arguments, self.install_env(), cwd, self.facts,
+                self.advise)
+
+    def installer(self, verb, *uvs):
+        """uv's or pip's words for it; files are compiled now: who runs them may
+        not write there."""
         python = os.path.join(self.bin, "python")
-        note("installing %s%s" % (os.path.basename(path), " with uv" if self.uv else ""))
         if self.uv:
-            # Compiled now: who runs it may not write here.
-            command = [self.uv, "pip", "install", "--python", python, "--compile-bytecode", "-r", path]
-            env = uv_environment(self.env)
+            return [self.uv, "pip", verb, "--python", python] + list(uvs)
+        return [python, "-m", "pip", verb]
+
+    def install_env(self):
+        return uv_environment(self.env) if self.uv else self.env
+
+    def advise(self, text):
+        """Which other Python would do, where a package has no file for this."""
+        lines = list(requirement_lines(self.requirements)) if self.requirements else []
+        return environment_wheels.advice(text, lines, self.facts, self.has_wheel)
+
+    def has_wheel(self, requirement, minor):
+        """Whether the index has a file of it that Python 3.MINOR installs."""
+        folder = os.path.join(self.dir, "wheel")
+        only = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.%d" % minor]
+        if self.uv:
+            command = self.installer("install", "--dry-run", "--target", folder)
         else:
-            command = [python, "-m", "pip", "install", "-r", path]
-            env = self.env
-        checked(os.path.basename(path), command, env, cwd, self.facts)
+            command = self.installer("download") + ["--quiet", "-d", folder]
+        try:
+            return subprocess.call(command + only + [requirement], env=self.install_env(), cwd=self.dir,
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   timeout=60) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def drop_copy(self):
         """The copy stays when something was installed in place (-e)."""
@@ -218,7 +270,7 @@ class Build(object):
     def complete(self):
         """Everything on disk first, then the word that it is."""
         sync(self.lock)
-        facts = {"key": key(self.facts, self.requirements, self.shell, self.project),
+        facts = {"key": key(self.facts, self.requirements, self.shell, self.project, self.extra.packages),
                  "python": os.path.join(self.bin, "python"), "version": self.facts["version"],
                  "installer": "uv" if self.uv else "pip"}
         path = os.path.join(self.dir, COMPLETE)
@@ -250,6 +302,8 @@ def parse(argv):
             continue
         sub.add_argument("--requirements")
         sub.add_argument("--shell")
+        sub.add_argument("--imported", action="append", default=[])
+        sub.add_argument("--needed", action="append", default=[])
         sub.add_argument("--project", required=name == "build")
         if name == "build":
             sub.add_argument("--dir", required=True)
@@ -263,7 +317,8 @@ def main(argv):
         if args.command == "inspect":
             say(json.dumps(inspect(args.python)))
         elif args.command == "key":
-            say(key(inspect(args.python), args.requirements, args.shell, args.project))
+            extra = Extra(args.imported, args.needed, args.requirements)
+            say(key(inspect(args.python), args.requirements, args.shell, args.project, extra.packages))
         else:
             Build(args).run()
     except Failure as e:

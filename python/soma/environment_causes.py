@@ -3,10 +3,13 @@
 Each row: what the text is searched for, the cause, the remedy. The first row
 that is found wins, so the outermost reason comes first: an index that cannot be
 reached makes every package look missing. In the texts, {1} is the first group
-of the match; {python}, {platform} and {minor} describe the interpreter.
+of the match; {python}, {platform} and {minor} describe the interpreter. A row
+that ends in OTHER_PYTHON is one that another version of Python may mend.
 """
 
 import re
+
+OTHER_PYTHON = True
 
 ROWS = (
     # --- the machine
@@ -50,10 +53,10 @@ ROWS = (
     # --- what the index has
     (r"requires a different Python: [^\n]* not in '?([^'\n]+)|Requires-Python[^\n]* ([<>=!~][^\n;]*)",
      "a package is not made for Python {python} (it wants {1})",
-     "choose another version of the package, or another interpreter with the key python"),
+     "choose another version of the package, or another interpreter with the key python", OTHER_PYTHON),
     (r"has no wheels with a matching Python (?:ABI tag|version tag|implementation tag)[^\n]*",
      "a package has no file for Python {python} on {platform}",
-     "choose another version of the package, or another interpreter with the key python"),
+     "choose another version of the package, or another interpreter with the key python", OTHER_PYTHON),
     (r"has no wheels with a matching platform tag[^\n]*",
      "a package has no file for {platform}",
      "choose another version of the package"),
@@ -65,13 +68,13 @@ ROWS = (
      "loosen these versions"),
     (r"Could not find a version that satisfies the requirement ([^\n(]+?) \(from versions: none\)",
      "package {1} was not found: the index has none of that name, or no file for Python {python} on {platform}",
-     "check its name; where it comes from another index, name that in PIP_EXTRA_INDEX_URL"),
+     "check its name; where it comes from another index, name that in PIP_EXTRA_INDEX_URL", OTHER_PYTHON),
     (r"(\S+) was not found in the (?:package registry|provided package locations)",
      "package {1} was not found: the index has none of that name",
      "check its name; where it comes from another index, name that in PIP_EXTRA_INDEX_URL"),
     (r"Could not find a version that satisfies the requirement ([^\n(]+?) \(from",
      "there is no {1} for Python {python} on {platform}",
-     "choose one of the versions listed above, or another interpreter with the key python"),
+     "choose one of the versions listed above, or another interpreter with the key python", OTHER_PYTHON),
     (r"there (?:is|are) no versions? of ([^\n,]+?) and",
      "there is no {1}",
      "choose a version that the index has"),
@@ -92,27 +95,39 @@ ROWS = (
      "install the system's package that has it, or choose a version that has a wheel"),
     (r"(?:Failed building wheel for|Failed to build:?) [`'\"]?([\w.@=+-]+)",
      "package {1} could not be built",
-     "read the lines above; a version that has a wheel for Python {python} needs no building"),
+     "read the lines above; a version that has a wheel for Python {python} needs no building", OTHER_PYTHON),
     (r"metadata-generation-failed|subprocess-exited-with-error",
      "a package could not be built",
-     "read the lines above; a version that has a wheel for Python {python} needs no building"),
+     "read the lines above; a version that has a wheel for Python {python} needs no building", OTHER_PYTHON),
     (r"(?i)Permission denied:? ?'?([^\n']*)",
      "something is not permitted to the user that builds environments: {1}",
      "leave system folders alone: packages belong into the environment, which is active"),
 )
 
 
+def first_row(text):
+    """(row, match) of the outermost reason, or (None, None)."""
+    for row in ROWS:
+        found = re.search(row[0], text)
+        if found:
+            return row, found
+    return None, None
+
+
+def may_want_other_python(text):
+    row, _ = first_row(text)
+    return bool(row) and row[-1] is OTHER_PYTHON
+
+
 def explain(text, facts, fallback):
     """(cause, remedy) of an installer's output."""
-    for pattern, cause, remedy in ROWS:
-        found = re.search(pattern, text)
-        if not found:
-            continue
-        word = next((group for group in found.groups() if group), "").strip()
-        values = dict(facts)
-        cause = cause.replace("{1}", word)
-        for key in values:
-            cause = cause.replace("{%s}" % key, values[key])
-            remedy = remedy.replace("{%s}" % key, values[key])
-        return cause.replace(" ()", "").rstrip(": "), remedy
-    return fallback
+    row, found = first_row(text)
+    if not row:
+        return fallback
+    cause, remedy = row[1:3]
+    word = next((group for group in found.groups() if group), "").strip()
+    cause = cause.replace("{1}", word)
+    for key in facts:
+        cause = cause.replace("{%s}" % key, facts[key])
+        remedy = remedy.replace("{%s}" % key, facts[key])
+    return cause.replace(" ()", "").rstrip(": "), remedy

@@ -38,7 +38,9 @@ def run(command, env, cwd):
     return child.wait(), "\n".join(last)
 
 
-def checked(what, command, env, cwd, facts):
+def checked(what, command, env, cwd, facts, advise=None):
+    """Runs it; Failure with cause and remedy if it fails. advise(its last
+    lines) may know a better remedy."""
     try:
         status, text = run(command, env, cwd)
     except OSError as e:
@@ -51,6 +53,10 @@ def checked(what, command, env, cwd, facts):
     if status == -9:
         raise Failure("%s was killed" % what, "see whether memory was out; with less to install it may fit")
     cause, remedy = environment_causes.explain(text, words, (how, "read the lines above"))
+    if advise and environment_causes.may_want_other_python(text):
+        requirement, better = advise(text)
+        if better:
+            cause, remedy = re.sub(r"^(a package|package \S+)", requirement, cause), better
     raise Failure("%s: %s" % (what, cause), remedy)
 
 

@@ -147,7 +147,7 @@ def tree_digest(root):
     return digest.hexdigest()
 
 
-def key(facts, requirements=None, shell=None, project=None):
+def key(facts, requirements=None, shell=None, project=None, extra=()):
     """Content hash: two builds of one key are the same environment."""
     parts = [FORMAT, os.path.realpath(facts["executable"]), facts["version"], facts["abi"], facts["platform"]]
     if keeps_packages(facts):
@@ -160,4 +160,6 @@ def key(facts, requirements=None, shell=None, project=None):
     if shell:
         with open(shell, "rb") as f:
             parts += ["shell", f.read().decode("utf-8", "surrogateescape")]
+    if extra:
+        parts += ["extra"] + list(extra)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

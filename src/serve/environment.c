@@ -1,5 +1,6 @@
 #include "serve/environment.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -158,6 +159,18 @@ static int make_dirs(struct environments *e, const char *dir, const char *cache,
 	return 0;
 }
 
+/* Words of a command line, which exec leaves as they are. */
+static size_t word(char **argv, size_t n, const char *text)
+{
+	argv[n] = (char *)(uintptr_t)text;
+	return n + 1;
+}
+
+static size_t option(char **argv, size_t n, const char *name, const char *value)
+{
+	return word(argv, word(argv, n, name), value);
+}
+
 static int build(struct environments *e, struct environment *env,
 		 struct err *err)
 {
@@ -169,7 +182,8 @@ static int build(struct environments *e, struct environment *env,
 		"env-%s-%llu", env->hash, (unsigned long long)s->local.next_id);
 	cleanup_free char *meta =
 		mem_printf("{\"name\":\"%s\",\"kind\":\"environment\"}", name);
-	char *argv[20];
+	char *argv[20 + 2 * (ARRAY_LEN(env->imported.rows) +
+			     ARRAY_LEN(env->needed.rows))];
 	size_t n = 0;
 	char **env_vars;
 	const char *need[] = {env->base, script, env->project, NULL};
@@ -178,26 +192,22 @@ static int build(struct environments *e, struct environment *env,
 
 	if (make_dirs(e, env->dir, cache, err))
 		return err->code;
-	argv[n++] = env->base;
-	argv[n++] = (char *)(uintptr_t) "-u";
-	argv[n++] = script;
-	argv[n++] = (char *)(uintptr_t) "build";
-	argv[n++] = (char *)(uintptr_t) "--dir";
-	argv[n++] = env->dir;
-	argv[n++] = (char *)(uintptr_t) "--python";
-	argv[n++] = env->base;
-	argv[n++] = (char *)(uintptr_t) "--project";
-	argv[n++] = env->project;
-	argv[n++] = (char *)(uintptr_t) "--cache";
-	argv[n++] = cache;
-	if (env->requirements) {
-		argv[n++] = (char *)(uintptr_t) "--requirements";
-		argv[n++] = env->requirements;
-	}
-	if (env->shell) {
-		argv[n++] = (char *)(uintptr_t) "--shell";
-		argv[n++] = env->shell;
-	}
+	n = word(argv, n, env->base);
+	n = option(argv, n, "-u", script);
+	n = word(argv, n, "build");
+	n = option(argv, n, "--dir", env->dir);
+	n = option(argv, n, "--python", env->base);
+	n = option(argv, n, "--project", env->project);
+	n = option(argv, n, "--cache", cache);
+	if (env->requirements)
+		n = option(argv, n, "--requirements", env->requirements);
+	if (env->shell)
+		n = option(argv, n, "--shell", env->shell);
+	for (size_t i = 0; i < env->imported.n; i++)
+		n = option(argv, n, "--imported", env->imported.rows[i]);
+	for (size_t i = 0; i < env->needed.n; i++)
+		n = option(argv, n, "--needed", env->needed.rows[i]);
+	assert(n < ARRAY_LEN(argv));
 	argv[n] = NULL;
 	env_vars = environ_make(NULL, NULL);
 	spec = (struct process_spec){.name = name,
@@ -245,10 +255,28 @@ static char *project_file(const char *named, const char *custom,
 	return NULL;
 }
 
+/* Nothing in a virtual environment is changed: it is as somebody made it. */
+static void find_wanted(struct environment *env, const struct spec *spec)
+{
+	env->requirements = project_file(spec->predictor.pip,
+					 "requirements.txt", env->project);
+	if (env->requirements && environment__asks_nothing(env->requirements))
+		free(mem_take(&env->requirements));
+	env->shell = project_file(spec->predictor.shell, "dependencies.sh",
+				  env->project);
+	base_packages_imported(&env->imported, spec, env->project);
+	base_packages_needed(&env->needed, spec);
+}
+
+static bool wants_build(const struct environment *env)
+{
+	return env->requirements || env->shell || env->imported.n ||
+	       env->needed.n;
+}
+
 static bool wants_python(const struct environment *env, const struct spec *spec)
 {
-	return spec->predictor.type == PREDICTOR_PYTHON || env->requirements ||
-	       env->shell;
+	return spec->predictor.type == PREDICTOR_PYTHON || wants_build(env);
 }
 
 /* Nothing is to be built: the interpreter, if there is one. */
@@ -280,17 +308,13 @@ int environment_get(struct environments *e, const struct spec *spec,
 	    interpreter__named(spec->predictor.python, project_dir, uid,
 			       &env->base, &venv, err))
 		goto failed;
-	if (!venv) {
-		env->requirements = project_file(
-			spec->predictor.pip, "requirements.txt", project_dir);
-		env->shell = project_file(spec->predictor.shell,
-					  "dependencies.sh", project_dir);
-	}
+	if (!venv)
+		find_wanted(env, spec);
 	/* A program that asks for no packages needs no Python to be here. */
 	if (!env->base && wants_python(env, spec) &&
 	    interpreter__any(uid, &env->base, err))
 		goto failed;
-	if (!env->requirements && !env->shell) {
+	if (!wants_build(env)) {
 		as_it_is(env, venv);
 		*ret = env;
 		return 0;

@@ -9,6 +9,7 @@
 #include "core/err.h"
 #include "core/list.h"
 #include "core/map.h"
+#include "serve/base_packages.h"
 #include "spec/spec.h"
 
 struct serve;
@@ -41,6 +42,7 @@ struct environment {
 	char *dir;		 /* owned */
 	/* private: what is built from */
 	char *base, *requirements, *shell, *project;
+	struct package_rows imported, needed;
 	struct list tail; /* newest output lines */
 	unsigned n_tail;
 	unsigned refs;

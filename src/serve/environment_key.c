@@ -32,6 +32,22 @@ static bool reads_project(const char *text)
 	return false;
 }
 
+bool environment__asks_nothing(const char *requirements)
+{
+	cleanup_free char *text = NULL;
+	const char *p;
+	size_t len;
+
+	if (file_read(requirements, TEXT_MAX, &text, &len, NULL))
+		return false;
+	for (p = text; *p; p += strspn(p, " \t\r\n"))
+		if (*p == '#')
+			p += strcspn(p, "\r\n");
+		else if (!strchr(" \t\r\n", *p))
+			return false;
+	return true;
+}
+
 static int add_file(struct sha256 *h, const char *what, const char *path,
 		    bool *refers, struct err *err)
 {
@@ -48,6 +64,15 @@ static int add_file(struct sha256 *h, const char *what, const char *path,
 	sha256_add(h, text, len);
 	*refers = *refers || reads_project(text);
 	return 0;
+}
+
+static void add_rows(struct sha256 *h, const char *what,
+		     const struct package_rows *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		sha256_add(h, what, strlen(what) + 1);
+		sha256_add(h, b->rows[i], strlen(b->rows[i]) + 1);
+	}
 }
 
 int environment__hash(const struct environment *env, char out[SHA256_HEX],
@@ -74,6 +99,8 @@ int environment__hash(const struct environment *env, char out[SHA256_HEX],
 		sha256_fini(&h);
 		return err->code;
 	}
+	add_rows(&h, "imported", &env->imported);
+	add_rows(&h, "needed", &env->needed);
 	if (refers && env->project)
 		sha256_add(&h, env->project, strlen(env->project));
 	sha256_hex(&h, out);

@@ -18,6 +18,9 @@ int interpreter__any(uid_t uid, char **ret, struct err *err);
 int interpreter__named(const char *name, const char *project_dir, uid_t uid,
 		       char **ret, bool *ret_venv, struct err *err);
 
+/* Whether a requirements file has nothing but comments. */
+bool environment__asks_nothing(const char *requirements);
+
 /* The key of what is built: two environments of one key are the same. */
 int environment__hash(const struct environment *env, char out[SHA256_HEX],
 		      struct err *err);

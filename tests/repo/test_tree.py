@@ -57,3 +57,11 @@ def test_packages_are_known_for_every_distribution():
     table = re.search(r"table='\n(.*?)'", setup, re.S)[1].splitlines()
     columns = len(table[0].split())
     assert [row for row in table if len(row.split()) != columns] == []
+
+
+def test_the_page_lists_the_packages_that_cortex_had():
+    table = (ROOT / "src/serve/base_packages.c").read_text()
+    rows = re.findall(r'^\t\{"[\w.]+",\s*"([^|"]+)', table, re.M)
+    page = (ROOT / "docs/environments.md").read_text()
+    listed = page[page.index("asgiref"):page.index("xgboost.") + 7]
+    assert sorted(set(rows)) == re.split(r",\s+", listed)

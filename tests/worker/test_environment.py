@@ -3,7 +3,6 @@
 Packages are made here, without a network; one test asks the real index.
 """
 
-import importlib
 import importlib.util
 import json
 import os
@@ -13,124 +12,10 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 
 import pytest
 
-SOMA = pathlib.Path(__file__).resolve().parents[2] / "python" / "soma"
-SCRIPT = SOMA / "environment.py"
-PYTHON = os.path.realpath(sys.executable)
-UV = shutil.which("uv") or shutil.which("uv", path=os.path.dirname(sys.executable))
-OFFLINE = {"PIP_NO_INDEX": "1"}
-
-
-@pytest.fixture(params=["pip", "uv"])
-def installer(request, tmp_path):
-    return path_with(request.param, tmp_path)
-
-
-@pytest.fixture
-def quick(tmp_path):
-    """The faster one, where it does not matter which."""
-    return path_with("uv" if UV else "pip", tmp_path)
-
-
-def path_with(name, tmp_path):
-    """PATH with or without uv."""
-    path = [d for d in os.environ["PATH"].split(os.pathsep) if not os.path.exists(os.path.join(d, "uv"))]
-    if name == "uv":
-        if not UV:
-            pytest.skip("uv is not installed")
-        (tmp_path / "uv-bin").mkdir()
-        (tmp_path / "uv-bin" / "uv").symlink_to(UV)
-        path.insert(0, str(tmp_path / "uv-bin"))
-    return {"PATH": os.pathsep.join(path), "name": name}
-
-
-def make_wheel(folder, name, version, module="", requires=()):
-    """A wheel by hand: nothing that builds wheels is needed."""
-    folder.mkdir(exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": module or f"version = '{version}'\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-                            + "".join(f"Requires-Dist: {r}\n" for r in requires),
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    files[f"{info}/RECORD"] = "".join(f"{n},,\n" for n in [*files, f"{info}/RECORD"])
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as z:
-        for n, text in files.items():
-            z.writestr(n, text)
-    return path
-
-
-@pytest.fixture
-def wheels(tmp_path):
-    folder = tmp_path / "wheels"
-    make_wheel(folder, "soma_tiny", "1.0")
-    make_wheel(folder, "soma_tiny", "2.0")
-    make_wheel(folder, "soma_user", "1.0", requires=["soma_tiny>=2"])
-    return folder
-
-
-@pytest.fixture
-def project(tmp_path):
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "predictor.py").write_text("x = 1\n")
-    return folder
-
-
-class Env:
-    """One place to build at, and what builds there said."""
-
-    def __init__(self, tmp_path, project, installer, extra=None):
-        self.dir, self.project, self.tmp = tmp_path / "env", project, tmp_path
-        self.variables = {k: v for k, v in os.environ.items() if not k.startswith(("UV_", "VIRTUAL_ENV"))}
-        self.variables.update(extra or {}, PATH=installer["PATH"], HOME=str(tmp_path))
-
-    def command(self, python=PYTHON):
-        line = [sys.executable, SCRIPT, "build", "--dir", self.dir, "--python", python,
-                "--project", self.project, "--cache", self.tmp / "cache"]
-        for option, name in (("--requirements", "requirements.txt"), ("--shell", "dependencies.sh")):
-            if (self.project / name).exists():
-                line += [option, self.project / name]
-        return [str(word) for word in line]
-
-    def build(self, **kwargs):
-        done = subprocess.run(self.command(**kwargs), env=self.variables, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
-        self.out, self.last = done.stdout, done.stdout.strip().split("\n")[-1]
-        return done.returncode
-
-    def ok(self, **kwargs):
-        assert self.build(**kwargs) == 0, self.out
-        return self
-
-    def fails(self):
-        """(cause, remedy)"""
-        assert self.build() == 1, self.out
-        assert self.last.startswith("soma-environment: failed: "), self.out
-        assert not (self.dir / ".complete").exists()
-        cause, remedy = self.last[len("soma-environment: failed: "):].split("; remedy: ")
-        return cause, remedy
-
-    def python(self, code):
-        return subprocess.run([self.dir / "bin" / "python", "-c", code], stdout=subprocess.PIPE, text=True,
-                              check=True, cwd="/").stdout.strip()
-
-
-# find-links and no-index reach uv too: they are pip's words for it.
-@pytest.fixture
-def env(tmp_path, project, quick, wheels):
-    return Env(tmp_path, project, quick, {**OFFLINE, "PIP_FIND_LINKS": str(wheels)})
-
-
-@pytest.fixture
-def both(tmp_path, project, installer, wheels):
-    return Env(tmp_path, project, installer, {**OFFLINE, "PIP_FIND_LINKS": str(wheels)})
-
+from building import PYTHON, SCRIPT, Env, make_wheel, part, tool
 
 # --- what is built -----------------------------------------------------------
 
@@ -462,12 +347,6 @@ def test_folder_that_cannot_be_written(env):
 # --- interpreters ------------------------------------------------------------
 
 
-def tool(*args, python=sys.executable):
-    done = subprocess.run([str(a) for a in (python, SCRIPT, *args)], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True)
-    return done.returncode, done.stdout.strip()
-
-
 def test_inspect_says_what_it_is(tmp_path):
     code, out = tool("inspect", "--python", PYTHON)
     facts = json.loads(out)
@@ -527,14 +406,6 @@ def test_an_old_interpreter_gets_as_far_as_saying_so(python):
 
 
 # --- the key -----------------------------------------------------------------
-
-
-def part(name):
-    sys.path.insert(0, str(SOMA))
-    try:
-        return importlib.import_module(name)
-    finally:
-        del sys.path[0]
 
 
 def load():
