@@ -19,8 +19,13 @@ def host_program():
 
 class Host(Worker):
     def __init__(self, files=(), **config):
-        config = {"engine": "echo", "engine_options": {}, **config}
-        super().__init__(dict(files), program=[str(host_program())], **config)
+        config = {"engine": "echo", "engine_options": {}, "model": None, **config}
+        super().__init__(dict(files), program=[str(host_program())], before=Host.absolute_model, **config)
+
+    def absolute_model(self):
+        """As the daemon gives it."""
+        if self.settings["model"]:
+            self.settings["model"] = str(self.project / self.settings["model"])
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ class Worker:
             "threads": 1, "processes": 1, "predict_timeout_ms": 0, "expose_tracebacks": False, "log_level": "info", "max_body": 0,
         }
         settings.update(config)
+        self.settings = settings
         if before:
             before(self)
         self.send(CONFIG, payload=json.dumps(settings).encode())
