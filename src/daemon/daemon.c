@@ -341,6 +341,7 @@ static int open_all(struct daemon *d, struct err *err)
 		return err_set(err, E_INTERNAL, "cannot make a lane");
 	if (token_get(d->data_dir, &d->admin.token, err) ||
 	    publish_worker(d->data_dir, &s->worker_dir, err) ||
+	    publish_host(d->data_dir, &s->host_dir, err) ||
 	    store_open(&s->store, &d->loop, d->data_dir, err) ||
 	    blobs_init(&s->blobs, &d->loop, d->data_dir, err))
 		return err->code;

@@ -63,7 +63,7 @@ void gateway_on_request(struct http_req *req, void *data)
 	if (cors_apply(a, req))
 		return;
 	/* A predictor has one path; whatever else is there is not its. */
-	if (a->want && a->want->spec->predictor.type == PREDICTOR_PYTHON &&
+	if (a->want && a->want->spec->predictor.type != PREDICTOR_COMMAND &&
 	    rest.n && !str_eq(rest, STR("/"))) {
 		not_found(req, s);
 		return;

@@ -13,14 +13,39 @@
 #include "core/sha256.h"
 #include "loop/file.h"
 
-enum { FILES_MAX = 64, FILE_MAX = 64 << 20 };
+enum {
+	FILE_MAX = 64 << 20,
+	BIG = 4 << 20, /* known by size and time: reading it takes too long */
+};
 
-/* Where the worker lies, seen from the program. */
-static char *find_worker(struct err *err)
+/* What is published, and where it lies, seen from the program. */
+struct folder {
+	const char *name;   /* below DATA/lib/HASH */
+	const char *text;   /* for people */
+	const char *marker; /* a file that must be there */
+	const char *variable;
+	const char *places[3];
+};
+
+static const struct folder worker = {
+	.name = "soma",
+	.text = "the Python worker",
+	.marker = "worker_main.py",
+	.variable = "SOMA_WORKER_DIR",
+	.places = {"python/soma", "../lib/soma/python/soma", "../python/soma"},
+};
+
+static const struct folder host = {
+	.name = "host",
+	.text = "the native host",
+	.marker = "soma-host",
+	.variable = "SOMA_HOST_DIR",
+	.places = {"host", "../lib/soma/host", "../host"},
+};
+
+static char *find(const struct folder *f, struct err *err)
 {
-	static const char *const places[] = {
-		"python/soma", "../lib/soma/python/soma", "../python/soma"};
-	const char *named = getenv("SOMA_WORKER_DIR");
+	const char *named = getenv(f->variable);
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	char *slash;
@@ -31,17 +56,16 @@ static char *find_worker(struct err *err)
 	slash = strrchr(self, '/');
 	if (slash)
 		*slash = 0;
-	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-		char *dir = mem_printf("%s/%s", self, places[i]);
-		cleanup_free char *main = mem_printf("%s/worker_main.py", dir);
+	for (size_t i = 0; i < ARRAY_LEN(f->places); i++) {
+		char *dir = mem_printf("%s/%s", self, f->places[i]);
+		cleanup_free char *marker = mem_printf("%s/%s", dir, f->marker);
 
-		if (access(main, R_OK) == 0)
+		if (access(marker, R_OK) == 0)
 			return dir;
 		free(dir);
 	}
 	err_set(err, E_NOTFOUND,
-		"the Python worker is not beside %s: build again, or install "
-		"again",
+		"%s is not beside %s: build again, or install again", f->text,
 		self);
 	return NULL;
 }
@@ -61,10 +85,30 @@ static int copy_files(const char *from, const char *to, struct dirent **list,
 		cleanup_free char *a =
 			mem_printf("%s/%s", from, list[i]->d_name);
 		cleanup_free char *b = mem_printf("%s/%s", to, list[i]->d_name);
+		mode_t mode = access(a, X_OK) == 0 ? 0755 : 0644;
 
-		if (file_copy(a, b, 0644, err))
+		if (file_copy(a, b, mode, err))
 			return err->code;
 	}
+	return 0;
+}
+
+static int hash_file(struct sha256 *h, const char *path, struct err *err)
+{
+	cleanup_free char *data = NULL;
+	struct stat st;
+	size_t len;
+
+	if (stat(path, &st) < 0)
+		return err_sys(err, errno, "reading '%s'", path);
+	if (st.st_size > BIG) {
+		sha256_add(h, &st.st_size, sizeof st.st_size);
+		sha256_add(h, &st.st_mtim, sizeof st.st_mtim);
+		return 0;
+	}
+	if (file_read(path, FILE_MAX, &data, &len, err))
+		return err->code;
+	sha256_add(h, data, len);
 	return 0;
 }
 
@@ -77,25 +121,23 @@ static int hash_files(const char *from, struct dirent **list, int n,
 	for (int i = 0; i < n; i++) {
 		cleanup_free char *path =
 			mem_printf("%s/%s", from, list[i]->d_name);
-		cleanup_free char *data = NULL;
-		size_t len;
 
-		if (file_read(path, FILE_MAX, &data, &len, err)) {
+		sha256_add(&h, list[i]->d_name, strlen(list[i]->d_name) + 1);
+		if (hash_file(&h, path, err)) {
 			sha256_fini(&h);
 			return err->code;
 		}
-		sha256_add(&h, list[i]->d_name, strlen(list[i]->d_name) + 1);
-		sha256_add(&h, data, len);
 	}
 	sha256_hex(&h, out);
 	out[16] = 0;
 	return 0;
 }
 
-int publish_worker(const char *data_dir, char **ret_dir, struct err *err)
+static int publish(const struct folder *f, const char *data_dir, char **ret_dir,
+		   struct err *err)
 {
-	cleanup_free char *from = find_worker(err), *home = NULL, *tmp = NULL;
-	cleanup_free char *soma = NULL;
+	cleanup_free char *from = find(f, err), *home = NULL, *tmp = NULL;
+	cleanup_free char *inside = NULL;
 	struct dirent **list;
 	char hash[SHA256_HEX];
 	int n, rc;
@@ -108,11 +150,11 @@ int publish_worker(const char *data_dir, char **ret_dir, struct err *err)
 	rc = hash_files(from, list, n, hash, err);
 	home = mem_printf("%s/lib/%s", data_dir, rc ? "" : hash);
 	tmp = mem_printf("%s.tmp.%d", home, (int)getpid());
-	soma = mem_printf("%s/soma", tmp);
+	inside = mem_printf("%s/%s", tmp, f->name);
 	if (!rc && access(home, F_OK) < 0) {
-		rc = file_mkdirs(soma, 0755, err);
+		rc = file_mkdirs(inside, 0755, err);
 		if (!rc)
-			rc = copy_files(from, soma, list, n, err);
+			rc = copy_files(from, inside, list, n, err);
 		if (!rc && rename(tmp, home) < 0 && errno != EEXIST &&
 		    errno != ENOTEMPTY)
 			rc = err_sys(err, errno, "making '%s'", home);
@@ -123,7 +165,17 @@ int publish_worker(const char *data_dir, char **ret_dir, struct err *err)
 		free(list[--n]);
 	free(list);
 	if (rc)
-		return err_wrap(err, "copying the Python worker");
-	*ret_dir = mem_printf("%s/soma", home);
+		return err_wrap(err, "copying %s", f->text);
+	*ret_dir = mem_printf("%s/%s", home, f->name);
 	return 0;
+}
+
+int publish_worker(const char *data_dir, char **ret_dir, struct err *err)
+{
+	return publish(&worker, data_dir, ret_dir, err);
+}
+
+int publish_host(const char *data_dir, char **ret_dir, struct err *err)
+{
+	return publish(&host, data_dir, ret_dir, err);
 }

@@ -1,5 +1,5 @@
-/* publish.h: the Python worker, copied to where every replica's user can read
- * it. */
+/* publish.h: the Python worker and the native host, copied to where every
+ * replica's user can read them. */
 #ifndef DAEMON_PUBLISH_H
 #define DAEMON_PUBLISH_H
 
@@ -9,5 +9,8 @@
  * PREFIX/lib/soma/python/soma) to DATA/lib/HASH/soma unless it is there. free()
  * the directory. */
 int publish_worker(const char *data_dir, char **ret_dir, struct err *err);
+/* The same for the host with its engines (build/host, or PREFIX/lib/soma/host),
+ * to DATA/lib/HASH/host. */
+int publish_host(const char *data_dir, char **ret_dir, struct err *err);
 
 #endif

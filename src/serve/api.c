@@ -301,6 +301,20 @@ static void put_traffic(yyjson_mut_doc *doc, yyjson_mut_val *root,
 				stats_quantile_ms(&a->stats, 0.99));
 }
 
+/* What runs it, by the word of soma.yaml: an ONNXPredictor is python. */
+static const char *predictor_word(const struct spec *spec)
+{
+	switch (spec->predictor.type) {
+	case PREDICTOR_COMMAND:
+		return "command";
+	case PREDICTOR_ENGINE:
+		return strcmp(spec->predictor.engine, "onnx") == 0 ? "onnx"
+								   : "engine";
+	default:
+		return "python";
+	}
+}
+
 char *api_json(const struct api *a)
 {
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
@@ -316,10 +330,7 @@ char *api_json(const struct api *a)
 	yyjson_mut_obj_add_str(doc, root, "kind",
 			       rev ? rev->spec->kind : "RealtimeAPI");
 	yyjson_mut_obj_add_str(doc, root, "predictor",
-			       rev && rev->spec->predictor.type ==
-						       PREDICTOR_COMMAND
-				       ? "command"
-				       : "python");
+			       rev ? predictor_word(rev->spec) : "python");
 	yyjson_mut_obj_add_int(doc, root, "revision", rev ? rev->number : 0);
 	yyjson_mut_obj_add_str(doc, root, "status", status);
 	put_null_or(doc, root, "message", message);

@@ -308,7 +308,8 @@ int environment_get(struct environments *e, const struct spec *spec,
 	    interpreter__named(spec->predictor.python, project_dir, uid,
 			       &env->base, &venv, err))
 		goto failed;
-	if (!venv)
+	/* A native model has no Python around it. */
+	if (!venv && spec->predictor.type != PREDICTOR_ENGINE)
 		find_wanted(env, spec);
 	/* A program that asks for no packages needs no Python to be here. */
 	if (!env->base && wants_python(env, spec) &&

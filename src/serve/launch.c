@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <ctype.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 enum {
 	CONFIG_MAX = FRAME_PAYLOAD_MAX,
+	NEED_MAX = 4,
 	COMMAND_IDLE_MS = 4000, /* uvicorn closes idle connections at 5 s */
 	POOL = 64,
 };
@@ -61,57 +63,6 @@ static char *expand(const char *word, const char *port)
 		}
 	}
 	return buf_take(&b, NULL);
-}
-
-/* The names of enum python_class. */
-static const char *const class_names[] = {"PythonPredictor", "ONNXPredictor",
-					  "Handler"};
-
-/* JSON text as a value of doc; NULL is null. */
-static yyjson_mut_val *json_text(yyjson_mut_doc *doc, const char *text)
-{
-	cleanup_json yyjson_doc *parsed =
-		text ? json_parse(text, strlen(text), NULL) : NULL;
-
-	return text ? yyjson_val_mut_copy(doc, yyjson_doc_get_root(parsed))
-		    : yyjson_mut_null(doc);
-}
-
-/* docs/internals/control-channel.md */
-static char *worker_config(const struct replica *r)
-{
-	const struct spec *spec = r->rev->spec;
-	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *root = yyjson_mut_obj(doc);
-
-	yyjson_mut_doc_set_root(doc, root);
-	yyjson_mut_obj_add_strcpy(doc, root, "api", r->rev->api->name);
-	yyjson_mut_obj_add_strcpy(doc, root, "replica", r->id);
-	yyjson_mut_obj_add_strcpy(doc, root, "project", r->rev->project_dir);
-	yyjson_mut_obj_add_strcpy(doc, root, "path", spec->predictor.path);
-	if (spec->predictor.python_path)
-		yyjson_mut_obj_add_strcpy(doc, root, "python_path",
-					  spec->predictor.python_path);
-	else
-		yyjson_mut_obj_add_null(doc, root, "python_path");
-	yyjson_mut_obj_add_str(doc, root, "class",
-			       class_names[spec->predictor.klass]);
-	yyjson_mut_obj_add_val(doc, root, "config",
-			       json_text(doc, spec->predictor.config_json));
-	yyjson_mut_obj_add_val(doc, root, "models",
-			       json_text(doc, spec->predictor.models_json));
-	yyjson_mut_obj_add_uint(doc, root, "threads", spec->predictor.threads);
-	yyjson_mut_obj_add_uint(doc, root, "processes",
-				spec->predictor.processes);
-	yyjson_mut_obj_add_uint(doc, root, "predict_timeout_ms",
-				spec->predictor.predict_timeout_ms);
-	yyjson_mut_obj_add_bool(doc, root, "expose_tracebacks",
-				spec->predictor.expose_tracebacks);
-	yyjson_mut_obj_add_strcpy(
-		doc, root, "log_level",
-		spec->predictor.log_level ? spec->predictor.log_level : "info");
-	yyjson_mut_obj_add_uint(doc, root, "max_body", 0);
-	return json_write(doc, NULL);
 }
 
 /* Its variables: the spec's, secrets, and what the program may want to know. */
@@ -168,8 +119,10 @@ static char *meta_of(const struct replica *r, const char *name)
 		r->number, r->port);
 }
 
+/* need: files that its user must be able to read, beside those that it is told
+ * here; NEED_MAX - 2 at most. */
 static int launch(struct replica *r, char **argv, const char *port,
-		  struct err *err)
+		  const char *const *needs, struct err *err)
 {
 	struct serve *s = replica__serve(r);
 	const struct spec *spec = r->rev->spec;
@@ -178,9 +131,9 @@ static int launch(struct replica *r, char **argv, const char *port,
 		r->index, (unsigned long long)s->local.next_id);
 	cleanup_free char *meta = meta_of(r, name);
 	cleanup_free char *config =
-		replica__is_python(r) ? worker_config(r) : NULL;
+		replica__is_ours(r) ? replica__config(r) : NULL;
 	char **env = variables(r, port, err);
-	const char *need[4] = {0};
+	const char *need[NEED_MAX + 1] = {0};
 	struct process_spec p;
 	size_t n = 0;
 	int rc;
@@ -196,10 +149,11 @@ static int launch(struct replica *r, char **argv, const char *port,
 	}
 	if (argv[0][0] == '/')
 		need[n++] = argv[0];
-	if (replica__is_python(r))
-		need[n++] = argv[1];
 	if (r->rev->project_dir)
 		need[n++] = r->rev->project_dir;
+	for (; needs && *needs; needs++)
+		need[n++] = *needs;
+	assert(n <= NEED_MAX);
 	p = (struct process_spec){
 		.name = name,
 		.meta = meta,
@@ -210,10 +164,10 @@ static int launch(struct replica *r, char **argv, const char *port,
 		.cpu_millis = spec->compute.cpu_millis,
 		.mem_limit = spec->compute.mem_limit,
 		.need = need,
-		.listen = replica__is_python(r),
-		.control = replica__is_python(r),
+		.listen = replica__is_ours(r),
+		.control = replica__is_ours(r),
 		.config = config,
-		.notify = !replica__is_python(r),
+		.notify = !replica__is_ours(r),
 	};
 	rc = process_start(&r->process, &s->local, &p, &replica__process_ops, r,
 			   err);
@@ -224,36 +178,47 @@ static int launch(struct replica *r, char **argv, const char *port,
 int replica__open_upstream(struct replica *r, struct err *err)
 {
 	struct serve *s = replica__serve(r);
-	int rc = http_upstream_init(&r->up, s->lane,
-				    replica__is_python(r) ? r->process->socket
-							  : NULL,
-				    r->port, err);
+	int rc = http_upstream_init(
+		&r->up, s->lane,
+		replica__is_ours(r) ? r->process->socket : NULL, r->port, err);
 
 	if (rc)
 		return rc;
 	r->up_open = true;
 	r->up.max_idle = POOL;
-	r->up.idle_ms = replica__is_python(r) ? 0 : COMMAND_IDLE_MS;
+	r->up.idle_ms = replica__is_ours(r) ? 0 : COMMAND_IDLE_MS;
 	return 0;
 }
 
-int replica__launch(struct replica *r, struct err *err)
+static int launch_worker(struct replica *r, struct err *err)
 {
-	struct serve *s = replica__serve(r);
+	cleanup_free char *script =
+		mem_printf("%s/worker_main.py", replica__serve(r)->worker_dir);
+	char *argv[] = {r->rev->env->python, script, NULL};
+	const char *needs[] = {script, NULL};
+
+	return launch(r, argv, NULL, needs, err);
+}
+
+static int launch_host(struct replica *r, struct err *err)
+{
+	const char *library = r->rev->spec->predictor.onnxruntime;
+	cleanup_free char *program =
+		mem_printf("%s/soma-host", replica__serve(r)->host_dir);
+	char *argv[] = {program, NULL};
+	/* One of the project is where the project is. */
+	const char *needs[] = {library && library[0] == '/' ? library : NULL,
+			       NULL};
+
+	return launch(r, argv, NULL, needs, err);
+}
+
+static int launch_command(struct replica *r, struct err *err)
+{
 	const struct spec *spec = r->rev->spec;
-	cleanup_free char *script = NULL;
-	char port[8] = "";
-	char **argv;
+	char port[8], **argv;
 	int rc;
 
-	if (replica__is_python(r)) {
-		char *args[] = {r->rev->env->python, NULL, NULL};
-
-		script = mem_printf("%s/worker_main.py", s->worker_dir);
-		args[1] = script;
-		rc = launch(r, args, NULL, err);
-		return rc ? rc : replica__open_upstream(r, err);
-	}
 	r->port = free_port();
 	if (r->port < 0)
 		return err_set(err, E_IO, "no free TCP port on loopback");
@@ -261,7 +226,19 @@ int replica__launch(struct replica *r, struct err *err)
 	argv = mem_alloc((spec->predictor.n_command + 1) * sizeof *argv);
 	for (uint32_t i = 0; i < spec->predictor.n_command; i++)
 		argv[i] = expand(spec->predictor.command[i], port);
-	rc = launch(r, argv, port, err);
+	rc = launch(r, argv, port, NULL, err);
 	environ_free(argv);
+	return rc;
+}
+
+int replica__launch(struct replica *r, struct err *err)
+{
+	static int (*const launchers[])(struct replica *, struct err *) = {
+		[PREDICTOR_PYTHON] = launch_worker,
+		[PREDICTOR_COMMAND] = launch_command,
+		[PREDICTOR_ENGINE] = launch_host,
+	};
+	int rc = launchers[r->rev->spec->predictor.type](r, err);
+
 	return rc ? rc : replica__open_upstream(r, err);
 }

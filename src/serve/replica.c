@@ -59,8 +59,8 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 				    (long long)rev->number, index, number)
 		       : mem_printf("%s-%lld-%u", rev->api->name,
 				    (long long)rev->number, index);
-	r->room = replica__is_python(r) ? balance_room(spec->predictor.threads)
-					: spec->predictor.max_concurrency;
+	r->room = replica__is_ours(r) ? balance_room(spec->predictor.threads)
+				      : spec->predictor.max_concurrency;
 	list_init(&r->link);
 	list_init(&r->mourners);
 	uv_timer_init(rev->api->serve->loop, &r->timer);
@@ -73,7 +73,7 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 
 static void watch_start(struct replica *r)
 {
-	if (replica__is_python(r)) {
+	if (replica__is_ours(r)) {
 		uint32_t limit = r->rev->spec->predictor.start_timeout_ms;
 
 		if (limit)
@@ -120,7 +120,7 @@ void replica_adopt(struct replica *r, struct process *p, int port)
 		process_signal(p, SIGKILL);
 		return;
 	}
-	if (replica__is_python(r))
+	if (replica__is_ours(r))
 		process_send(p, FRAME_QUERY, 0, NULL);
 	watch_start(r);
 }
@@ -205,7 +205,7 @@ void replica_tick(struct replica *r)
 {
 	uint64_t now = replica__now(r);
 
-	if (!replica__is_python(r) || r->state != REPLICA_READY || !r->process)
+	if (!replica__is_ours(r) || r->state != REPLICA_READY || !r->process)
 		return;
 	if (now - r->heard_at < PING_MS) {
 		r->pings = 0;
@@ -369,7 +369,7 @@ static void stop_process(struct replica *r)
 		process_signal(r->process, SIGKILL);
 		return;
 	}
-	if (replica__is_python(r))
+	if (replica__is_ours(r))
 		process_send(r->process, FRAME_STOP, (uint32_t)left, NULL);
 	else
 		process_signal(r->process, SIGTERM);
@@ -413,7 +413,7 @@ void replica__too_slow(struct replica *r)
 
 	free(r->failed);
 	str_human_ms(limit, after);
-	if (replica__is_python(r))
+	if (replica__is_ours(r))
 		r->failed = mem_printf("it was not ready within %s "
 				       "(start_timeout), the last step: %s",
 				       after, r->detail ? r->detail : "none");

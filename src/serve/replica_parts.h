@@ -16,9 +16,11 @@ static inline uint64_t replica__now(const struct replica *r)
 	return uv_now(replica__serve(r)->loop);
 }
 
-static inline bool replica__is_python(const struct replica *r)
+/* Whether it runs a program of Soma's, worker or host: that inherits its socket
+ * and speaks on a control channel. Others are told a port and probed. */
+static inline bool replica__is_ours(const struct replica *r)
 {
-	return r->rev->spec->predictor.type == PREDICTOR_PYTHON;
+	return r->rev->spec->predictor.type != PREDICTOR_COMMAND;
 }
 
 /* replica.c */
@@ -34,6 +36,9 @@ void replica__maybe_free(struct replica *r);
  * be there all the same, and is then to be killed. */
 int replica__launch(struct replica *r, struct err *err);
 int replica__open_upstream(struct replica *r, struct err *err);
+
+/* launch_config.c: what CONFIG says to one of ours; free() it. */
+char *replica__config(const struct replica *r);
 
 /* probe.c: asks a command, ever less often, until it is ready or too slow. */
 void replica__probe_first(struct replica *r);

@@ -182,7 +182,7 @@ void revision_step(struct revision *rev)
 	if (rev->leaving || rev->api->serve->stopping ||
 	    !rev->api->serve->loaded)
 		return;
-	if (rev->spec->predictor.type == PREDICTOR_PYTHON &&
+	if (rev->spec->predictor.type != PREDICTOR_COMMAND &&
 	    !rev->project_dir) {
 		rollout_failed(rev, NULL,
 			       "the project's files are gone from the data "

@@ -361,6 +361,7 @@ void serve_close(struct serve *s)
 	environments_fini(&s->environments);
 	local_close(&s->local);
 	free(s->worker_dir);
+	free(s->host_dir);
 	free(s->data_url);
 }
 

@@ -22,6 +22,7 @@ struct serve {
 	struct lane *lane;
 	const char *data_dir; /* borrowed; absolute */
 	char *worker_dir; /* owned: DATA/lib/HASH/soma, readable by replicas */
+	char *host_dir;	  /* owned: DATA/lib/HASH/host, likewise */
 	char *data_url;	  /* owned: "http://127.0.0.1:8000" */
 	struct store *store;
 	struct blobs blobs;

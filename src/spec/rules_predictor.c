@@ -6,18 +6,6 @@
 #include "spec/rules_parts.h"
 #include "spec/value.h"
 
-/* Types that are read, but that nothing runs yet. */
-static const struct {
-	uint8_t predictor;
-	const char *why;
-} not_yet[] = {
-	{FOR_ONNX, "a model without a class is not served by this version yet; "
-		   "load the .onnx file with onnxruntime in a python "
-		   "predictor"},
-	{FOR_ENGINE, "engines are not run by this version yet; serve HTTP with "
-		     "'predictor: {type: command}'"},
-};
-
 static const char *const blocks[] = {"predictor", "handler", "pod"};
 
 static struct node *given(const struct node *map, const char *key)
@@ -181,17 +169,6 @@ static void check_type(struct reader *r, struct node *api)
 			      "engine or command");
 }
 
-static void check_not_yet(struct reader *r, struct node *api)
-{
-	struct node *map = node_get(api, r->block);
-	struct node *type = given(map, "type");
-
-	for (size_t i = 0; i < ARRAY_LEN(not_yet); i++)
-		if (not_yet[i].predictor == r->predictor)
-			problem_error(r, type ? type : map, path_of(r, "type"),
-				      "%s", not_yet[i].why);
-}
-
 static void check_model(struct reader *r, struct node *api, struct spec *spec)
 {
 	struct node *map = node_get(api, r->block);
@@ -270,7 +247,6 @@ static void check_conda(struct reader *r, struct node *api)
 void rules__predictor(struct reader *r, struct node *api, struct spec *spec)
 {
 	check_type(r, api);
-	check_not_yet(r, api);
 	if (r->predictor & (FOR_ONNX | FOR_ENGINE))
 		fill_native(r, api, spec);
 	else if (r->predictor & (FOR_PYTHON | FOR_ONNX_CLASS))

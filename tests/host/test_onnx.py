@@ -5,13 +5,13 @@ import subprocess
 import threading
 import time
 
-import models
 import numpy as np
 import pytest
 from conftest import host_program
 from onnx import helper
 
 from harness import STUCK
+from soma import models
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ static void json_gives_it_back(void **state)
 	spec_set_fini(&set);
 }
 
-/* What is told beside what is not served yet. */
+/* One of the lines that are told. */
 static void tells(const char *yaml, const char *line)
 {
 	cleanup_free char *got = NULL;
