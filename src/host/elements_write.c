@@ -72,7 +72,7 @@ static uint32_t shortest(float f, int *ret_e)
 		nine = nearbyint(scaled((double)f, -e));
 	}
 	for (int cut = 3; cut > 0; cut--) {
-		double fewer = nearbyint(nine / power10(cut));
+		double fewer = nearbyint(scaled((double)f, -(e + cut)));
 
 		if ((float)scaled(fewer, e + cut) == f) {
 			*ret_e = e + cut;

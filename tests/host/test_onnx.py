@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import host_program
+from hosts import host_program
 from onnx import helper
 
 from harness import STUCK
@@ -380,7 +380,7 @@ def bare_host(tmp_path, monkeypatch):
     for file in host_program().parent.iterdir():
         if file.is_file() and "onnxruntime" not in file.name:
             shutil.copy(file, folder)
-    monkeypatch.setattr("conftest.host_program", lambda: folder / "soma-host")
+    monkeypatch.setattr("hosts.host_program", lambda: folder / "soma-host")
     return folder
 
 
