@@ -57,12 +57,25 @@ static void charset_of(struct str type, char *out, size_t size)
 	}
 }
 
+/* Python's codecs for names. No text is in them, and the first takes the square
+ * of a text's length, with the GIL. */
+static bool is_for_names(const char *charset)
+{
+	return strcasestr(charset, "punycode") || strcasestr(charset, "idna");
+}
+
 static PyObject *make_text(struct request *r, struct str type, struct err *err)
 {
 	char charset[64];
 	PyObject *text;
 
 	charset_of(type, charset, sizeof charset);
+	if (is_for_names(charset)) {
+		err_set(err, E_INVALID,
+			"request body is not text: unknown encoding: %s",
+			charset);
+		return NULL;
+	}
 	text = PyUnicode_Decode(r->body.data ? r->body.data : "",
 				(Py_ssize_t)r->body.len, charset, "strict");
 	if (!text)

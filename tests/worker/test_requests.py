@@ -40,6 +40,7 @@ def test_payload_by_content_type(echo, content_type, body, kind, payload):
 @pytest.mark.parametrize("content_type, body, message", [
     ("text/plain", b"\xff", "request body is not text: 'utf-8' codec can't decode"),
     ("text/plain; charset=klingon", b"x", "unknown encoding: klingon"),
+    ("text/plain; charset=Punycode-", b"x-y", "unknown encoding: Punycode-"),
     ("application/json", b"", "request body is not valid JSON: it is empty"),
     ("multipart/form-data", b"x", "request body is not a form: the content type names no boundary"),
     ("multipart/form-data; boundary=b", b"x", "does not end in its boundary --b--"),
