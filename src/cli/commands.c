@@ -28,6 +28,12 @@ const struct meaning cli_environment[] = {
 	{NULL, NULL},
 };
 
+/* Talks to no daemon: --admin is taken as by all others, and not shown. */
+#define ALONE_FLAG                                                             \
+	{                                                                      \
+		"admin", 0, "URL", NULL                                        \
+	}
+
 #define DEPLOY_FLAGS                                                           \
 	{"force", 'f', NULL, "deploy although a rollout is under way"},        \
 		{"no-wait", 0, NULL,                                           \
@@ -49,7 +55,8 @@ static const struct command commands[] = {
 			"name. A file that is there is never touched.",
 		.flags = {{"type", 't', "python|command",
 			   "a Python class (python), any program that serves "
-			   "HTTP (command)"}},
+			   "HTTP (command)"},
+			  ALONE_FLAG},
 		.fn = cmd_init,
 	},
 	{
@@ -203,7 +210,7 @@ static const struct command commands[] = {
 			"  # yaml-language-server: $schema=.soma-schema.json",
 		.flags = {{"markdown", 0, NULL,
 			   "the same keys as tables, for docs/config.md"},
-			  {NULL, 0, NULL, NULL}},
+			  ALONE_FLAG},
 		.fn = cmd_schema,
 	},
 	{
@@ -218,7 +225,7 @@ static const struct command commands[] = {
 			"~/.config/fish/completions/soma.fish'. An installed "
 			"soma has them in place. Names of apis are asked of "
 			"the daemon.",
-		.flags = {{NULL, 0, NULL, NULL}},
+		.flags = {ALONE_FLAG},
 		.fn = cmd_completion,
 	},
 	{
@@ -235,7 +242,7 @@ static const struct command commands[] = {
 		.max_words = 1,
 		.summary = "show this, or the help of one command",
 		.help = "The same as 'soma COMMAND --help'.",
-		.flags = {{NULL, 0, NULL, NULL}},
+		.flags = {{"page", 0, "cli|errors|man", NULL}, ALONE_FLAG},
 		.fn = cmd_help,
 	},
 };

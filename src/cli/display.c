@@ -12,9 +12,9 @@ enum { DRAW_MS = 100, BLOCK_BYTES_MAX = 1 << 20, MIN_WIDTH = 20 };
 void display_init(struct display *d, bool quiet)
 {
 	*d = (struct display){
-		.mode = quiet		  ? DISPLAY_QUIET
-			: term_colours(1) ? DISPLAY_LIVE
-					  : DISPLAY_PLAIN,
+		.mode = quiet		? DISPLAY_QUIET
+			: term_moves(1) ? DISPLAY_LIVE
+					: DISPLAY_PLAIN,
 	};
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/pages.h"
 #include "cli/term.h"
 #include "core/mem.h"
 
@@ -170,10 +171,35 @@ int help_show(const struct command *c)
 	return CLI_OK;
 }
 
+/* For scripts/pages and the build: not in help itself. */
+static int print_page(const char *name)
+{
+	static const struct {
+		const char *name;
+		void (*make)(struct buf *out);
+	} pages[] = {
+		{"cli", page_cli}, {"errors", page_errors}, {"man", page_man}};
+	struct buf out;
+
+	for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+		if (strcmp(pages[i].name, name) != 0)
+			continue;
+		buf_init(&out, HELP_BYTES_MAX);
+		pages[i].make(&out);
+		fwrite(out.data, 1, out.len, stdout);
+		buf_fini(&out);
+		return CLI_OK;
+	}
+	return term_fail(CLI_USAGE, "--page is 'cli', 'errors' or 'man'");
+}
+
 int cmd_help(const struct args *a)
 {
 	const char *name = args_word(a, 0);
+	const char *page = args_value(a, "page");
 	const struct command *c = name ? command_find(name) : NULL;
 
+	if (page)
+		return print_page(page);
 	return name && !c ? help_unknown(name) : help_show(c);
 }

@@ -14,12 +14,18 @@ bool term_is_tty(int fd)
 	return isatty(fd) == 1;
 }
 
+bool term_moves(int fd)
+{
+	const char *term = getenv("TERM");
+
+	return term_is_tty(fd) && term && strcmp(term, "dumb") != 0;
+}
+
 bool term_colours(int fd)
 {
-	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+	const char *no = getenv("NO_COLOR");
 
-	return term_is_tty(fd) && !(no && *no) && term &&
-	       strcmp(term, "dumb") != 0;
+	return term_moves(fd) && !(no && *no);
 }
 
 size_t term_width(void)

@@ -11,6 +11,8 @@
 bool term_is_tty(int fd);
 /* A terminal that takes colours, and nobody said NO_COLOR. */
 bool term_colours(int fd);
+/* A terminal whose cursor can be moved: colours are another matter. */
+bool term_moves(int fd);
 /* Columns of standard output; 80 when it cannot be told. */
 size_t term_width(void);
 

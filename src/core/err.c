@@ -83,7 +83,7 @@ int err_sys(struct err *err, int sys, const char *fmt, ...)
 int err_http(int code)
 {
 	switch (code) {
-#define X(name, number, http, word)                                            \
+#define X(name, number, http, ...)                                             \
 	case name:                                                             \
 		return http;
 		ERR_LIST(X)
@@ -96,7 +96,7 @@ int err_http(int code)
 const char *err_word(int code)
 {
 	switch (code) {
-#define X(name, number, http, word)                                            \
+#define X(name, number, http, word, ...)                                       \
 	case name:                                                             \
 		return word;
 		ERR_LIST(X)
@@ -104,4 +104,16 @@ const char *err_word(int code)
 	default:
 		return "internal";
 	}
+}
+
+const struct err_row *err_row_at(size_t i)
+{
+	static const struct err_row rows[] = {
+#define X(name, number, http, word, meaning, remedy)                           \
+	{http, word, meaning, remedy},
+		ERR_LIST(X)
+#undef X
+	};
+
+	return i < sizeof rows / sizeof rows[0] ? &rows[i] : NULL;
 }

@@ -1,23 +1,17 @@
 """Completion, asked of the shells themselves."""
 
-import contextlib
 import os
-import pty
-import re
-import select
 import shutil
 import subprocess
-import time
 
 import pytest
 
 from soma import projects
 from soma.daemon import BIN, clean_environment
+from soma.terminal import Terminal
 from soma.waiting import seconds
 
 USAGE = 2
-# What moves the cursor and sets colours; a shell ends each with its letter.
-SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x09\x0b-\x1f]")
 
 
 def needs(shell):
@@ -120,38 +114,12 @@ def test_fish_files(env):
     assert in_fish(env, "soma get --output=y") == ["--output=yaml"]
 
 
-class Terminal:
-    """A shell on a terminal, typed into."""
-
-    def __init__(self, env, *command):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.chdir(env["PWD"])
-            os.execvpe(command[0], command, {k: str(v) for k, v in env.items()})
-
-    def type(self, text, expect):
-        """Types, and reads until `expect` is there."""
-        os.write(self.fd, text.encode())
-        seen, deadline = "", time.monotonic() + seconds(15)
-        while expect not in seen:
-            left = deadline - time.monotonic()
-            assert left > 0 and select.select([self.fd], [], [], left)[0], f"no {expect!r} in {seen!r}"
-            seen += SEQUENCES.sub("", os.read(self.fd, 65536).decode(errors="replace"))
-        return seen
-
-    def close(self):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, 9)
-        os.waitpid(self.pid, 0)
-        os.close(self.fd)
-
-
 @pytest.fixture
 def terminal(env):
     opened = []
 
     def make(*command):
-        opened.append(Terminal(env, *command))
+        opened.append(Terminal(env, *command, cwd=env["PWD"]))
         return opened[-1]
     yield make
     for each in opened:
