@@ -66,17 +66,18 @@ def test_run_answers_and_stops(place):
     done = place.run()
     assert done.returncode == 0
     lines = re.findall(r"^(\S+): (\w+) predictor, POST (\S+) (\{.*\}) -> (\{.*\})$", done.stdout, re.M)
-    assert [line[:2] for line in lines] == [("text-embedding", "python"), ("iris", "python"), ("fastapi", "command")]
+    assert [line[:2] for line in lines] == [("text-embedding", "python"), ("iris", "python"), ("cortex-iris", "python"), ("fastapi", "command")]
     answers = {name: json.loads(answer) for name, _, _, _, answer in lines}
     assert answers["text-embedding"]["similarity"] > 0.6
     assert answers["text-embedding"]["dimensions"] == 384
-    assert answers["iris"] == {"label": "setosa"}
+    assert answers["iris"] == answers["cortex-iris"] == {"label": "setosa"}
     assert answers["fastapi"]["label"] == "python"
 
     unrelated = ["The cat sleeps on the sofa.", "Interest rates rose again in March."]
     assert place.post("/text-embedding", {"sentences": unrelated}).json()["similarity"] < 0.2
     large = {"sepal_length": 6.7, "sepal_width": 3.0, "petal_length": 5.2, "petal_width": 2.3}
     assert place.post("/iris", large).json() == {"label": "virginica"}
+    assert place.post("/cortex-iris?shares", large).json()["shares"]["virginica"] > 0.9
     texts = ["SELECT name FROM users WHERE id = 3;", "#include <stdio.h>\nint main(void) { return 0; }"]
     with place.post("/fastapi/stream", {"texts": texts}, stream=True) as answer:
         assert [json.loads(line)["label"] for line in answer.iter_lines()] == ["sql", "c"]
@@ -85,7 +86,7 @@ def test_run_answers_and_stops(place):
     again = place.run()
     assert again.returncode == 0
     assert "Soma runs already" in again.stdout
-    assert again.stdout.count(" -> ") == 3
+    assert again.stdout.count(" -> ") == len(lines)
 
     moved = place.run(SOMA_LISTEN=f"127.0.0.1:{free_port()}")
     assert moved.returncode == 1
