@@ -128,7 +128,8 @@ def project():
     """The files of a project; what it leaves in /tmp is removed at the end."""
     file = f"soma-e2e-{os.getpid()}.pkl"
     yield lambda files: {"requirements.txt": PINNED, **{path: textwrap.dedent(text).replace("{file}", file) for path, text in files.items()}}
-    pathlib.Path("/tmp", file).unlink(missing_ok=True)
+    for path in ("/tmp/" + file, "/tmp/bare-" + file):
+        pathlib.Path(path).unlink(missing_ok=True)
 
 
 def test_a_pickle_from_s3(daemon, folder, project):
@@ -147,6 +148,18 @@ def test_a_pickle_from_s3(daemon, folder, project):
     assert daemon.admin.get("/classify").json() == {"message": "make a prediction by sending a post request to this endpoint with a json payload"}
     assert daemon.admin.post("/classify", json={}).status_code == 500
     assert daemon.admin.post("/classify", data="{", headers={"content-type": "application/json"}).status_code == 400
+
+
+def test_packages_that_only_cortex_had(daemon, folder, project):
+    """The same without requirements.txt: Cortex's image had boto3, and the rest."""
+    files = project(PICKLE)
+    del files["requirements.txt"]
+    files["cortex.yaml"] = files["cortex.yaml"].replace("iris-classifier", "bare").replace("/classify", "/bare")
+    files["predictor.py"] = files["predictor.py"].replace("import boto3", "import boto3\nimport sklearn\nfrom fastapi.responses import Response").replace("return labels[label_id]", "return Response(labels[label_id], headers={'x-by': 'fastapi'})").replace('"/tmp/', '"/tmp/bare-')
+    done = daemon.cli("deploy", folder(files), timeout=400, check=0)
+    done.says("bare is live", "and part of Cortex's image")
+    answer = daemon.admin.post("/bare", json=FLOWER)
+    assert (answer.text, answer.headers["x-by"]) == ("setosa", "fastapi")
 
 
 def test_what_is_wrong_with_s3_is_said(daemon, folder, project):
