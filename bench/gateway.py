@@ -6,7 +6,8 @@ import threading
 
 from kit import machine, peers, results, rounds
 from kit.load import Case
-from kit.peers import WORK, Server
+from kit.paths import WORK
+from kit.peers import Server
 
 TITLE = "Gateway"
 CONNECTIONS = (1, 32)
@@ -162,21 +163,11 @@ def run(options):
         for server in others:
             started.append(server)
             server.start(made["GET 30 B"](""))
-        direct = Direct(backend)
+        direct = Server("no proxy", [], backend)
         measured = rounds.Rounds([direct, *others, soma], options.rounds, options.seconds)
         measured.run({name: lambda server, make=make: make("/echo" if server is soma else "")
                       for name, make in made.items()}, CONNECTIONS)
     return {"cells": measured.record(), "busy": measured.busy_record()}
-
-
-class Direct(Server):
-    """The backend itself: what nobody stands before."""
-
-    def __init__(self, port):
-        super().__init__("no proxy", [], port)
-
-    def cpu_s(self):
-        return 0.0
 
 
 def render(told):

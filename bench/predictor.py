@@ -5,7 +5,8 @@ import time
 
 from kit import load, peers, results, rounds
 from kit.load import Case
-from kit.peers import APPS, WORK, Server
+from kit.paths import APPS, WORK
+from kit.peers import Server
 
 TITLE = "Python predictor"
 CONNECTIONS = (1, 16, 64)

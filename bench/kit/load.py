@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from . import machine
-from .peers import WORK
+from .paths import WORK
 
 _SCRIPT = """
 wrk.method = %(method)s

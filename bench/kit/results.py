@@ -2,7 +2,7 @@
 import json
 import statistics
 
-from .peers import BENCH, WORK
+from .paths import BENCH, WORK
 
 FOLDER = WORK / "results"
 PAGE = BENCH / "RESULTS.md"

@@ -4,7 +4,7 @@ import statistics
 import sys
 import time
 
-from . import load, machine
+from . import machine
 
 
 class Rounds:
@@ -24,8 +24,9 @@ class Rounds:
         watch = machine.Busy(self._roots)
         watch.begin()
         before = server.cpu_s()
-        told = load.wrk(server.port, case(server), connections, seconds)
-        told["cpu_us"] = (server.cpu_s() - before) * 1e6 / max(1, told["requests"])
+        told = server.load(case(server), connections, seconds)
+        if "cpu_us" not in told:
+            told["cpu_us"] = (server.cpu_s() - before) * 1e6 / max(1, told["requests"])
         told["busy"] = watch.end()
         return told
 
@@ -35,8 +36,8 @@ class Rounds:
         started = time.monotonic()
         for name, case in cases.items():
             for server in self.servers:
-                case(server).check(server.port)
-                load.wrk(server.port, case(server), max(connections), 1)
+                server.check(case(server))
+                server.load(case(server), max(connections), 1)
         for _ in range(self.rounds):
             for name, case in cases.items():
                 for c in connections:
@@ -49,7 +50,7 @@ class Rounds:
                                  f"c={c}: {told['rps']:.0f}/s, {told['cpu_us']:.1f} us of CPU")
         for name, case in cases.items():
             for server in self.servers:
-                case(server).check(server.port)
+                server.check(case(server))
         progress("")
 
     def record(self):

