@@ -10,6 +10,7 @@
 
 #include "cli/admin.h"
 #include "cli/ignore.h"
+#include "cli/model.h"
 #include "cli/term.h"
 #include "core/mem.h"
 #include "core/str.h"
@@ -39,7 +40,6 @@ struct walk {
 		ino_t ino;
 	} above[DEPTH_MAX];
 	size_t depth;
-	size_t room; /* of b->files */
 };
 
 static int walk_dir(struct walk *w, const char *rel, struct err *err);
@@ -49,13 +49,11 @@ static char *join(const char *dir, const char *name)
 	return *dir ? mem_printf("%s/%s", dir, name) : mem_strdup(name);
 }
 
-static void add_file(struct walk *w, const char *rel, const struct stat *st)
+static void add_file(struct bundle *b, const char *rel, const struct stat *st)
 {
-	struct bundle *b = w->b;
-
-	if (b->n_files == w->room) {
-		w->room = MAX(64, w->room * 2);
-		b->files = mem_grow(b->files, w->room * sizeof *b->files);
+	if (b->n_files == b->room) {
+		b->room = MAX(64, b->room * 2);
+		b->files = mem_grow(b->files, b->room * sizeof *b->files);
 	}
 	b->files[b->n_files++] = (struct bundle_file){
 		.path = mem_strdup(rel),
@@ -141,7 +139,7 @@ static int visit(struct walk *w, const char *rel, struct err *err)
 		return 0;
 	}
 	if (strcmp(rel, w->b->config_name) != 0)
-		add_file(w, rel, &st);
+		add_file(w->b, rel, &st);
 	return 0;
 }
 
@@ -257,6 +255,17 @@ static int hash_file(const struct bundle *b, struct bundle_file *f,
 	return rc;
 }
 
+static int hash_files(struct bundle *b, struct err *err)
+{
+	int rc = 0;
+
+	if (b->n_files)
+		qsort(b->files, b->n_files, sizeof *b->files, by_path);
+	for (size_t i = 0; rc == 0 && i < b->n_files; i++)
+		rc = hash_file(b, &b->files[i], err);
+	return rc;
+}
+
 static int collect(struct bundle *b, struct err *err)
 {
 	struct walk w = {.b = b};
@@ -278,13 +287,7 @@ static int collect(struct bundle *b, struct err *err)
 	ignore_fini(&w.ignore);
 	if (rc == 0)
 		rc = check_size(b, err);
-	if (rc != 0)
-		return rc;
-	if (b->n_files)
-		qsort(b->files, b->n_files, sizeof *b->files, by_path);
-	for (size_t i = 0; rc == 0 && i < b->n_files; i++)
-		rc = hash_file(b, &b->files[i], err);
-	return rc;
+	return rc == 0 ? hash_files(b, err) : rc;
 }
 
 /* A whole home or disk is hardly ever meant, and never small. */
@@ -330,17 +333,31 @@ static char *find_config(const char *path, struct err *err)
 	return NULL;
 }
 
+/* The folder and the name of a path; the folder's links are followed. */
+static int split_path(struct bundle *b, const char *path, char **ret_name,
+		      struct err *err)
+{
+	cleanup_free char *copy = mem_strdup(path);
+	char real[PATH_MAX], *slash = strrchr(copy, '/');
+
+	*ret_name = mem_strdup(slash ? slash + 1 : copy);
+	if (slash)
+		slash[slash == copy ? 1 : 0] = '\0';
+	if (!realpath(slash ? copy : ".", real))
+		return err_sys(err, errno, "cannot find the folder of %s",
+			       path);
+	b->dir = mem_strdup(real);
+	return 0;
+}
+
 static int read_config(struct bundle *b, const char *path, struct err *err)
 {
 	cleanup_free char *config = find_config(path, err);
-	char real[PATH_MAX], *slash;
 	FILE *f;
 	int rc;
 
 	if (!config)
 		return err->code;
-	slash = strrchr(config, '/');
-	b->config_name = mem_strdup(slash ? slash + 1 : config);
 	f = fopen(config, "re");
 	if (!f)
 		return err_sys(err, errno, "cannot read %s", config);
@@ -350,13 +367,57 @@ static int read_config(struct bundle *b, const char *path, struct err *err)
 	if (rc != 0)
 		return rc;
 	/* The folder of the name that was given, also when that is a link. */
-	if (slash)
-		slash[slash == config ? 1 : 0] = '\0';
-	if (!realpath(slash ? config : ".", real))
-		return err_sys(err, errno, "cannot find the folder of %s",
-			       config);
-	b->dir = mem_strdup(real);
+	return split_path(b, config, &b->config_name, err);
+}
+
+static int add_model_file(struct bundle *b, const char *name, struct err *err)
+{
+	cleanup_free char *path = mem_printf("%s/%s", b->dir, name);
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return err_sys(err, errno,
+			       "the model's data in '%s' cannot be read: put "
+			       "it into the folder of the model",
+			       name);
+	if (!S_ISREG(st.st_mode))
+		return err_set(err, E_INVALID, "'%s' is not a file", path);
+	add_file(b, name, &st);
 	return 0;
+}
+
+/* A model and its external data; of any size, since it was named. */
+static int bundle_model(struct bundle *b, const char *path, struct err *err)
+{
+	cleanup_free char *name = NULL;
+	char **data = NULL;
+	size_t n = 0;
+	int rc = split_path(b, path, &name, err);
+
+	if (rc == 0)
+		rc = model_data(path, &data, &n, err);
+	if (rc == 0)
+		rc = add_model_file(b, name, err);
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = add_model_file(b, data[i], err);
+	model_data_free(data, n);
+	if (rc == 0)
+		rc = hash_files(b, err);
+	if (rc != 0)
+		return rc;
+	b->model = mem_printf("%s/%s", b->dir, name);
+	b->config_name = mem_strdup("soma.yaml");
+	b->config = model_config(name);
+	b->config_len = strlen(b->config);
+	return 0;
+}
+
+static bool is_model(const char *path)
+{
+	struct stat st;
+
+	return path && model_is(path) &&
+	       !(stat(path, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
 int bundle_config(struct bundle *b, const char *path, struct err *err)
@@ -364,6 +425,11 @@ int bundle_config(struct bundle *b, const char *path, struct err *err)
 	int rc;
 
 	*b = (struct bundle){0};
+	if (is_model(path))
+		return err_set(err, E_INVALID,
+			       "'%s' is a model and no config file: 'soma "
+			       "deploy' takes it",
+			       path);
 	rc = read_config(b, path, err);
 	if (rc != 0)
 		bundle_fini(b);
@@ -372,13 +438,18 @@ int bundle_config(struct bundle *b, const char *path, struct err *err)
 
 int bundle_make(struct bundle *b, const char *path, struct err *err)
 {
-	int rc = bundle_config(b, path, err);
+	int rc;
 
-	if (rc != 0)
-		return rc;
-	rc = check_dir(b->dir, err);
-	if (rc == 0)
-		rc = collect(b, err);
+	*b = (struct bundle){0};
+	if (is_model(path)) {
+		rc = bundle_model(b, path, err);
+	} else {
+		rc = read_config(b, path, err);
+		if (rc == 0)
+			rc = check_dir(b->dir, err);
+		if (rc == 0)
+			rc = collect(b, err);
+	}
 	if (rc != 0)
 		bundle_fini(b);
 	return rc;
@@ -391,6 +462,7 @@ void bundle_fini(struct bundle *b)
 	free(b->files);
 	free(b->config);
 	free(b->config_name);
+	free(b->model);
 	free(b->dir);
 	*b = (struct bundle){0};
 }

@@ -53,9 +53,9 @@ static const struct command commands[] = {
 			"request into DIR, the current folder by default, and "
 			"prints what to do next. The api gets the folder's "
 			"name. A file that is there is never touched.",
-		.flags = {{"type", 't', "python|command",
-			   "a Python class (python), any program that serves "
-			   "HTTP (command)"},
+		.flags = {{"type", 't', "python|onnx|command",
+			   "a Python class (python), an ONNX model (onnx), any "
+			   "program that serves HTTP (command)"},
 			  ALONE_FLAG},
 		.fn = cmd_init,
 	},
@@ -67,7 +67,8 @@ static const struct command commands[] = {
 		.help = "Sends the config file and the files beside it, then "
 			"follows until every api is live or has failed. FILE "
 			"is soma.yaml by default, else cortex.yaml; of a DIR, "
-			"the one in it.\n\n"
+			"the one in it. A FILE that ends in .onnx is an api by "
+			"itself.\n\n"
 			"Left out of the project: hidden files (but .env), "
 			"__pycache__, *.pyc, virtual environments, the config "
 			"file, and what .gitignore, .cortexignore and "
@@ -93,7 +94,13 @@ static const struct command commands[] = {
 			 "are not read. Symbolic links are followed; one that "
 			 "leads nowhere, or to a folder it is in, is an error. "
 			 "At most 512 MiB in 20,000 files; a home folder or / "
-			 "is refused.",
+			 "is refused.\n\n"
+			 "'soma deploy classifier.onnx' deploys the model "
+			 "alone, "
+			 "of any size, and the external data that it names: as "
+			 "the api 'classifier', with 'predictor: {type: onnx, "
+			 "model: classifier.onnx}' and every other key by "
+			 "default.",
 		.flags = {DEPLOY_FLAGS},
 		.fn = cmd_deploy,
 	},

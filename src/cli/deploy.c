@@ -234,8 +234,10 @@ static int run(struct deploy *d)
 		return term_fail(CLI_CONFIG, "%s", err.msg);
 	d->request.data = d->request_text;
 	if (!d->patch) {
-		display_say(&d->display, "project: %s, %zu file%s, %s",
-			    d->bundle.dir, d->bundle.n_files,
+		display_say(&d->display, "%s: %s, %zu file%s, %s",
+			    d->bundle.model ? "model" : "project",
+			    d->bundle.model ? d->bundle.model : d->bundle.dir,
+			    d->bundle.n_files,
 			    d->bundle.n_files == 1 ? "" : "s",
 			    str_human_bytes(d->bundle.bytes, size));
 		rc = plan(d);

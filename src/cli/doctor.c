@@ -55,6 +55,10 @@ static const struct check checks[] = {
 	 "apt install python3-venv, or install uv"},
 	{"uv", doctor_uv, "building environments faster; pip does it as well",
 	 ""},
+	{"onnx runtime", doctor_onnx, "onnx predictors",
+	 "put libonnxruntime.so of ONNX Runtime 1.16 or newer (the Python "
+	 "package onnxruntime has it, in its folder capi) into lib/ of the "
+	 "data directory, or name it with SOMA_ONNXRUNTIME"},
 	{"nvidia gpus", doctor_nvidia, LATER "hands them to apis", ""},
 	{"aws neuron", doctor_neuron, LATER "hands them to apis", ""},
 	{"google tpus", doctor_tpu, LATER "hands them to apis", ""},

@@ -72,4 +72,7 @@ void doctor_python(struct doctor *d, struct finding *f);
 void doctor_venv(struct doctor *d, struct finding *f);
 void doctor_uv(struct doctor *d, struct finding *f);
 
+/* doctor_onnx.c */
+void doctor_onnx(struct doctor *d, struct finding *f);
+
 #endif

@@ -41,6 +41,22 @@ static const struct project_type types[] = {
 		},
 	},
 	{
+		"onnx",
+		"an ONNX model",
+		{
+			{"soma.yaml",
+			 "- name: @name@\n"
+			 "  predictor:\n"
+			 "    type: onnx\n"
+			 "    model: model.onnx  # y = x * [0.5, -1, 2]; put "
+			 "your "
+			 "own in its place\n",
+			 NULL},
+			{"model.onnx", NULL, project_onnx_model},
+			{"sample.json", "{\"x\": [[1, 2, 3]]}\n", NULL},
+		},
+	},
+	{
 		"command",
 		"any program that serves HTTP",
 		{

@@ -23,6 +23,9 @@ struct project_type {
 /* In the order they are shown; NULL behind the last. */
 const struct project_type *project_type_at(size_t i);
 
+/* A model of a few hundred bytes: y = x * w, for rows of three numbers. */
+void project_onnx_model(struct buf *out);
+
 /* A valid name for an api, made of any text: "My Model_2" is "my-model-2".
  * free() it. */
 char *project_name(const char *from);

@@ -1,9 +1,11 @@
 """soma doctor: what it finds, and what it says to do."""
 
 import os
+import pathlib
 import socket
 import subprocess
 
+import onnxruntime
 import pytest
 import yaml
 
@@ -112,3 +114,16 @@ def test_pythons_are_programs_that_replicas_can_run(alone, tmp_path):
     found = checks(alone("-o", "json", PATH=f"{shim.parent}:{os.environ['PATH']}"))["python"]
     assert str(shim) not in found["found"]
     assert found["state"] == "ok" and "/usr/bin/python3" in found["found"]
+
+
+def test_onnx_runtime(alone, tmp_path):
+    runtime = pathlib.Path(onnxruntime.__file__).parent
+    library, = (runtime / "capi").glob("libonnxruntime.so.*")
+    found = checks(alone("-o", "json", SOMA_ONNXRUNTIME=library))["onnx runtime"]
+    assert (found["state"], found["found"]) == ("ok", f"{onnxruntime.__version__} ({library})")
+    found = checks(alone("-o", "json", SOMA_ONNXRUNTIME="/nonexistent.so"))["onnx runtime"]
+    assert found["state"] == "warning" and "/nonexistent.so cannot be used" in found["found"]
+    assert "SOMA_ONNXRUNTIME" in found["remedy"] and "1.16 or newer" in found["remedy"]
+    other = subprocess.run(["ldd", BIN], capture_output=True, text=True, check=True).stdout.partition("libc.so.6 => ")[2].split()[0]
+    found = checks(alone("-o", "json", SOMA_ONNXRUNTIME=other))["onnx runtime"]
+    assert found["state"] == "warning" and "it is not ONNX Runtime" in found["found"]

@@ -1,22 +1,30 @@
 """soma init: each project it makes deploys and answers."""
 
+import onnx
 import pytest
 
 USAGE, FAILED = 2, 1
-TYPES = {"python": "predictor.py", "command": "server.py"}
+TYPES = {"python": ("predictor.py", 4.5), "onnx": ("model.onnx", [[4.5]]), "command": ("server.py", 4.5)}
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_what_it_makes_deploys_and_answers(daemon, tmp_path, kind):
     """The commands that it prints, as they are printed."""
     told = daemon.cli("init", f"{kind}-api", "--type", kind, cwd=tmp_path, check=0)
-    assert sorted(p.name for p in (tmp_path / f"{kind}-api").iterdir()) == sorted(["soma.yaml", "sample.json", TYPES[kind]])
+    assert sorted(p.name for p in (tmp_path / f"{kind}-api").iterdir()) == sorted(["soma.yaml", "sample.json", TYPES[kind][0]])
     lines = [line.strip() for line in told.out.partition("next")[2].splitlines()[1:]]
     assert lines == [f"cd {kind}-api", "soma deploy", f"soma predict {kind}-api sample.json"]
     folder = tmp_path / f"{kind}-api"
     done = daemon.cli(*lines[1].split()[1:], cwd=folder, check=0).says(f"{kind}-api is live")
     assert "warning" not in done.text
-    assert daemon.cli(*lines[2].split()[1:], cwd=folder, check=0).json() == {"y": 4.5}
+    assert daemon.cli(*lines[2].split()[1:], cwd=folder, check=0).json() == {"y": TYPES[kind][1]}
+
+
+def test_the_model_it_makes_is_valid(daemon, tmp_path):
+    daemon.cli("init", "--type", "onnx", cwd=tmp_path, check=0)
+    model = onnx.load(tmp_path / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert model.producer_name == "soma" and [i.name for i in model.graph.input] == ["x"]
 
 
 def test_the_default_is_python_in_this_folder(daemon, tmp_path):
