@@ -1,8 +1,26 @@
 #include <netinet/in.h>
 
+#include "box/ports.h"
+#include "core/mem.h"
 #include "serve/replica_parts.h"
 
-enum { FIRST_MS = 5, MOST_MS = 250, ANSWER_MS = 5000 };
+enum {
+	FIRST_MS = 5,
+	MOST_MS = 250,
+	ANSWER_MS = 5000,
+	LOOK_MS = 2000, /* a program that is slow to listen, or listens
+			   elsewhere */
+	LOOK_PORTS = 8,
+};
+
+/* Finding out on which ports a program listens, in libuv's pool. */
+struct port_look {
+	uv_work_t work;
+	struct replica *r; /* waits for us before it is freed */
+	pid_t pid;
+	uint16_t ports[LOOK_PORTS];
+	size_t n;
+};
 
 static void on_probe_timer(uv_timer_t *timer);
 static void on_probe_connected(uv_connect_t *req, int status);
@@ -12,6 +30,7 @@ static void on_probe_closed(uv_handle_t *handle);
 void replica__probe_first(struct replica *r)
 {
 	r->probe_ms = FIRST_MS;
+	r->look_at = r->spawned_at + LOOK_MS;
 	uv_timer_start(&r->timer, on_probe_timer, r->probe_ms, 0);
 }
 
@@ -24,6 +43,54 @@ void replica__probe_stop(struct replica *r)
 {
 	if (r->probe_open && !uv_is_closing((uv_handle_t *)&r->probe))
 		uv_close((uv_handle_t *)&r->probe, on_probe_closed);
+}
+
+static void on_look(uv_work_t *work)
+{
+	struct port_look *l = work->data;
+
+	l->n = ports_of(l->pid, l->ports, LOOK_PORTS);
+}
+
+/* Somebody who insists on a port of their own would wait for start_timeout. */
+static void on_looked(uv_work_t *work, int status)
+{
+	struct port_look *l = work->data;
+	struct replica *r = l->r;
+	bool elsewhere = !status && l->n && r->state == REPLICA_STARTING &&
+			 r->process && r->process->pid == l->pid;
+
+	for (size_t i = 0; i < l->n; i++)
+		elsewhere = elsewhere && l->ports[i] != r->port;
+	if (elsewhere && !r->detail) {
+		r->detail = mem_printf("it listens on port %u, not on its "
+				       "$PORT (here %d)",
+				       l->ports[0], r->port);
+		revision_on_loading(r->rev, r);
+	}
+	r->look = NULL;
+	free(l);
+	replica__maybe_free(r);
+}
+
+/* Ever less often, until it is found to listen somewhere. */
+static void look_where(struct replica *r)
+{
+	struct port_look *l;
+
+	if (r->look || r->detail || !r->process->pid ||
+	    replica__now(r) < r->look_at)
+		return;
+	r->look_at = replica__now(r) + (replica__now(r) - r->spawned_at);
+	l = mem_alloc(sizeof *l);
+	l->work.data = l;
+	l->r = r;
+	l->pid = r->process->pid;
+	if (uv_queue_work(replica__serve(r)->loop, &l->work, on_look,
+			  on_looked))
+		free(l);
+	else
+		r->look = l;
 }
 
 /* Again in a while, longer each time; or the start has taken too long. */
@@ -40,6 +107,7 @@ static void probe_later(struct replica *r)
 		replica__too_slow(r);
 		return;
 	}
+	look_where(r);
 	r->probe_ms = MIN(r->probe_ms + r->probe_ms / 2 + 1, (unsigned)MOST_MS);
 	uv_timer_start(&r->timer, on_probe_timer, r->probe_ms, 0);
 }

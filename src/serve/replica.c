@@ -266,7 +266,7 @@ static void on_timer_closed(uv_handle_t *handle)
 void replica__maybe_free(struct replica *r)
 {
 	if (r->state != REPLICA_GONE || r->timer_open || r->up_closing ||
-	    r->probing || r->probe_open || r->in_flight)
+	    r->probing || r->probe_open || r->look || r->in_flight)
 		return;
 	assert(!r->up_open && !r->process && list_empty(&r->mourners));
 	free(r->id);
@@ -404,6 +404,8 @@ void replica_idle(struct replica *r)
 		replica__maybe_free(r); /* if it is gone, and waited for this */
 }
 
+#define LISTEN "Remedy: make the program listen on 127.0.0.1:$PORT"
+
 /* Its start has taken too long: what it was waiting for, for people. */
 void replica__too_slow(struct replica *r)
 {
@@ -417,6 +419,9 @@ void replica__too_slow(struct replica *r)
 		r->failed = mem_printf("it was not ready within %s "
 				       "(start_timeout), the last step: %s",
 				       after, r->detail ? r->detail : "none");
+	else if (r->detail)
+		r->failed = mem_printf("%s, after %s (start_timeout). " LISTEN,
+				       r->detail, after);
 	else if (path)
 		r->failed = mem_printf("GET %s on its $PORT (here %d) was not "
 				       "answered with 2xx or 3xx within %s "
@@ -424,9 +429,7 @@ void replica__too_slow(struct replica *r)
 				       path, r->port, after);
 	else
 		r->failed = mem_printf("nothing listened on its $PORT (here "
-				       "%d) within %s (start_timeout). "
-				       "Remedy: make the program listen on "
-				       "127.0.0.1:$PORT",
+				       "%d) within %s (start_timeout). " LISTEN,
 				       r->port, after);
 	process_signal(r->process, SIGKILL);
 }

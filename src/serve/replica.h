@@ -33,6 +33,8 @@ enum replica_state {
 	REPLICA_GONE,
 };
 
+struct port_look;
+
 struct replica {
 	struct list link;     /* in the revision's replicas or leaving */
 	struct revision *rev; /* borrowed: outlives us */
@@ -67,8 +69,10 @@ struct replica {
 	uv_tcp_t probe;
 	uv_connect_t probe_req;
 	bool probe_open;
-	uint64_t heard_at; /* last sign on the control channel */
-	unsigned pings;	   /* asked since, unanswered */
+	struct port_look *look; /* under way: where does it listen? or NULL */
+	uint64_t look_at;	/* uv_now: the next one */
+	uint64_t heard_at;	/* last sign on the control channel */
+	unsigned pings;		/* asked since, unanswered */
 	uint64_t grace_until;
 };
 

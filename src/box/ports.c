@@ -1,0 +1,132 @@
+#include "box/ports.h"
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/mem.h"
+
+enum {
+	PIDS_MAX = 64,
+	SOCKETS_MAX = 1024,
+	LISTENING = 0x0a, /* as /proc/net/tcp writes the state */
+};
+
+struct look {
+	pid_t pids[PIDS_MAX];
+	size_t n_pids;
+	unsigned long long sockets[SOCKETS_MAX]; /* inodes */
+	size_t n_sockets;
+};
+
+/* The numbered directories of /proc/PID/task: each thread lists its children.
+ */
+static void add_children(struct look *l, pid_t pid)
+{
+	char path[64];
+	struct dirent *task;
+	DIR *dir;
+	long child;
+
+	snprintf(path, sizeof path, "/proc/%ld/task", (long)pid);
+	dir = opendir(path);
+	while (dir && (task = readdir(dir))) {
+		char name[400];
+		FILE *f;
+
+		if (task->d_name[0] == '.')
+			continue;
+		snprintf(name, sizeof name, "%s/%s/children", path,
+			 task->d_name);
+		f = fopen(name, "re");
+		while (f && l->n_pids < PIDS_MAX &&
+		       fscanf(f, "%ld", &child) == 1)
+			l->pids[l->n_pids++] = (pid_t)child;
+		if (f)
+			fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static void add_sockets(struct look *l, pid_t pid)
+{
+	char path[64], name[400], target[64];
+	struct dirent *fd;
+	DIR *dir;
+	ssize_t n;
+
+	snprintf(path, sizeof path, "/proc/%ld/fd", (long)pid);
+	dir = opendir(path);
+	while (dir && (fd = readdir(dir)) && l->n_sockets < SOCKETS_MAX) {
+		snprintf(name, sizeof name, "%s/%s", path, fd->d_name);
+		n = readlink(name, target, sizeof target - 1);
+		if (n <= 0)
+			continue;
+		target[n] = 0;
+		if (sscanf(target, "socket:[%llu]",
+			   &l->sockets[l->n_sockets]) == 1)
+			l->n_sockets++;
+	}
+	if (dir)
+		closedir(dir);
+}
+
+static bool is_ours(const struct look *l, unsigned long long inode)
+{
+	for (size_t i = 0; i < l->n_sockets; i++)
+		if (l->sockets[i] == inode)
+			return true;
+	return false;
+}
+
+static bool has(const uint16_t *ports, size_t n, unsigned port)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ports[i] == port)
+			return true;
+	return false;
+}
+
+/* One of pid's network's tables: "sl local remote st ... uid timeout inode". */
+static size_t add_ports(const struct look *l, pid_t pid, const char *table,
+			uint16_t *ret, size_t n, size_t room)
+{
+	char path[64], line[512];
+	unsigned long long inode;
+	unsigned port, state;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%ld/net/%s", (long)pid, table);
+	f = fopen(path, "re");
+	while (f && n < room && fgets(line, sizeof line, f))
+		if (sscanf(line,
+			   "%*s %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*s %*s "
+			   "%llu",
+			   &port, &state, &inode) == 3 &&
+		    state == LISTENING && is_ours(l, inode) &&
+		    !has(ret, n, port))
+			ret[n++] = (uint16_t)port;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+size_t ports_of(pid_t pid, uint16_t *ret, size_t room)
+{
+	struct look *l = mem_alloc(sizeof *l);
+	size_t n;
+
+	l->pids[l->n_pids++] = pid;
+	for (size_t i = 0; i < l->n_pids; i++) {
+		add_sockets(l, l->pids[i]);
+		add_children(l, l->pids[i]);
+	}
+	n = add_ports(l, pid, "tcp", ret, 0, room);
+	n = add_ports(l, pid, "tcp6", ret, n, room);
+	free(l);
+	return n;
+}
