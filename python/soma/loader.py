@@ -217,7 +217,10 @@ def _store(settings, kind, say):
         return None
     from _soma import models
 
-    return models.Store(settings, kind, say)
+    try:
+        return models.Store(settings, kind, say)
+    except OSError as error:
+        raise Failure("init_error", "the models cannot be read by %s: %s" % (user(), error), "make them readable for that user (chmod -R o+rX)")
 
 
 def _summary(kind, client):

@@ -15,11 +15,12 @@ class ModelClient:
         """What load_model(path) returned."""
         if self.load_model is None:
             raise RuntimeError("get_model works once __init__ has returned: call it in the method that answers")
-        name, version = self._store.pick(model_name, model_version)
-        with self._lock:
-            if (name, version) not in self._loaded:
-                self._loaded[name, version] = self.load_model(self._store.path(name, version))
-            return self._loaded[name, version]
+        which = self._store.pick(model_name, model_version)
+        if which not in self._loaded:
+            with self._lock:
+                if which not in self._loaded:
+                    self._loaded[which] = self.load_model(self._store.path(*which))
+        return self._loaded[which]
 
     def metadata(self):
         return self._store.metadata()

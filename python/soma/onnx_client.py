@@ -71,14 +71,18 @@ class OnnxClient:
 
     def get_model(self, model_name=None, model_version="latest"):
         """A dict: session (onnxruntime's), signatures (its inputs), input_signatures (name to shape and type)."""
-        name, version = self._store.pick(model_name, model_version)
-        with self._lock:
-            if (name, version) not in self._loaded:
-                try:
-                    self._load(name, version)
-                except Failure as failure:
-                    raise RuntimeError(failure.message)
-            return self._loaded[name, version]
+        which = self._store.pick(model_name, model_version)
+        if which not in self._loaded:
+            with self._lock:
+                if which not in self._loaded:
+                    self._load_late(*which)
+        return self._loaded[which]
+
+    def _load_late(self, name, version):
+        try:
+            self._load(name, version)
+        except Failure as failure:
+            raise RuntimeError(failure.message)
 
     def predict(self, model_input, model_name=None, model_version="latest"):
         """All outputs as a list. model_input: input name to value; the value alone for a model of one input."""

@@ -3,8 +3,10 @@
 The packages are those of the tests' environment, put on the path of the worker's
 interpreter. S3 is moto's server, in a thread.
 """
+import os
 import sysconfig
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import onnx
@@ -124,6 +126,21 @@ def test_models_that_cannot_be(start, files, models, code, message, remedy):
     assert failure["code"] == code and message in failure["message"] and remedy in failure["remedy"], failure
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as another user")
+def test_models_that_cannot_be_read(start):
+    failure = start({"predictor.py": PREDICTOR, "m/a.onnx": model(1)}, **onnx_settings(path="m"), user=65534, before=lambda w: os.chmod(w.project / "m", 0o700)).failed()
+    assert failure["code"] == "init_error" and "the models cannot be read by user nobody: " in failure["message"] and "chmod -R o+rX" in failure["remedy"]
+
+
+def test_versions_in_many_threads(serve):
+    """Each is loaded once, however many ask."""
+    w = serve({"predictor.py": CLIENT.format("PythonPredictor", "python_client", "predict").replace("self.loads += 1", "self.loads += 1; import time; time.sleep(0.3)"), "m/1/a.txt": "one", "m/2/b.txt": "two"}, models={"path": "m"}, threads=4)
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda i: w.predict(path="/?model_version=%d" % (i % 2 + 1)).json(), range(8)))
+    assert sorted(g[0][1] for g in got) == ["one"] * 4 + ["two"] * 4
+    assert w.predict().json()[1] == 2
+
+
 def test_packages_that_are_not_there(start):
     failure = start({"predictor.py": PREDICTOR, "m/a.onnx": model(1)}, **{**onnx_settings(path="m"), "env": {}}).failed()
     assert failure["code"] == "import_error" and failure["message"].startswith("onnx_client needs numpy, which is not installed for ") and failure["remedy"] == "add numpy to requirements.txt"
@@ -195,6 +212,8 @@ def s3():
         "all/a/n.onnx": model(5), "all/b/1/n.onnx": model(6), "many/a.onnx": model(1), "many/b.onnx": model(1), "odd/../../up.onnx": model(1),
     }.items():
         client.put_object(Bucket="models", Key=key, Body=body)
+    client.create_bucket(Bucket="open", ACL="public-read")
+    client.put_object(Bucket="open", Key="iris.onnx", Body=model(7), ACL="public-read")
     yield url
     server.stop()
 
@@ -231,6 +250,11 @@ def test_s3_leavings_of_a_killed_process_are_removed(serve, s3, tmp_path):
 
 
 NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+
+
+def test_s3_without_credentials(serve, s3):
+    w = serve(PREDICTOR, **s3_settings(s3, {"path": "s3://open/iris.onnx"}, **NO_KEYS))
+    assert w.predict([1, 1, 1, 1]).json() == [[[7] * 4]]
 
 
 @pytest.mark.parametrize("source, env, code, message, remedy", [
