@@ -67,11 +67,11 @@ static PyObject *make_list(struct reading *in, yyjson_val *v, int depth)
 }
 
 /* Names repeat from request to request: the last few are kept. Guarded by the
- * GIL. */
+ * GIL; where there is none, every thread has its own. */
 static PyObject *make_name(const char *p, size_t n)
 {
 	enum { LONGEST = 32, SETS = 512 };
-	static struct {
+	static UNLESS_GIL(__thread) struct {
 		PyObject *name; /* owned */
 		uint32_t len;
 		char text[LONGEST];

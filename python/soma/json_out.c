@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Exported by every CPython since 3.3, in the stable ABI's list since 3.10. */
-#if Py_LIMITED_API + 0 < 0x030A0000
+#if defined(Py_LIMITED_API) && Py_LIMITED_API < 0x030A0000
 const char *PyUnicode_AsUTF8AndSize(PyObject *text, Py_ssize_t *ret_size);
 #endif
 
@@ -312,6 +312,7 @@ static int put_dict(struct writing *w, PyObject *o, int depth)
 	if (!PyDict_CheckExact(o)) {
 		rc = put_mapping(w, o, depth);
 	} else {
+		Py_BEGIN_CRITICAL_SECTION(o);
 		while (!rc && PyDict_Next(o, &at, &key, &value)) {
 			/* Owned: repr() of an int subclass is Python. */
 			Py_INCREF(key);
@@ -321,21 +322,40 @@ static int put_dict(struct writing *w, PyObject *o, int depth)
 			Py_DECREF(value);
 			first = false;
 		}
+		Py_END_CRITICAL_SECTION();
 	}
 	buf_addc(w->b, '}');
 	return rc;
 }
 
+/* A new reference; NULL past its end, which may move meanwhile. */
+static PyObject *list_item(PyObject *list, Py_ssize_t i)
+{
+	PyObject *item;
+
+	if (i >= PyList_Size(list))
+		return NULL;
+#ifdef Py_GIL_DISABLED
+	item = PyList_GetItemRef(list, i);
+	if (!item)
+		PyErr_Clear();
+#else
+	item = PyList_GetItem(list, i);
+	Py_INCREF(item);
+#endif
+	return item;
+}
+
 static int put_list(struct writing *w, PyObject *o, int depth)
 {
+	PyObject *item;
+
 	buf_addc(w->b, '[');
-	for (Py_ssize_t i = 0; i < PyList_Size(o); i++) {
-		PyObject *item = PyList_GetItem(o, i);
+	for (Py_ssize_t i = 0; (item = list_item(o, i)); i++) {
 		int rc;
 
 		if (i)
 			buf_addc(w->b, ',');
-		Py_INCREF(item);
 		rc = put(w, item, depth + 1);
 		Py_DECREF(item);
 		if (rc)

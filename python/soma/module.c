@@ -256,5 +256,12 @@ PyMODINIT_FUNC PyInit__worker(void);
 
 PyMODINIT_FUNC PyInit__worker(void)
 {
-	return PyModule_Create(&definition);
+	PyObject *module = PyModule_Create(&definition);
+
+#ifdef Py_GIL_DISABLED
+	/* Else loading it would bring the GIL back. */
+	if (module)
+		PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
+	return module;
 }

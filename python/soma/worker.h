@@ -11,12 +11,27 @@
  * Locks. `worker.lock` guards every field but those that say otherwise. A
  * thread that holds it neither blocks nor waits for the GIL; a thread that
  * holds the GIL may take it.
+ *
+ * Free-threaded Pythons have a build of their own, without the stable ABI.
+ * There "the GIL is held" means that the thread may use Python, beside others
+ * that do: slots predict at the same time. What only the GIL guards is marked
+ * UNLESS_GIL or is in a critical section.
  */
 #ifndef WORKER_H
 #define WORKER_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+
+#ifdef Py_GIL_DISABLED
+#define UNLESS_GIL(words) words
+#else
+#define UNLESS_GIL(words)
+#endif
+#ifndef Py_BEGIN_CRITICAL_SECTION /* of 3.13, and not of the stable ABI */
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
 
 #include <llhttp.h>
 #include <pthread.h>

@@ -22,8 +22,24 @@ def give_up(message, remedy):
     sys.stderr.flush()
     text = json.dumps({"code": "internal", "message": message, "traceback": "", "remedy": remedy})
     channel = socket.fromfd(int(os.environ["SOMA_CONTROL_FD"]), socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        channel.recv(1 << 18)  # CONFIG: what is left unread resets the channel, and our words are lost
+    except OSError:
+        pass
     channel.send(struct.pack("=BBHI", 34, 1, 0, 0) + text.encode("utf-8"))
     os._exit(1)
+
+
+def check_build():
+    """A Python without a GIL wants a build of its own: it would take the one
+    for all others, and crash."""
+    if "t" not in getattr(sys, "abiflags", ""):
+        return
+    from importlib.machinery import EXTENSION_SUFFIXES
+
+    name = "_worker" + EXTENSION_SUFFIXES[0]
+    if not os.path.exists(os.path.join(HERE, name)):
+        give_up("%s is a free-threaded Python %s, and this Soma was built without %s" % (sys.executable, sys.version.split()[0], name), "build Soma where this Python is (scripts/python-t), or choose one with a GIL with the key python")
 
 
 def import_package():
@@ -34,6 +50,7 @@ def import_package():
     package = types.ModuleType("_soma")
     package.__path__ = [HERE]
     sys.modules["_soma"] = package
+    check_build()
     try:
         from _soma import _worker
     except ImportError as error:

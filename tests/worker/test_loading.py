@@ -5,6 +5,7 @@ import tempfile
 import pytest
 
 from harness import LOADING, PYTHON, QUERY, READY, worker_dir
+from interpreters import is_for_all
 
 GOOD = """
     class PythonPredictor:
@@ -127,7 +128,7 @@ def test_null_byte(start):
     assert start(b"x = 1\0").failed()["code"] in ("syntax_error", "import_error")
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or os.path.realpath(PYTHON).startswith("/root/"), reason="takes root, and an interpreter that others may run")
+@pytest.mark.skipif(os.geteuid() != 0 or not is_for_all(PYTHON), reason="takes root, and an interpreter that others may run")
 def test_unreadable(start):
     """As the unprivileged user of a replica."""
     if not all(p.stat().st_mode & 0o001 for p in worker_dir().resolve().parents):
@@ -256,7 +257,7 @@ def test_logging_is_set_up_unless_the_user_did(serve):
     assert "a word" not in w.log
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as another user")
+@pytest.mark.skipif(os.geteuid() != 0 or not is_for_all(PYTHON), reason="takes root, and an interpreter that others may run")
 def test_a_file_in_tmp_that_is_anothers(start):
     """Two projects that both write /tmp/model.pkl."""
     with tempfile.NamedTemporaryFile() as theirs:
