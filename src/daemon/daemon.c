@@ -305,8 +305,13 @@ static void (*adopted_all)(struct local *l);
 static void on_adopted_all(struct local *l)
 {
 	struct daemon *d = CONTAINER_OF(l, struct daemon, serve.local);
+	const char *const published[] = {d->serve.worker_dir,
+					 d->serve.host_dir};
 	struct err err = {0};
 
+	/* Children from before may still load files of the version before. */
+	if (list_empty(&l->processes))
+		publish_sweep(d->data_dir, published, ARRAY_LEN(published));
 	adopted_all(l);
 	/* Told to stop before it began: the doors stay shut. */
 	if (d->stopping)

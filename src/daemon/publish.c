@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,4 +179,35 @@ int publish_worker(const char *data_dir, char **ret_dir, struct err *err)
 int publish_host(const char *data_dir, char **ret_dir, struct err *err)
 {
 	return publish(&host, data_dir, ret_dir, err);
+}
+
+/* HASH, or HASH.tmp.PID of a daemon that was killed while it copied. */
+static bool is_published(const char *name)
+{
+	enum { HASH_LEN = 16 };
+
+	return strspn(name, "0123456789abcdef") == HASH_LEN &&
+	       (!name[HASH_LEN] || strncmp(name + HASH_LEN, ".tmp.", 5) == 0);
+}
+
+void publish_sweep(const char *data_dir, const char *const *kept, size_t n_kept)
+{
+	cleanup_free char *lib = mem_printf("%s/lib", data_dir);
+	struct dirent **list;
+	int n = scandir(lib, &list, NULL, NULL);
+
+	for (int i = 0; i < n; i++) {
+		cleanup_free char *dir =
+			mem_printf("%s/%s/", lib, list[i]->d_name);
+		bool keep = !is_published(list[i]->d_name);
+
+		for (size_t k = 0; k < n_kept && !keep; k++)
+			keep = strncmp(kept[k], dir, strlen(dir)) == 0;
+		dir[strlen(dir) - 1] = 0;
+		if (!keep)
+			file_remove_tree(dir, NULL);
+		free(list[i]);
+	}
+	if (n >= 0)
+		free(list);
 }

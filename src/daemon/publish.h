@@ -3,6 +3,8 @@
 #ifndef DAEMON_PUBLISH_H
 #define DAEMON_PUBLISH_H
 
+#include <stddef.h>
+
 #include "core/err.h"
 
 /* Copies the worker beside this program (build/python/soma, or
@@ -12,5 +14,10 @@ int publish_worker(const char *data_dir, char **ret_dir, struct err *err);
 /* The same for the host with its engines (build/host, or PREFIX/lib/soma/host),
  * to DATA/lib/HASH/host. */
 int publish_host(const char *data_dir, char **ret_dir, struct err *err);
+/* Removes what earlier versions have published: all but the n directories that
+ * were returned above. For when no process of theirs runs any more. What
+ * cannot be removed stays. */
+void publish_sweep(const char *data_dir, const char *const *kept,
+		   size_t n_kept);
 
 #endif

@@ -329,3 +329,25 @@ def test_all_of_a_dead_programs_lines_are_heard_before_its_end(own_daemon):
     lines = [x["line"] for x in own_daemon.admin.logs("talks", 1000)]
     at = [i for i, line in enumerate(lines) if line == "line 2999"]
     assert at and lines[at[0] - 400:at[0] + 1] == [f"line {i}" for i in range(2599, 3000)]
+
+
+def test_what_earlier_versions_published_goes(tmp_path):
+    """Their workers and hosts, once nothing runs them; what an operator put there stays."""
+    os.chmod(tmp_path, 0o755)
+    with Daemon(parent=tmp_path) as d:
+        d.admin.deploy(projects.python_project(projects.predictor("return payload")))
+        lib = d.inside("lib")
+        now = sorted(p.name for p in lib.iterdir())
+        for name in ("0123456789abcdef", "0123456789abcdef.tmp.77"):
+            (lib / name / "soma").mkdir(parents=True)
+        (lib / "libmine.so").write_bytes(b"mine")
+
+        os.kill(d.daemon_pid, signal.SIGKILL)
+        wait_for("the next daemon", lambda: d.admin.is_ready() and d.admin.post("/echo", json=1).status_code == 200)
+        assert (lib / "0123456789abcdef").exists(), "a replica lives that may be of that version"
+
+        d.stop()
+        d.start()
+        assert sorted(p.name for p in lib.iterdir()) == sorted([*now, "libmine.so"])
+        assert d.admin.wait_live("echo")
+        assert d.admin.post("/echo", json=1).json() == 1
