@@ -46,10 +46,13 @@ int buf_reserve(struct buf *b, size_t extra)
 
 int buf_add(struct buf *b, const void *data, size_t len)
 {
-	int rc = buf_reserve(b, len);
+	/* Within cap is within max; the NUL has its room, too. */
+	if (b->cap - b->len <= len) {
+		int rc = buf_reserve(b, len);
 
-	if (rc)
-		return rc;
+		if (rc)
+			return rc;
+	}
 	if (len)
 		memcpy(b->data + b->len, data, len);
 	b->len += len;

@@ -215,6 +215,21 @@ struct text {
 	char *begin;
 };
 
+/* Here, so that lengths of literals are known where they are added: a proxied
+ * request adds some sixty pieces. */
+static inline void text__add(struct text *t, const void *p, size_t n)
+{
+	assert(n <= (size_t)(t->end - t->p));
+	if (n)
+		memcpy(t->p, p, n);
+	t->p += n;
+}
+
+static inline void text__adds(struct text *t, const char *s)
+{
+	text__add(t, s, strlen(s));
+}
+
 /* A connection to an upstream. */
 struct link {
 	union http_handle h;
@@ -274,8 +289,6 @@ void request__step(struct request *r);
 void request__ask_body(struct request *r); /* 100 Continue */
 
 /* reply.c */
-void text__add(struct text *t, const void *p, size_t n);
-void text__adds(struct text *t, const char *s);
 void text__addu(struct text *t, uint64_t v);
 const char *reply__reason(unsigned status);
 void reply__write(struct request *r, uv_buf_t *iov, unsigned n);

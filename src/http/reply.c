@@ -5,19 +5,6 @@
 
 /* Text into memory that was measured before. */
 
-void text__add(struct text *t, const void *p, size_t n)
-{
-	assert(n <= (size_t)(t->end - t->p));
-	if (n)
-		memcpy(t->p, p, n);
-	t->p += n;
-}
-
-void text__adds(struct text *t, const char *s)
-{
-	text__add(t, s, strlen(s));
-}
-
 void text__addu(struct text *t, uint64_t v)
 {
 	char digits[20];
