@@ -39,7 +39,7 @@ class App:
         self.server, self.path, self.health, self.body = server, path, health, body
 
     def case(self, **more):
-        return Case(f"sum-{self.server.name}", "POST", self.path, self.body(more), lambda body: _sum_of(body) == 6)
+        return Case("sum-" + self.server.name.replace(",", "").replace(" ", "-"), "POST", self.path, self.body(more), lambda body: _sum_of(body) == 6)
 
     def health_case(self):
         return Case("health", "GET", self.health)
@@ -49,11 +49,13 @@ def soma():
     return App(peers.Soma(), "/sum", "/sum")
 
 
-def fastapi(kind):
+def fastapi(kind, standard=True):
+    """standard: with uvloop and httptools, as "uvicorn[standard]" has them."""
     port, home = peers.free_port(), peers.install_environment("fastapi")
-    command = [home / "bin/uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--no-access-log",
-               "--loop", "uvloop", "--http", "httptools"]
-    return App(Server(f"FastAPI {kind}", command, port, cwd=APPS / "fastapi"), f"/{kind.split()[0]}", "/health")
+    parts = ["--loop", "uvloop", "--http", "httptools"] if standard else ["--loop", "asyncio", "--http", "h11"]
+    command = [home / "bin/uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--no-access-log", *parts]
+    name = f"FastAPI {kind}" if standard else f"FastAPI {kind}, plain uvicorn"
+    return App(Server(name, command, port, cwd=APPS / "fastapi"), f"/{kind.split()[0]}", "/health")
 
 
 def litserve():
@@ -103,7 +105,8 @@ def start(app, started):
 
 
 def apps():
-    return [soma(), fastapi("async def"), fastapi("def"), litserve(), bentoml(), mlserver()]
+    return [soma(), fastapi("async def"), fastapi("def"), fastapi("async def", standard=False), litserve(), bentoml(),
+            mlserver()]
 
 
 def health_while(app, **block):

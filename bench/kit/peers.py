@@ -44,7 +44,7 @@ def install_programs():
     sudo = [] if os.geteuid() == 0 else ["sudo", "--preserve-env=DEBIAN_FRONTEND,RUNLEVEL"]
     done = subprocess.run([*sudo, *command], env=env, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"bench: apt could not install them:\n{done.stderr[-2000:]}\nBy hand: {' '.join(command)}")
+        raise RuntimeError(f"apt could not install them:\n{done.stderr[-2000:]}\nBy hand: {' '.join(command)}")
 
 
 def install_environment(name):
@@ -57,7 +57,7 @@ def install_environment(name):
     subprocess.run([PYTHON, "-m", "venv", "--clear", home], check=True)
     done = subprocess.run([home / "bin/pip", "install", "-q", "--disable-pip-version-check", *ENVIRONMENTS[name]])
     if done.returncode:
-        raise SystemExit(f"bench: pip could not install {name}: see above")
+        raise RuntimeError(f"pip could not install {name}: see above")
     stamp.write_text(packages)
     return home
 
