@@ -39,8 +39,8 @@ install: build ## install under PREFIX (/usr/local), below DESTDIR
 	@DESTDIR="$(DESTDIR)" meson install -C build
 
 clean: ## remove what was built; keep what setup fetched
-	@rm -rf build-clang build-asan build-asan-worker build-dist build-fuzz dist
-	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv ! -name bench -exec rm -rf {} +
+	@rm -rf build-clang build-asan build-asan-worker build-tsan build-dist build-fuzz dist
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv ! -name bench ! -name onnxruntime -exec rm -rf {} +
 
 distclean: ## remove all that is not in the repository
-	@rm -rf build build-clang build-asan build-asan-worker build-dist build-fuzz dist
+	@rm -rf build build-clang build-asan build-asan-worker build-tsan build-dist build-fuzz dist

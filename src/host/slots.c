@@ -7,7 +7,7 @@
 
 enum {
 	NOBODY = -1,
-	TICK_NS = 1000000,
+	TICK_NS = 4000000,
 	DOZE_TICKS = 50,      /* so many without need, and the watchdog dozes */
 	WORTH_A_WAKE = 50000, /* ns: a run from which on another thread is woken
 				 to lead */

@@ -12,7 +12,7 @@
  *
  * - with runs that take longer than a wake-up, a free slot is woken to lead
  *   before a run begins;
- * - a *watchdog* looks once a millisecond; where a run goes on and nobody
+ * - a *watchdog* looks every few milliseconds; where a run goes on and nobody
  *   leads, it has a free slot lead, or leads itself until one is free. So PING,
  *   new connections and time limits never wait for a model.
  *

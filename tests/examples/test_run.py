@@ -72,6 +72,9 @@ def test_run_answers_and_stops(place):
     assert answers["text-embedding"]["dimensions"] == 384
     assert answers["iris"] == answers["cortex-iris"] == {"label": "setosa"}
     assert answers["fastapi"]["label"] == "python"
+    clients = dict(re.findall(r"^(\S+): onnx predictor, client.py .* -> (.*)$", done.stdout, re.M))
+    assert re.fullmatch(r"speech in speech.wav: (0.[89]|1.0) s to .*4\.\d s", clients["voice-activity"])
+    assert re.fullmatch(r"client.py is python \(.*\), soma.yaml is yaml \(.*\), README.md is markdown \(.*\), speech.wav is wav \(.*\)", clients["file-type"])
 
     unrelated = ["The cat sleeps on the sofa.", "Interest rates rose again in March."]
     assert place.post("/text-embedding", {"sentences": unrelated}).json()["similarity"] < 0.2
@@ -86,7 +89,7 @@ def test_run_answers_and_stops(place):
     again = place.run()
     assert again.returncode == 0
     assert "Soma runs already" in again.stdout
-    assert again.stdout.count(" -> ") == len(lines)
+    assert again.stdout.count(" -> ") == len(lines) + len(clients)
 
     moved = place.run(SOMA_LISTEN=f"127.0.0.1:{free_port()}")
     assert moved.returncode == 1

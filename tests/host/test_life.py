@@ -212,3 +212,29 @@ def test_body_limit(serve):
     assert h.predict({"x": "a" * 50}).status == 200
     answer = h.predict({"x": "a" * 200})
     assert answer.status == 413 and answer.error["code"] == "too_large"
+
+
+def test_many_clients_and_slow_runs(serve):
+    """Slots, watchdog and leader change places: runs of all lengths, and clients that leave."""
+    h = serve(threads=3, predict_timeout_ms=2000, engine_options={"delay_ms": 3})
+    bad = []
+
+    def client(number):
+        for i in range(30):
+            c = h.connect()
+            if (number + i) % 5 == 0:
+                c.request("POST", "/", b'{"x":1}')
+                c.close()
+            elif h.predict({"x": [number, i]}, connection=c).json() != {"x": [number, i]}:
+                bad.append((number, i))
+            c.close()
+
+    clients = [threading.Thread(target=client, args=(n,)) for n in range(8)]
+    for t in clients:
+        t.start()
+    for t in clients:
+        t.join()
+    assert bad == [] and h.ping() < 2
+    h.send(STOP, 5000)
+    h.expect(BYE)
+    assert h.wait() == 0

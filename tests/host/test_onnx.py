@@ -12,6 +12,7 @@ from onnx import helper
 
 from harness import STUCK
 from soma import models
+from soma.waiting import SLOW
 
 
 @pytest.fixture
@@ -119,6 +120,8 @@ def test_external_data_is_mapped(start, tmp_path):
     h = start(files, engine="onnx", model="model.onnx").ready()
     y = ask(h, x=[[2] + [0] * 1023])["y"]
     assert y[0][0] == 6 and len(y[0]) == 64 * 256
+    if SLOW > 1:
+        return  # a sanitizer has memory of its own
     status = dict(line.split(":", 1) for line in open(f"/proc/{h.process.pid}/status"))
     assert int(status["RssFile"].split()[0]) > 64 * 1024 and int(status["RssAnon"].split()[0]) < 48 * 1024
 
@@ -247,7 +250,7 @@ def test_ten_million_elements(onnx):
     assert answer.status == 200 and answer.body == b'{"y":[' + b",".join([b"0.25"] * 10**7) + b"]}"
     assert h.ping(timeout=10) < 2 and ask(h, x=[1]) == {"y": [1]}
     print(f"10^7 elements there and back: {took:.2f} s, {h.rss_kib() / 1024:.0f} MiB after")
-    assert h.rss_kib() < 700 * 1024
+    assert h.rss_kib() < 700 * 1024 or SLOW > 1
 
 
 # --- models and libraries that are not what they should be
