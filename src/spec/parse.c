@@ -12,6 +12,17 @@
 static void read_map(struct reader *r, const char *path, struct node *map,
 		     struct spec *spec, const char *warned);
 
+/* Whether `path` is in another of the blocks that say what is run. */
+static bool is_other_block(const struct reader *r, const char *path)
+{
+	static const char *const blocks[] = {"predictor.", "handler.", "pod."};
+
+	for (size_t i = 0; i < ARRAY_LEN(blocks); i++)
+		if (strncmp(path, blocks[i], strlen(blocks[i])) == 0)
+			return strncmp(path, r->block, strlen(r->block)) != 0;
+	return false;
+}
+
 static void unknown_key(struct reader *r, const char *parent, struct node *key)
 {
 	bool here = false;
@@ -23,7 +34,7 @@ static void unknown_key(struct reader *r, const char *parent, struct node *key)
 
 	if (*parent)
 		path = arena_printf(&r->set->arena, "%s.%s", parent, path);
-	if (!k)
+	if (!k || (r->predictor && is_other_block(r, meant)))
 		problem_error(r, key, path, "unknown key");
 	else if (here)
 		problem_error(r, key, path, "unknown key; did you mean '%s'?",
@@ -276,6 +287,11 @@ static void read_root(struct reader *r, struct node *root)
 		problem_error(r, NULL, NULL, "no apis in this file");
 	else if (root->type == NODE_LIST)
 		read_apis(r, root->items, root->n);
+	else if (root->type == NODE_MAP && node_get(root, "cluster_name"))
+		problem_error(r, root, NULL,
+			      "this is the config of a Cortex cluster: Soma "
+			      "has none to set up; name the file of the apis, "
+			      "such as cortex.yaml");
 	else if (root->type == NODE_MAP)
 		read_apis(r, &root, 1);
 	else if (!root->bad)

@@ -107,6 +107,9 @@ static void check_probe(struct reader *r, struct node *pod, struct node *c,
 
 	if (!probe || probe->bad || probe->type != NODE_MAP)
 		return;
+	for (uint32_t i = 0; i < probe->n; i++)
+		if (probe->pairs[i].key->bad)
+			return; /* it may be the one that is missing */
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++)
 		n += given(probe, ways[i]) != NULL;
 	if (n != 1) {

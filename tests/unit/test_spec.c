@@ -263,6 +263,10 @@ static void a_list_a_map_or_nothing(void **state)
 	      {"[]", "soma.yaml: no apis in this file\n"},
 	      {"~", "soma.yaml: no apis in this file\n"},
 	      {"iris", AT "1:1: expected a list of apis, found 'iris'\n"},
+	      {"cluster_name: cortex\nregion: us-east-1\n",
+	       AT "1:1: this is the config of a Cortex cluster: Soma has none "
+		  "to set up; name the file of the apis, such as "
+		  "cortex.yaml\n"},
 	      {"- iris\n- []\n",
 	       AT "1:3: expected an api, a map with name and predictor, found "
 		  "'iris'\n" AT

@@ -137,6 +137,9 @@ static void probes(void **state)
 	      {PROBE("readiness_probe", ""),
 	       TOLD AT "2:77: a: pod.containers[].readiness_probe: give "
 		       "exactly one of http_get, tcp_socket and exec\n"},
+	      {PROBE("readiness_probe", "httpGet: {port: 80}"),
+	       TOLD AT "2:78: a: pod.containers[].readiness_probe.httpGet: "
+		       "unknown key; did you mean 'http_get'?\n"},
 	      {PROBE("readiness_probe", "http_get: {port: 81}"),
 	       TOLD AT "2:95: a: pod.containers[].readiness_probe: asks at "
 		       "port 81, but only pod.port, 8080, is known to Soma: "
