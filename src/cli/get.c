@@ -34,7 +34,6 @@ static void status_cells(struct table *t, yyjson_val *api)
 		   (long long)json_int(api, "requested", 0));
 	table_cell(t, "%s",
 		   term_age(at < 0 ? -1 : MAX(0, term_wall_ms() - at), text));
-	number_cell(t, ok + bad + broken);
 	table_cell(t, "%s",
 		   term_latency(any ? json_num(latency, "avg", -1) : -1, text));
 	number_cell(t, ok);
@@ -45,7 +44,7 @@ static void status_cells(struct table *t, yyjson_val *api)
 static void print_all(yyjson_val *apis)
 {
 	static const char *const header[] = {
-		"realtime api", "status", "replicas", "last update", "requests",
+		"realtime api", "status", "replicas", "last update",
 		"avg latency",	"2XX",	  "4XX",      "5XX"};
 	struct table t;
 	size_t i, n;
@@ -57,6 +56,7 @@ static void print_all(yyjson_val *apis)
 		return;
 	}
 	table_init(&t, ARRAY_LEN(header), header);
+	t.optional = 1u << 6 | 1u << 7; /* 4XX, 5XX */
 	yyjson_arr_foreach(apis, i, n, api)
 	{
 		table_cell(&t, "%s", json_str(api, "name", "?"));
@@ -88,6 +88,7 @@ static void print_replicas(yyjson_val *replicas)
 	if (yyjson_arr_size(replicas) == 0)
 		return;
 	table_init(&t, ARRAY_LEN(header), header);
+	t.optional = 1u << 3 | 1u << 4 | 1u << 6; /* flight, restarts, note */
 	yyjson_arr_foreach(replicas, i, n, r)
 	{
 		const char *detail = json_str(r, "detail", NULL);
@@ -122,13 +123,14 @@ static void print_environment(yyjson_val *env)
 static void print_one(yyjson_val *api)
 {
 	static const char *const header[] = {
-		"status",      "replicas", "last update", "requests",
-		"avg latency", "2XX",	   "4XX",	  "5XX"};
+		"status", "replicas", "last update", "avg latency",
+		"2XX",	  "4XX",      "5XX"};
 	const char *message = json_str(api, "message", NULL);
 	const char *sample = json_str(api, "sample", NULL);
 	struct table t;
 
 	table_init(&t, ARRAY_LEN(header), header);
+	t.optional = 1u << 5 | 1u << 6; /* 4XX, 5XX */
 	status_cells(&t, api);
 	table_print(&t);
 	table_fini(&t);

@@ -39,20 +39,39 @@ static void print_yaml(yyjson_val *val, bool stream)
 	buf_fini(&out);
 }
 
+/* Each line by its depth: yyjson indents no numbers that are kept as they were
+ * written. A line's text has its brackets only where a list or map begins and
+ * ends. */
+static void print_indented(const char *text)
+{
+	int depth = 0;
+
+	while (*text) {
+		size_t n = strcspn(text, "\n"), skip = strspn(text, " ");
+		char first = text[skip], last = n > 0 ? text[n - 1] : '\0';
+
+		if (first == ']' || first == '}')
+			depth--;
+		printf("%*s%.*s\n", depth * 2, "", (int)(n - skip),
+		       text + skip);
+		if (last == '[' || last == '{')
+			depth++;
+		text += n + (text[n] == '\n');
+	}
+}
+
 void output_print(enum output how, yyjson_val *val)
 {
 	char *text;
-	size_t len;
 
 	if (how == OUTPUT_YAML) {
 		print_yaml(val, false);
 		return;
 	}
-	text = yyjson_val_write(val, YYJSON_WRITE_PRETTY_TWO_SPACES, &len);
+	text = yyjson_val_write(val, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL);
 	if (!text)
 		abort();
-	fwrite(text, 1, len, stdout);
-	fputc('\n', stdout);
+	print_indented(text);
 	free(text);
 }
 

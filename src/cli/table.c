@@ -6,7 +6,7 @@
 
 #include "core/mem.h"
 
-enum { GAP = 3, TABLE_BYTES_MAX = 16 << 20 };
+enum { GAP = 3, GAP_NARROW = 2, TABLE_BYTES_MAX = 16 << 20 };
 
 static void add(struct table *t, char *cell)
 {
@@ -50,23 +50,61 @@ static size_t column_width(const struct table *t, size_t column)
 	return most;
 }
 
-void table_render(const struct table *t, bool bold, struct buf *out)
+/* "-" and nothing say nothing. */
+static bool is_shown(const struct table *t, size_t column)
 {
-	for (size_t i = 0; i < t->n_cells; i++) {
-		size_t column = i % t->n_columns;
-		bool last = column == t->n_columns - 1 || i == t->n_cells - 1;
-		size_t pad = column_width(t, column) + GAP -
-			     term_columns(t->cells[i]);
+	if (!(t->optional >> column & 1))
+		return true;
+	for (size_t i = column + t->n_columns; i < t->n_cells;
+	     i += t->n_columns)
+		if (*t->cells[i] && strcmp(t->cells[i], "-") != 0)
+			return true;
+	return false;
+}
 
-		if (bold && i == 0)
-			buf_adds(out, "\033[1m");
-		buf_adds(out, t->cells[i]);
-		if (bold && i == t->n_columns - 1)
-			buf_adds(out, "\033[0m");
-		for (; !last && pad > 0; pad--)
+static size_t table_width(const struct table *t, size_t gap)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < t->n_columns; i++)
+		if (is_shown(t, i))
+			sum += (sum ? gap : 0) + column_width(t, i);
+	return sum;
+}
+
+/* Cells behind the last row's end are empty. */
+static void render_row(const struct table *t, size_t row, size_t gap,
+		       struct buf *out)
+{
+	size_t pad = 0;
+
+	for (size_t i = 0; i < t->n_columns; i++) {
+		size_t at = row + i;
+		const char *cell = at < t->n_cells ? t->cells[at] : "";
+
+		if (!is_shown(t, i) || !*cell) {
+			pad += is_shown(t, i) ? column_width(t, i) + gap : 0;
+			continue;
+		}
+		for (; pad > 0; pad--)
 			buf_addc(out, ' ');
-		if (last)
-			buf_addc(out, '\n');
+		buf_adds(out, cell);
+		pad = column_width(t, i) + gap - term_columns(cell);
+	}
+}
+
+void table_render(const struct table *t, bool bold, size_t width,
+		  struct buf *out)
+{
+	size_t gap = table_width(t, GAP) > width ? GAP_NARROW : GAP;
+
+	for (size_t row = 0; row < t->n_cells; row += t->n_columns) {
+		if (bold && row == 0)
+			buf_adds(out, "\033[1m");
+		render_row(t, row, gap, out);
+		if (bold && row == 0)
+			buf_adds(out, "\033[0m");
+		buf_addc(out, '\n');
 	}
 }
 
@@ -75,7 +113,7 @@ void table_print(const struct table *t)
 	struct buf out;
 
 	buf_init(&out, TABLE_BYTES_MAX);
-	table_render(t, term_colours(1), &out);
+	table_render(t, term_colours(1), term_width(), &out);
 	fwrite(out.data, 1, out.len, stdout);
 	buf_fini(&out);
 }

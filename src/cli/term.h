@@ -36,17 +36,20 @@ size_t term_fit(const char *text, size_t columns);
 /* Characters that text shows as. */
 size_t term_columns(const char *text);
 
-/* Left-aligned columns, three spaces between; cells are copied. */
+/* Left-aligned columns, three spaces between, two where the terminal is narrow;
+ * cells are copied. */
 struct table {
 	size_t n_columns, n_cells;
-	char **cells; /* owned: the header first */
+	unsigned optional; /* bit of a column: left out when it says nothing */
+	char **cells;	   /* owned: the header first */
 };
 void table_init(struct table *t, size_t n_columns, const char *const *header);
 void table_fini(struct table *t);
 void table_cell(struct table *t, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Cells that are missing from the last row are empty. */
-void table_render(const struct table *t, bool bold, struct buf *out);
+void table_render(const struct table *t, bool bold, size_t width,
+		  struct buf *out);
 void table_print(const struct table *t);
 
 #endif

@@ -15,7 +15,7 @@ struct flag {
 	char letter;	   /* 0: none */
 	const char *value; /* what it takes: "URL", "json|yaml"; NULL: nothing
 			    */
-	const char *text; /* NULL: for our own scripts, not shown */
+	const char *text;  /* NULL: for our own scripts, not shown */
 };
 
 /* What was given. Everything borrowed from argv. */

@@ -53,7 +53,7 @@ def test_help_follows_a_narrow_terminal():
     assert max(map(len, flowing)) <= 50 and len(lines) > 25, lines
 
 
-@pytest.mark.parametrize("typed, meant", [("deplyo", "soma deploy"), ("staus", None), ("log", "soma logs"), ("docter", "soma doctor")])
+@pytest.mark.parametrize("typed, meant", [("deplyo", "soma deploy"), ("quux", None), ("log", "soma logs"), ("docter", "soma doctor")])
 def test_a_command_that_there_is_not(typed, meant):
     done = soma(typed)
     assert done.returncode == USAGE and done.stdout == ""

@@ -58,6 +58,35 @@ def test_names_for_scripts(shown):
     assert shown.cli("get", "-q", "shown", check=0).out == "shown\n"
 
 
+ODD = '{"a": [1.10, [-2e5, {"b": []}, {}], "x [", "{"], "c": {"d": 12345678901234567890123, "e": "]"}}'
+
+
+def test_an_answer_is_indented_and_keeps_its_digits(daemon):
+    echo = "    def do_echo(self):\n"
+    odd = f"{echo}        self.whole_body()\n        self.answer({ODD.encode()!r})\n\n    def do_other(self):\n"
+    project = projects.probe_project(projects.probe_api("odd"))
+    daemon.admin.deploy({**project, "probe.py": project["probe.py"].replace(echo, odd)})
+    assert daemon.cli("predict", "odd", "{}", check=0).out == """{
+  "a": [
+    1.10,
+    [
+      -2e5,
+      {
+        "b": []
+      },
+      {}
+    ],
+    "x [",
+    "{"
+  ],
+  "c": {
+    "d": 12345678901234567890123,
+    "e": "]"
+  }
+}
+"""
+
+
 def test_another_format_is_refused(shown):
     done = shown.cli("get", "-o", "xml", check=USAGE).says("--output is 'table', 'json' or 'yaml', not 'xml'")
     assert done.out == ""

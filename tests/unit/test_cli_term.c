@@ -26,13 +26,13 @@ static void a_table_lines_up(void **state)
 	table_cell(&t, "caf\xc3\xa9-long-name"); /* counts as 14 */
 	table_cell(&t, "updating");
 	table_cell(&t, "-");
-	table_render(&t, false, &out);
+	table_render(&t, false, 80, &out);
 	assert_string_equal(buf_cstr(&out),
 			    "api              status     2XX\n"
 			    "iris             live       1223\n"
 			    "caf\xc3\xa9-long-name   updating   -\n");
 	buf_reset(&out);
-	table_render(&t, true, &out);
+	table_render(&t, true, 80, &out);
 	assert_non_null(strstr(buf_cstr(&out),
 			       "\033[1mapi              status     2XX\033[0m"
 			       "\n"));
@@ -40,8 +40,35 @@ static void a_table_lines_up(void **state)
 
 	buf_reset(&out);
 	table_init(&t, 3, header);
-	table_render(&t, false, &out);
+	table_render(&t, false, 80, &out);
 	assert_string_equal(buf_cstr(&out), "api   status   2XX\n");
+	table_fini(&t);
+	buf_fini(&out);
+}
+
+static void tables_leave_out_what_says_nothing(void **state)
+{
+	static const char *const header[] = {"api", "4XX", "5XX", "note"};
+	struct table t;
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 4096);
+	table_init(&t, 4, header);
+	t.optional = 1u << 1 | 1u << 2 | 1u << 3;
+	table_cell(&t, "a");
+	table_cell(&t, "-");
+	table_cell(&t, "-");
+	table_cell(&t, "%s", "");
+	table_cell(&t, "b");
+	table_cell(&t, "-");
+	table_cell(&t, "7");
+	table_render(&t, false, 80, &out);
+	assert_string_equal(buf_cstr(&out), "api   5XX\na     -\nb     7\n");
+	buf_reset(&out);
+	/* One column too narrow for the gap of three. */
+	table_render(&t, false, 8, &out);
+	assert_string_equal(buf_cstr(&out), "api  5XX\na    -\nb    7\n");
 	table_fini(&t);
 	buf_fini(&out);
 }
@@ -169,6 +196,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_table_lines_up),
+		cmocka_unit_test(tables_leave_out_what_says_nothing),
 		cmocka_unit_test(times_are_short),
 		cmocka_unit_test(text_is_cut_between_characters),
 		cmocka_unit_test(a_rollout_is_told_by_its_events),
