@@ -219,17 +219,15 @@ static PyObject *without_after(PyObject *result, struct call *call)
 static bool unpacked(struct request *r, struct buf *out, struct reply *reply)
 {
 	struct err err = {0};
-	int status = 0, rc;
+	int rc;
 
 	Py_BEGIN_ALLOW_THREADS;
-	rc = unpack_body(r, &status, &err);
+	rc = unpack_body(r, &err);
 	Py_END_ALLOW_THREADS;
 	if (!rc)
 		return true;
-	reply_failed(r, out, reply, status,
-		     status == 415 ? "unsupported_encoding" : err_word(rc),
-		     err.msg);
-	if (status == 415)
+	reply_failed(r, out, reply, err_http(rc), err_word(rc), err.msg);
+	if (rc == E_ENCODING)
 		reply->headers = STR("accept-encoding: gzip, deflate\r\n");
 	return false;
 }

@@ -111,9 +111,9 @@ struct str request_target(const struct request *r);
 
 struct err;
 /* Unpacks the body of an encoded request, and its headers say so: no
- * content-encoding, the length that the body has now. On failure the status to
- * answer with, too. Takes time; needs neither GIL nor lock (unpack.c). */
-int unpack_body(struct request *r, int *ret_status, struct err *err);
+ * content-encoding, the length that the body has now. Takes time; needs neither
+ * GIL nor lock (unpack.c). */
+int unpack_body(struct request *r, struct err *err);
 
 /* --- connections (conn.c) ------------------------------------------------- */
 

@@ -84,7 +84,10 @@
 	X(E_PREDICT, 19, 500, "predict_error",                                 \
 	  "the predictor raised an exception, or the model failed",            \
 	  "'soma logs API' has the traceback, by the id of the request; the "  \
-	  "api may show it to clients with expose_tracebacks")
+	  "api may show it to clients with expose_tracebacks")                 \
+	X(E_ENCODING, 20, 415, "unsupported_encoding",                         \
+	  "the body came in a Content-Encoding that is not unpacked here",     \
+	  "send it as gzip, as deflate, or without one")
 
 enum err_code {
 #define X(name, number, ...) name = -(number),

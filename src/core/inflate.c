@@ -10,6 +10,8 @@ enum {
 	STEP_MAX = 256 * 1024,
 	BITS = 15, /* window: what senders may use */
 	GZIP_BITS = BITS + 16,
+	FREE_BYTES = 64 << 20, /* a body may unpack to this much in any case */
+	RATIO_MAX = 20,	       /* and to this many times itself */
 };
 
 static const char *name_of(const struct inflate *f)
@@ -36,7 +38,7 @@ int inflate_coding(struct str value, enum inflate_coding *ret, struct err *err)
 			*ret = known[i].coding;
 			return 0;
 		}
-	return err_set(err, E_INVALID,
+	return err_set(err, E_ENCODING,
 		       "Content-Encoding '%.*s' is not one that is unpacked "
 		       "here: send the body as gzip, as deflate, or without a "
 		       "Content-Encoding",
@@ -200,4 +202,25 @@ int inflate_end(struct inflate *f, struct err *err)
 		       "the %s body ends too early, after %llu bytes: send all "
 		       "of it",
 		       name_of(f), (unsigned long long)f->in);
+}
+
+int inflate_body(enum inflate_coding coding, struct str packed, uint64_t most,
+		 struct buf *ret, struct err *err)
+{
+	uint64_t ratio = (uint64_t)packed.n * RATIO_MAX;
+	struct inflate f;
+	struct buf out;
+	int rc;
+
+	inflate_init(&f, coding, MIN(most, MAX(ratio, (uint64_t)FREE_BYTES)));
+	buf_init(&out, (size_t)MIN(most, (uint64_t)SIZE_MAX / 4));
+	rc = inflate_feed(&f, packed.p, packed.n, &out, err);
+	if (!rc)
+		rc = inflate_end(&f, err);
+	inflate_fini(&f);
+	if (rc)
+		buf_fini(&out);
+	else
+		*ret = out;
+	return rc;
 }

@@ -29,9 +29,8 @@ struct inflate {
 };
 
 /* What the value of a Content-Encoding header asks for: "gzip", "x-gzip",
- * "deflate", "identity" or nothing, in any case. E_INVALID for others, with
- * the remedy (answer it 415), several codings on top of each other among
- * them. */
+ * "deflate", "identity" or nothing, in any case. E_ENCODING for others, several
+ * codings on top of each other among them. */
 int inflate_coding(struct str value, enum inflate_coding *ret, struct err *err);
 
 /* coding: not INFLATE_NONE. max: what the body may unpack to in all; with so
@@ -49,5 +48,11 @@ int inflate_feed(struct inflate *f, const void *data, size_t len,
 
 /* The body is over. E_INVALID when its stream is not. */
 int inflate_end(struct inflate *f, struct err *err);
+
+/* A whole body at once. It may unpack to 64 MiB, or to 20 times itself, but
+ * never to more than `most`. On success the text is the caller's (buf_fini), on
+ * failure there is none. */
+int inflate_body(enum inflate_coding coding, struct str packed, uint64_t most,
+		 struct buf *ret, struct err *err);
 
 #endif

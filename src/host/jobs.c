@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/inflate.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "host/host.h"
@@ -108,6 +109,43 @@ static void refuse_not_begun(struct http_req *req)
 
 /* ---- in ---- */
 
+static uint64_t most_of(const struct host *h)
+{
+	return h->config.max_body ? h->config.max_body : SIZE_MAX / 4;
+}
+
+static void refuse(struct http_req *req, const struct err *why)
+{
+	if (why->code == E_ENCODING)
+		http_reply_header(req, "Accept-Encoding", "gzip, deflate");
+	http_reply_error(req, why->code, "%s", why->msg);
+}
+
+/* To tensors, unpacked before where it came packed. */
+static int read_body(struct job *j, const struct http_req *req, struct str body,
+		     struct err *err)
+{
+	struct str value = http_req_header(req, "Content-Encoding");
+	const struct soma_ports *ports = j->host->plugin.ports;
+	enum inflate_coding coding;
+	struct buf out;
+	int rc;
+
+	if (!value.n)
+		return tensors_read(&j->in, ports, body.p, body.n, err);
+	rc = inflate_coding(value, &coding, err);
+	if (rc)
+		return rc;
+	if (coding == INFLATE_NONE || !body.n)
+		return tensors_read(&j->in, ports, body.p, body.n, err);
+	rc = inflate_body(coding, body, most_of(j->host), &out, err);
+	if (rc)
+		return rc;
+	rc = tensors_read(&j->in, ports, buf_cstr(&out), out.len, err);
+	buf_fini(&out);
+	return rc;
+}
+
 static void on_body(struct http_req *req, const char *body, size_t len)
 {
 	struct host *h = req->user;
@@ -115,8 +153,8 @@ static void on_body(struct http_req *req, const char *body, size_t len)
 	struct err err = {0};
 
 	req->user = NULL;
-	if (tensors_read(&j->in, h->plugin.ports, body, len, &err)) {
-		http_reply_error(req, err.code, "%s", err.msg);
+	if (read_body(j, req, (struct str){body, len}, &err)) {
+		refuse(req, &err);
 		job_put(j);
 		return;
 	}
@@ -151,10 +189,7 @@ void jobs_on_request(struct http_req *req, void *data)
 		return;
 	}
 	req->user = h;
-	http_req_body(req,
-		      h->config.max_body ? (size_t)h->config.max_body
-					 : SIZE_MAX / 4,
-		      on_body);
+	http_req_body(req, (size_t)most_of(h), on_body);
 }
 
 /* ---- run, by a slot ---- */

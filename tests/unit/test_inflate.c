@@ -76,13 +76,13 @@ static void codings_are_known_by_their_names(void **state)
 	assert_int_equal(c, INFLATE_GZIP);
 	assert_int_equal(inflate_coding(STR("deflate"), &c, &err), 0);
 	assert_int_equal(c, INFLATE_DEFLATE);
-	assert_int_equal(inflate_coding(STR("br"), &c, &err), E_INVALID);
+	assert_int_equal(inflate_coding(STR("br"), &c, &err), E_ENCODING);
 	assert_string_equal(
 		err.msg, "Content-Encoding 'br' is not one that is unpacked "
 			 "here: send the body as gzip, as deflate, or without "
 			 "a Content-Encoding");
 	assert_int_equal(inflate_coding(STR("gzip, gzip"), &c, &err),
-			 E_INVALID);
+			 E_ENCODING);
 }
 
 static void what_was_packed_comes_out(void **state)
@@ -229,6 +229,34 @@ static void a_bomb_stops_at_the_limit(void **state)
 	buf_fini(&in);
 }
 
+static void a_whole_body_has_room_by_its_size(void **state)
+{
+	enum { FREE = 64 << 20 };
+	cleanup_free char *zeros = mem_alloc(FREE + 1);
+	struct buf in = packed(zeros, FREE, GZIP);
+	struct err err = {0};
+	struct buf out;
+
+	(void)state;
+	assert_int_equal(inflate_body(INFLATE_GZIP,
+				      (struct str){in.data, in.len}, UINT64_MAX,
+				      &out, &err),
+			 0);
+	assert_int_equal(out.len, FREE);
+	buf_fini(&out);
+	assert_int_equal(inflate_body(INFLATE_GZIP,
+				      (struct str){in.data, in.len}, FREE - 1,
+				      &out, &err),
+			 E_TOOBIG);
+	buf_fini(&in);
+	in = packed(zeros, FREE + 1, GZIP);
+	assert_int_equal(inflate_body(INFLATE_GZIP,
+				      (struct str){in.data, in.len}, UINT64_MAX,
+				      &out, &err),
+			 E_TOOBIG);
+	buf_fini(&in);
+}
+
 static void a_reader_may_take_pieces_out(void **state)
 {
 	enum { SIZE = 1 << 20 };
@@ -267,6 +295,7 @@ int main(void)
 		cmocka_unit_test(every_cut_is_too_early),
 		cmocka_unit_test(what_is_malformed_is_named),
 		cmocka_unit_test(a_bomb_stops_at_the_limit),
+		cmocka_unit_test(a_whole_body_has_room_by_its_size),
 		cmocka_unit_test(a_reader_may_take_pieces_out),
 	};
 
