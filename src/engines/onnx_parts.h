@@ -4,7 +4,8 @@
  *   onnx_file.c     looks into a model's file, for what ONNX Runtime cannot say
  *   onnx_session.c  threads, optimisation, execution provider
  *   onnx_ports.c    inputs and outputs
- *   onnx.c          the engine: load, run
+ *   onnx_run.c      slots: one run after another
+ *   onnx.c          the engine, and its loading
  */
 #ifndef ENGINES_ONNX_PARTS_H
 #define ENGINES_ONNX_PARTS_H
@@ -57,12 +58,32 @@ void onnx_file_fini(struct onnx_file *f);
 
 /* ---- the model ---- */
 
-/* What one run needs at a time. */
+/* Where an output's size in one dimension comes from: it is fixed, or that of
+ * an input, which has a dimension of the same name. */
+struct onnx_dim {
+	int32_t input; /* -1: it is `size` */
+	uint32_t dim;
+	int64_t size;
+};
+
+/* A small tensor that stays from run to run for as long as shapes stay: making
+ * and asking values costs as much as a small model. */
+struct onnx_kept {
+	OrtValue *value; /* owned, or NULL */
+	struct soma_tensor tensor;
+	void *data; /* owned: of an input */
+};
+
+/* What one run needs at a time. Arrays are by port. */
 struct onnx_slot {
 	OrtRunOptions *options;
 	atomic_bool canceled;
-	const char **names;	     /* of the inputs of this run */
-	OrtValue **in, **out;	     /* out: NULL when there is none */
+	bool distrusts;		 /* an output was not as foretold: none is
+				    kept any more */
+	const char **names;	 /* of the inputs of this run */
+	OrtValue **in, **own_in; /* all of this run; those made for it alone */
+	OrtValue **out, **own_out;
+	struct onnx_kept *kept_in, *kept_out;
 	struct soma_tensor *tensors; /* the response */
 	void **texts;		     /* of string outputs: freed by release */
 };
@@ -77,6 +98,9 @@ struct soma_model {
 	struct soma_ports ports;
 	struct soma_port *inputs, *outputs; /* owned, and their names */
 	const char **output_names;	    /* of those that are asked for */
+	/* By output: a size for each dimension, or NULL if one is not known
+	 * before the run. */
+	struct onnx_dim **foretold;
 	uint32_t n_slots;
 	struct onnx_slot *slots; /* owned */
 	void (*log)(void *host, enum soma_log_level level, const char *text);
@@ -97,6 +121,15 @@ int onnx_session_options(const struct soma_model *m,
 int onnx_ports_read(struct soma_model *m, const struct onnx_file *file,
 		    struct soma_error *error);
 void onnx_ports_free(struct soma_model *m);
+int onnx_slot_init(struct soma_model *m, struct onnx_slot *s,
+		   struct soma_error *error);
+void onnx_slot_fini(struct soma_model *m, struct onnx_slot *s);
+int onnx_run(struct soma_model *m, uint32_t slot, const struct soma_request *in,
+	     struct soma_response *out, struct soma_error *error);
+void onnx_release(struct soma_model *m, uint32_t slot,
+		  struct soma_response *out);
+void onnx_cancel(struct soma_model *m, uint32_t slot);
+
 /* SOMA_ANY for a type that Soma does not know. */
 enum soma_dtype onnx_dtype(ONNXTensorElementDataType type);
 ONNXTensorElementDataType onnx_type(enum soma_dtype dtype);

@@ -211,6 +211,50 @@ static int read_list(struct soma_model *m, enum list list,
 	return 0;
 }
 
+/* Whether an input that is always there has a dimension of this name. */
+static bool find_dim(const struct soma_model *m, const char *name,
+		     struct onnx_dim *ret)
+{
+	for (uint32_t i = 0; name && i < m->ports.n_inputs; i++) {
+		const struct soma_port *in = &m->inputs[i];
+
+		if (in->optional)
+			continue;
+		for (int32_t d = 0; d < in->rank; d++) {
+			if (!in->dim_names[d] ||
+			    strcmp(in->dim_names[d], name) != 0)
+				continue;
+			ret->input = (int32_t)i;
+			ret->dim = (uint32_t)d;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Which outputs have sizes that are known before a run. */
+static void foretell(struct soma_model *m)
+{
+	for (uint32_t i = 0; i < m->ports.n_outputs; i++) {
+		const struct soma_port *out = &m->outputs[i];
+		struct onnx_dim *dims;
+		bool known = out->rank > 0 && out->dtype != SOMA_STRING;
+
+		dims = calloc(SOMA_RANK_MAX, sizeof *dims);
+		for (int32_t d = 0; dims && d < out->rank && known; d++) {
+			dims[d].input = -1;
+			dims[d].size = out->shape[d];
+			if (out->shape[d] < 0)
+				known = find_dim(m, out->dim_names[d],
+						 &dims[d]);
+		}
+		if (known)
+			m->foretold[i] = dims;
+		else
+			free(dims);
+	}
+}
+
 int onnx_ports_read(struct soma_model *m, const struct onnx_file *file,
 		    struct soma_error *error)
 {
@@ -231,7 +275,8 @@ int onnx_ports_read(struct soma_model *m, const struct onnx_file *file,
 	m->inputs = calloc(in + more + 1, sizeof *m->inputs);
 	m->outputs = calloc(out + 1, sizeof *m->outputs);
 	m->output_names = calloc(out + 1, sizeof *m->output_names);
-	if (!m->inputs || !m->outputs || !m->output_names)
+	m->foretold = calloc(out + 1, sizeof *m->foretold);
+	if (!m->inputs || !m->outputs || !m->output_names || !m->foretold)
 		return onnx_fail(error, SOMA_NO_MEMORY, "no memory");
 	m->ports.inputs = m->inputs;
 	m->ports.outputs = m->outputs;
@@ -249,6 +294,8 @@ int onnx_ports_read(struct soma_model *m, const struct onnx_file *file,
 			       "numbers, booleans or strings");
 	for (uint32_t i = 0; i < m->ports.n_outputs; i++)
 		m->output_names[i] = m->outputs[i].name;
+	if (!rc)
+		foretell(m);
 	return rc;
 }
 
@@ -256,9 +303,13 @@ void onnx_ports_free(struct soma_model *m)
 {
 	for (uint32_t i = 0; i < m->ports.n_inputs; i++)
 		forget(&m->inputs[i]);
-	for (uint32_t i = 0; i < m->ports.n_outputs; i++)
+	for (uint32_t i = 0; i < m->ports.n_outputs; i++) {
 		forget(&m->outputs[i]);
+		if (m->foretold)
+			free(m->foretold[i]);
+	}
 	free(m->inputs);
 	free(m->outputs);
 	free(m->output_names);
+	free(m->foretold);
 }

@@ -13,6 +13,7 @@ enum { STACK = 64 << 10 };
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 static struct sigaction before[ARRAY_LEN(signals)];
+static stack_t stack_before; /* of the thread that loads */
 
 /* Made beforehand: a handler may do little. The digits of the signal are put in
  * where it says 00. */
@@ -62,7 +63,7 @@ void crash_watch(int control_fd, const char *engine)
 	last_words.len = b.len;
 	memcpy(last_words.text, b.data, b.len);
 	buf_fini(&b);
-	sigaltstack(&alternative, NULL);
+	sigaltstack(&alternative, &stack_before);
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
 		sigaction(signals[i], &action, &before[i]);
 }
@@ -71,4 +72,5 @@ void crash_forget(void)
 {
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++)
 		sigaction(signals[i], &before[i], NULL);
+	sigaltstack(&stack_before, NULL);
 }

@@ -72,8 +72,8 @@ void control_send(struct host *h, enum frame_type type, uint32_t arg,
 void control_failed(struct host *h, const struct err *why);
 void control_stuck(struct host *h, uint32_t ms, const char *id);
 
-/* crash.c: a crash from here on is told to the daemon as FAILED before the
- * process ends by its signal. */
+/* crash.c: a crash of this thread between the two is told to the daemon as
+ * FAILED before the process ends by its signal. */
 void crash_watch(int control_fd, const char *engine);
 void crash_forget(void);
 
