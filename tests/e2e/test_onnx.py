@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -143,6 +144,17 @@ def test_echo_engine(daemon):
     assert daemon.admin.post("/echo", json={"x": [1, 2], "flag": True}).json() == {"x": [1, 2], "flag": True}
     assert daemon.admin.post("/echo", json={"x": [1.5]}).status_code == 400
     assert daemon.admin.api("echo")["predictor"] == "engine"
+
+
+def test_engine_tiny_as_the_page_says(daemon, tmp_path):
+    page = (ROOT / "docs/engines.md").read_text()
+    (line,) = re.findall(r"^    (cc -shared .*)$", page, re.M)
+    (config,) = re.findall(r"^    (- name: tiny\n(?:      .*\n)+)", page, re.M)
+    (request, answer) = re.search(r"/tiny .* -d '(.*)'\n    (.*)\n", page).groups()
+    subprocess.run(line.replace("tiny.so", str(tmp_path / "tiny.so")) + " -Wall -Wextra -Werror", shell=True, cwd=ROOT, check=True)
+    daemon.admin.deploy({"soma.yaml": config.replace("\n      ", "\n  "), "tiny.so": (tmp_path / "tiny.so").read_bytes()})
+    told = daemon.admin.post("/tiny", data=request, headers={"Content-Type": "application/json"})
+    assert told.text == answer
 
 
 def test_stuck_run_costs_the_process(daemon):

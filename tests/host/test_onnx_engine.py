@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 from hosts import host_program
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from harness import STUCK
 from soma import models
@@ -155,6 +155,29 @@ def test_run_is_cancelled(onnx):
     assert answer.status == 504 and answer.error["message"] == "predict ran longer than 300 ms (predict_timeout)"
     assert ask(h, x=7) == {"y": 7}
     assert time.monotonic() - start < 5 and STUCK not in [f[0] for f in h.frames]
+
+
+def test_shapes_that_change_from_run_to_run(onnx):
+    h = onnx(models.two_inputs()).ready()
+    for rows in (1, 1, 3, 3, 20000, 1, 20000, 2):
+        a = [[i, 1] for i in range(rows)]
+        assert ask(h, a=a, b=[rows, 0]) == {"sum": [[i + rows, 1] for i in range(rows)], "shape": [rows, 2]}
+
+
+def test_shapes_that_only_the_run_knows(onnx):
+    m = models.model([helper.make_node("NonZero", ["x"], ["y"])], [models.value("x", "float32", ["n"])], [models.value("y", "int64", [1, "k"])])
+    h = onnx(m).ready()
+    for x in ([1, 0, 1], [0, 0, 0], [1, 1, 1], [1, 0, 1]):
+        assert ask(h, x=x) == {"y": [[i for i, v in enumerate(x) if v]]}
+
+
+def test_a_model_that_breaks_its_word_about_shapes(onnx):
+    """It says that y is as long as x, and makes it as long as x's last element says."""
+    one = numpy_helper.from_array(np.array([1], dtype=np.int64), "one")
+    m = models.model([helper.make_node("Expand", ["one", "x"], ["y"])], [models.value("x", "int64", ["n"])], [models.value("y", "int64", ["n"])], [one])
+    h = onnx(m).ready()
+    for x in ([1], [1], [3], [2], [1], [4]):
+        assert ask(h, x=x) == {"y": [1] * x[0]}
 
 
 # --- requests that do not fit
