@@ -63,7 +63,18 @@ def test_all_problems_at_once(daemon, folder):
     ("- name: a\n  predictor: {path: predictor.py, env: {A: [1]}}\n", ["predictor.env", "A"]),
     ("- name: a\n  predictor: {path: predictor.py}\n  request_timeout: fast\n", ["request_timeout", "'fast'"]),
     ("- name: \"\\xff\"\n  predictor: {path: predictor.py}\n", ["soma.yaml"]),
-], ids=range(24))
+    ("- name: a\n  predictor: {type: onnx}\n", ["predictor.model", "model: model.onnx", "ONNXPredictor"]),
+    ("- name: a\n  predictor: {model: nope.onnx}\n", ["predictor.model", "no file 'nope.onnx'"]),
+    ("- name: a\n  predictor: {model: predictor.py}\n", ["predictor.model", ".onnx", "'predictor.py'"]),
+    ("- name: a\n  predictor: {engine: pjrt}\n", ["predictor.engine", "onnx, echo", ".so", "'pjrt'"]),
+    ("- name: a\n  predictor: {path: predictor.py, intra_op_threads: 2}\n", ["predictor.intra_op_threads", "only for type onnx", "python"]),
+    ("- name: a\n  predictor: {type: onnx, path: predictor.py, models: {path: gs://b/m}}\n", ["predictor.models.path", "s3://BUCKET/KEY"]),
+    ("- name: a\n  predictor: {path: predictor.py, dependencies: {conda: c.txt}}\n", ["dependencies.conda", "requirements.txt", "conda environment"]),
+    ("- name: a\n  handler: {path: predictor.py}\n  predictor: {path: predictor.py}\n", ["handler", "one thing", "remove one"]),
+    ("- name: a\n  handler: {path: predictor.py, protobuf_path: a.proto}\n", ["handler.protobuf_path", "gRPC", "JSON"]),
+    ("- name: a\n  predictor: {path: predictor.py}\n  networking: {cors: {allow_credentials: true}}\n", ["allow_credentials", "origins by name"]),
+    ("cluster_name: cortex\nregion: us-east-1\n", ["soma.yaml:1:", "cluster", "cortex.yaml"]),
+], ids=range(35))
 def test_a_mistake(daemon, folder, yaml, words):
     refused(daemon, folder, yaml).says(*words)
 
