@@ -249,7 +249,8 @@ static const struct command commands[] = {
 		.max_words = 1,
 		.summary = "show this, or the help of one command",
 		.help = "The same as 'soma COMMAND --help'.",
-		.flags = {{"page", 0, "cli|errors|man", NULL}, ALONE_FLAG},
+		.flags = {{"page", 0, "cli|errors|man|man-keys", NULL},
+			  ALONE_FLAG},
 		.fn = cmd_help,
 	},
 };

@@ -177,8 +177,10 @@ static int print_page(const char *name)
 	static const struct {
 		const char *name;
 		void (*make)(struct buf *out);
-	} pages[] = {
-		{"cli", page_cli}, {"errors", page_errors}, {"man", page_man}};
+	} pages[] = {{"cli", page_cli},
+		     {"errors", page_errors},
+		     {"man", page_man},
+		     {"man-keys", page_man_keys}};
 	struct buf out;
 
 	for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
@@ -190,7 +192,8 @@ static int print_page(const char *name)
 		buf_fini(&out);
 		return CLI_OK;
 	}
-	return term_fail(CLI_USAGE, "--page is 'cli', 'errors' or 'man'");
+	return term_fail(CLI_USAGE,
+			 "--page is 'cli', 'errors', 'man' or 'man-keys'");
 }
 
 int cmd_help(const struct args *a)

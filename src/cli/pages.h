@@ -12,9 +12,10 @@ struct topic {
 };
 extern const struct topic page_topics[];
 
-void page_cli(struct buf *out);	   /* docs/cli.md */
-void page_errors(struct buf *out); /* docs/errors.md */
-void page_man(struct buf *out);	   /* soma.1 */
+void page_cli(struct buf *out);	     /* docs/cli.md */
+void page_errors(struct buf *out);   /* docs/errors.md */
+void page_man(struct buf *out);	     /* soma.1 */
+void page_man_keys(struct buf *out); /* soma.yaml.5 */
 
 /* The end of the code that begins after the quote at `at`, which is at `text`
  * or behind it; NULL: the quote is an apostrophe, or ends something. */

@@ -6,9 +6,11 @@
 #include "cli/command.h"
 #include "cli/help.h"
 #include "cli/pages.h"
+#include "core/arena.h"
 #include "core/mem.h"
+#include "spec/document.h"
 
-enum { WIDTH = 72, TEXT_BYTES_MAX = 1 << 20 };
+enum { WIDTH = 72, TEXT_BYTES_MAX = 1 << 20, KEPT_INDENT = 2 };
 
 /* A character of text or code. At a line's beginning '.' and '\'' would be
  * macros: no word begins with them bare. */
@@ -81,7 +83,8 @@ static void add_kept(struct buf *out, const char *text, size_t len)
 
 	buf_adds(out, ".RS 4\n.nf\n");
 	while (text < end) {
-		size_t n = strcspn(text, "\n"), skip = strspn(text, " ");
+		size_t n = strcspn(text, "\n");
+		size_t skip = MIN(strspn(text, " "), KEPT_INDENT);
 
 		n = MIN(n, (size_t)(end - text));
 		add_text(out, text + skip, n - skip);
@@ -190,4 +193,63 @@ void page_man(struct buf *out)
 	add_heading(out, "exit status");
 	for (const struct meaning *m = cli_exits; m->word; m++)
 		add_tagged(out, m->word, m->text);
+	add_heading(out, "see also");
+	buf_adds(out, ".BR soma.yaml (5)\n");
+}
+
+/* "text, or null; required" behind the key, and what it does or why not. */
+static void add_key(struct buf *out, struct arena *a, const struct key *k)
+{
+	const char *def = k->def ? k->def : k->def_shown;
+	const char *text = k->acts == WORKS ? k->text : k->why;
+	cleanup_free char *head = mem_printf("%s%s%s%s", document_kind(a, k),
+					     k->null_ok ? ", or null" : "",
+					     k->required ? "; required"
+					     : def	 ? "; default: "
+							 : "",
+					     !k->required && def ? def : "");
+
+	buf_adds(out, ".TP\n\\fB");
+	add_text(out, k->path, strlen(k->path));
+	buf_adds(out, "\\fR \\- ");
+	add_text(out, head, strlen(head));
+	buf_addc(out, '\n');
+	add_paragraph(out, text, strlen(text));
+}
+
+static void add_keys(struct buf *out, const char *title, enum key_acts acts)
+{
+	const struct key *k;
+	struct arena a;
+
+	arena_init(&a);
+	add_heading(out, title);
+	for (size_t i = 0; (k = key_at(i)); i++)
+		if (k->acts == acts && k->kinds & KIND_REALTIME)
+			add_key(out, &a, k);
+	arena_fini(&a);
+}
+
+void page_man_keys(struct buf *out)
+{
+	buf_adds(out, ".TH SOMA.YAML 5 \"\" \"soma " SOMA_VERSION
+		      "\" \"File Formats\"\n"
+		      ".SH NAME\nsoma.yaml \\- what the apis of a project are\n"
+		      ".SH DESCRIPTION\n");
+	add_paragraphs(
+		out,
+		"'soma deploy' reads soma.yaml, or cortex.yaml: one api, or a "
+		"list of them. Each has a name and says what its replicas run; "
+		"everything else has a default. Keys in keys are written with "
+		"a dot here, entries of lists with '[]'. Paths are relative to "
+		"the file.\n\n"
+		"  - name: iris\n"
+		"    predictor: {type: python, path: predictor.py}\n\n"
+		"Every problem of a file is told at once, with line and "
+		"remedy, and nothing is deployed then.");
+	add_keys(out, "keys", WORKS);
+	add_keys(out, "keys without effect yet", WARNS);
+	add_keys(out, "keys that are refused", REFUSED);
+	add_heading(out, "see also");
+	buf_adds(out, ".BR soma (1)\n");
 }

@@ -7,7 +7,7 @@
 #include "cli/pages.h"
 #include "core/mem.h"
 
-enum { WIDTH = 120, TEXT_BYTES_MAX = 1 << 20 };
+enum { WIDTH = 120, TEXT_BYTES_MAX = 1 << 20, KEPT_INDENT = 2 };
 
 /* '_' inside a word is none of Markdown's. */
 static bool needs_escape(const char *text, const char *p)
@@ -56,7 +56,8 @@ static void add_kept(struct buf *out, const char *text, size_t len)
 	if (!list)
 		buf_adds(out, "```\n");
 	while (text < end) {
-		size_t n = strcspn(text, "\n"), skip = strspn(text, " ");
+		size_t n = strcspn(text, "\n");
+		size_t skip = MIN(strspn(text, " "), KEPT_INDENT);
 
 		n = MIN(n, (size_t)(end - text));
 		if (list)

@@ -53,7 +53,7 @@ static const char *ranged(struct arena *a, const struct key *k,
 	return arena_printf(a, "%s%s", noun, value_range_text(a, k));
 }
 
-const char *document__kind(struct arena *a, const struct key *k)
+const char *document_kind(struct arena *a, const struct key *k)
 {
 	switch (k->type) {
 	case KEY_MAP:
@@ -155,7 +155,7 @@ static void add_row(struct arena *a, struct buf *out, const struct key *k)
 		[WORKS] = "works", [WARNS] = "warns", [REFUSED] = "refused"};
 
 	buf_addf(out, "| `%s` | ", k->path);
-	cell(out, document__kind(a, k));
+	cell(out, document_kind(a, k));
 	buf_adds(out, " | ");
 	add_default(out, k);
 	buf_addf(out, " | %s | %s | ",

@@ -17,7 +17,10 @@ char *document_schema(void);
 void document_tables(struct buf *out);
 
 /* What is written for k: "integer from 1 to 100". */
-const char *document__kind(struct arena *a, const struct key *k);
+const char *document_kind(struct arena *a, const struct key *k);
+
+/* private: shared with the schema */
+
 /* The types of predictor that k is for: "python or command"; NULL: all. */
 const char *document__predictors(struct arena *a, const struct key *k);
 /* Its words without those that are refused, with `between` between them. */

@@ -131,9 +131,16 @@ def manual(tmp_path):
     return page
 
 
+@pytest.fixture
+def manual_of_keys(tmp_path):
+    page = tmp_path / "soma.yaml.5"
+    page.write_text(soma("help", "--page", "man-keys").stdout)
+    return page
+
+
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed (scripts/setup --ci)")
-def test_the_manual_is_well_formed(manual):
-    done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", manual], capture_output=True, text=True)
+def test_the_manual_is_well_formed(manual, manual_of_keys):
+    done = subprocess.run(["mandoc", "-Tlint", "-W", "warning", manual, manual_of_keys], capture_output=True, text=True)
     told = [line for line in done.stdout.splitlines() if "missing date" not in line]  # one build is as good as another
     assert told == []
 
@@ -150,6 +157,16 @@ def test_the_manual_reads_as_the_page_does(manual):
     assert "~/.config/fish/completions/soma.fish" in words and "EXIT STATUS 0 done" in words
 
 
+def test_the_manual_has_the_keys_that_work(manual_of_keys):
+    """Those of the page's tables that are for a RealtimeAPI."""
+    part = manual_of_keys.read_text().partition('.SH "KEYS"')[2].partition(".SH")[0].replace("\\-", "-")
+    shown = set(re.findall(r"^\.TP\n\\fB(\S+)\\fR", part, re.M))
+    page = (ROOT / "docs/config.md").read_text()
+    works = set(re.findall(r"^\| `(\S+)` \|.*\| works \|", page, re.M))
+    assert len(shown) > 30 and shown <= works, shown - works
+    assert {"name", "predictor.path", "predictor.model", "predictor.command"} <= shown
+
+
 def test_pages_that_there_are_not():
     done = soma("help", "--page", "index")
-    assert done.returncode == USAGE and "'cli', 'errors' or 'man'" in done.stderr
+    assert done.returncode == USAGE and "'cli', 'errors', 'man' or 'man-keys'" in done.stderr
