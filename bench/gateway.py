@@ -174,12 +174,11 @@ def render(told):
     cells = results.Cells(told["cells"])
     servers = ["floor (bare epoll proxy)", "nginx", "haproxy", "Soma"]
     text = ["CPU time of the gateway's processes per request, in microseconds: median (least to most of the rounds), "
-            "and Soma's as a share of nginx's and haproxy's.", ""]
+            "and Soma's as a share of nginx's and haproxy's (median of the rounds' ratios).", ""]
     rows = []
     for case, c in cells.groups():
-        ours = cells.median("Soma", case, c, "cpu_us")
         rows.append([f"{case}, c={c}", *(cells.spread(s, case, c, "cpu_us") for s in servers),
-                     *(f"{ours / cells.median(s, case, c, 'cpu_us'):.2f}" for s in ("nginx", "haproxy"))])
+                     *(f"{cells.ratio('Soma', s, case, c, 'cpu_us'):.2f}" for s in ("nginx", "haproxy"))])
     text += results.table(["", *servers, "÷ nginx", "÷ haproxy"], rows)
     text += ["", "Time of a request at one connection, in microseconds: p50 beyond the backend's own, and p99.", ""]
     rows = []

@@ -154,14 +154,14 @@ def render(told):
     cells = results.Cells(told["cells"])
     servers = list(dict.fromkeys(r["server"] for r in told["cells"]))
     text = ["Requests per second of CPU that the whole process tree used (Soma's with keeper, daemon and replica): median "
-            "(least to most of the rounds), and how many times as many Soma answers.", ""]
+            "(least to most of the rounds), and how many times as many Soma answers (median of the rounds' ratios).", ""]
     for each in told["cells"]:
         for one in each["rounds"]:
             one["per_cpu_s"] = 1e6 / one["cpu_us"]
     rows = [[server, *(cell for case, c in cells.groups() for cell in (
         cells.spread(server, case, c, "per_cpu_s", 0),
         "" if server == "Soma" else
-        f"×{cells.median('Soma', case, c, 'per_cpu_s') / cells.median(server, case, c, 'per_cpu_s'):.1f}"))]
+        f"×{cells.ratio('Soma', server, case, c, 'per_cpu_s'):.1f}"))]
         for server in servers]
     text += results.table(["", *(h for c in CONNECTIONS for h in (f"c={c}", "Soma"))], rows)
     text += ["", "Requests per second, with server and replica on one core.", ""]

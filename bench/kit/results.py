@@ -24,6 +24,10 @@ class Cells:
     def median(self, server, case, c, what):
         return statistics.median(self.values(server, case, c, what))
 
+    def ratio(self, server, other, case, c, what):
+        """The median of the rounds' ratios: each round's two were measured one after the other."""
+        return statistics.median(a / b for a, b in zip(self.values(server, case, c, what), self.values(other, case, c, what)))
+
     def spread(self, server, case, c, what, digits=1):
         """"median (least–most)", with a mark when answers were wrong."""
         values = self.values(server, case, c, what)
