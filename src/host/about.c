@@ -2,6 +2,8 @@
 #include "host/dtype.h"
 #include "host/host.h"
 
+enum { SAMPLE_MAX = 512 };
+
 static void add_port(struct buf *b, const struct soma_port *port, bool input)
 {
 	buf_adds(b, "{\"name\":");
@@ -34,6 +36,55 @@ static void add_ports(struct buf *b, const char *key,
 	buf_addc(b, ']');
 }
 
+/* The least value that fits a port: each dimension of any size is 1. */
+static void add_least(struct buf *b, const struct soma_port *port, int32_t dim)
+{
+	int64_t n;
+
+	if (dim >= port->rank) {
+		buf_adds(b, port->dtype == SOMA_STRING ? "\"\""
+			    : port->dtype == SOMA_BOOL ? "false"
+						       : "0");
+		return;
+	}
+	n = port->shape[dim] < 0 ? 1 : port->shape[dim];
+	buf_addc(b, '[');
+	for (int64_t i = 0; i < n && !b->full; i++) {
+		if (i)
+			buf_addc(b, ',');
+		add_least(b, port, dim + 1);
+	}
+	buf_addc(b, ']');
+}
+
+/* {"sample": TEXT}: a request that the model takes; {} when none is short. */
+static void make_facts(struct host *h)
+{
+	const struct soma_ports *ports = h->plugin.ports;
+	struct buf sample;
+
+	buf_init(&sample, SAMPLE_MAX);
+	buf_addc(&sample, '{');
+	for (uint32_t i = 0; i < ports->n_inputs; i++) {
+		if (ports->inputs[i].optional)
+			continue;
+		if (sample.len > 1)
+			buf_addc(&sample, ',');
+		json_quote(&sample, str_of(ports->inputs[i].name));
+		buf_addc(&sample, ':');
+		add_least(&sample, &ports->inputs[i], 0);
+	}
+	buf_addc(&sample, '}');
+	if (sample.full) {
+		buf_adds(&h->facts, "{}");
+	} else {
+		buf_adds(&h->facts, "{\"sample\":");
+		json_quote(&h->facts, (struct str){sample.data, sample.len});
+		buf_addc(&h->facts, '}');
+	}
+	buf_fini(&sample);
+}
+
 void about_make(struct host *h)
 {
 	const struct soma_engine *e = &h->plugin.engine;
@@ -49,4 +100,5 @@ void about_make(struct host *h)
 	if (ports->open)
 		buf_adds(b, ",\"open\":true");
 	buf_adds(b, "}\n");
+	make_facts(h);
 }

@@ -84,7 +84,7 @@ static void say_state(struct host *h)
 			control_send(h, FRAME_LOADING, 0, text, strlen(text));
 		return;
 	}
-	control_send(h, FRAME_READY, 0, "{}", 2);
+	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
 	if (h->stuck_ms)
 		control_send(h, FRAME_STUCK, h->stuck_ms, h->stuck_id,
 			     strlen(h->stuck_id));

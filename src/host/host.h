@@ -56,6 +56,7 @@ struct host {
 	struct work load;
 	struct err load_error; /* code 0: it is loaded */
 	struct buf about;      /* the answer to GET */
+	struct buf facts;      /* what READY says */
 	struct list free_jobs;
 	unsigned n_free_jobs;
 
@@ -77,7 +78,7 @@ void control_stuck(struct host *h, uint32_t ms, const char *id);
 void crash_watch(int control_fd, const char *engine);
 void crash_forget(void);
 
-/* about.c: {"name","engine","inputs","outputs"} */
+/* about.c: {"name","engine","inputs","outputs"}, and READY's facts */
 void about_make(struct host *h);
 
 /* jobs.c */

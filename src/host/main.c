@@ -86,7 +86,7 @@ static void on_loaded(struct work *w)
 	if (http_server_open(&h->server, &h->lane, h->listener, &opts, &err))
 		fail(h, &err);
 	h->state = HOST_SERVING;
-	control_send(h, FRAME_READY, 0, "{}", 2);
+	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
 }
 
 /* ---- the end ---- */
@@ -156,6 +156,7 @@ static int host_init(struct host *h, int control, struct err *err)
 	h->limits.header_count *= 2;
 	list_init(&h->free_jobs);
 	buf_init(&h->about, SIZE_MAX / 4);
+	buf_init(&h->facts, FRAME_PAYLOAD_MAX);
 	h->plugin.log = on_log;
 	h->plugin.progress = on_progress;
 	h->plugin.host = h;
@@ -186,6 +187,7 @@ static void host_fini(struct host *h)
 	jobs_fini(h);
 	plugin_close(&h->plugin);
 	buf_fini(&h->about);
+	buf_fini(&h->facts);
 	config_fini(&h->config);
 }
 

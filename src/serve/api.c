@@ -273,16 +273,30 @@ static void put_environment(yyjson_mut_doc *doc, yyjson_mut_val *root,
 	put_null_or(doc, o, "message", env ? env->message : NULL);
 }
 
+/* A command line to begin with. */
 static char *sample_of(const struct api *a)
 {
 	const struct spec *spec = a->want->spec;
+	const char *json = a->want->sample ? a->want->sample : "{}";
+	struct buf b;
 
-	if (spec->predictor.type == PREDICTOR_COMMAND)
-		return mem_printf("curl %s%s/", a->serve->data_url,
-				  spec->endpoint);
-	return mem_printf("curl %s%s -H 'Content-Type: application/json' -d "
-			  "'{}'",
-			  a->serve->data_url, spec->endpoint);
+	buf_init(&b, 1 << 20);
+	buf_addf(&b, "curl %s%s", a->serve->data_url, spec->endpoint);
+	if (spec->predictor.type == PREDICTOR_COMMAND) {
+		buf_addc(&b, '/');
+	} else if (spec->predictor.type != PREDICTOR_ENGINE ||
+		   a->want->sample) {
+		/* Without a sample a GET tells what an engine takes. */
+		buf_adds(&b, " -H 'Content-Type: application/json' -d '");
+		for (; *json; json++) {
+			if (*json == '\'')
+				buf_adds(&b, "'\\''");
+			else
+				buf_addc(&b, *json);
+		}
+		buf_addc(&b, '\'');
+	}
+	return buf_take(&b, NULL);
 }
 
 static void put_traffic(yyjson_mut_doc *doc, yyjson_mut_val *root,

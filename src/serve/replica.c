@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
 #include "policy/backoff.h"
@@ -166,6 +167,16 @@ static void stuck(struct replica *r, const char *why)
 	revision_step(rev);
 }
 
+/* What READY says about the model. */
+static void learn(struct revision *rev, struct str payload)
+{
+	cleanup_json yyjson_doc *doc = json_parse(payload.p, payload.n, NULL);
+	const char *sample = json_str(yyjson_doc_get_root(doc), "sample", NULL);
+
+	if (sample)
+		set_text(&rev->sample, sample);
+}
+
 static void on_frame(struct process *p, const struct frame *f,
 		     struct str payload)
 {
@@ -183,6 +194,7 @@ static void on_frame(struct process *p, const struct frame *f,
 		revision_on_loading(r->rev, r);
 		break;
 	case FRAME_READY:
+		learn(r->rev, payload);
 		replica__ready(r);
 		break;
 	case FRAME_FAILED:

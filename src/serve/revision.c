@@ -48,6 +48,7 @@ void revision_free(struct revision *rev)
 	free(rev->project);
 	free(rev->project_dir);
 	free(rev->message);
+	free(rev->sample);
 	free(rev);
 }
 

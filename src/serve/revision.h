@@ -31,6 +31,7 @@ struct revision {
 	bool leaving;  /* no longer wanted: ends when its replicas have */
 	bool in_leave; /* private */
 	char *message; /* owned: why it failed */
+	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;

@@ -41,6 +41,21 @@ def test_a_bare_model_is_an_api(linear):
     assert linear.api("linear")["predictor"] == "onnx"
 
 
+def test_the_command_line_that_is_told_works(linear):
+    """An input of any size is of size 1 in it. A model with much to say has a GET instead."""
+    line = linear.api("linear")["sample"]
+    assert line.endswith("""/linear -H 'Content-Type: application/json' -d '{"x":[[0,0,0]]}'""")
+    done = subprocess.run(["bash", "-c", line.replace("curl", "curl -s")], capture_output=True, text=True)
+    assert np.allclose(json.loads(done.stdout)["y"], [[0.5, 0.5]])
+
+    quoted = [engine_api("quoted", "echo", engine_options={"inputs": "it's:string[-1] n?:int64"}),
+              engine_api("large", "echo", engine_options={"inputs": "x:float32[1000]"})]
+    linear.deploy({"soma.yaml": projects.yaml_value(quoted)})
+    done = subprocess.run(["bash", "-c", linear.api("quoted")["sample"].replace("curl", "curl -s")], capture_output=True, text=True)
+    assert json.loads(done.stdout) == {"it's": [""]}
+    assert linear.api("large")["sample"].endswith("/large")
+
+
 def test_it_has_one_path(linear):
     assert error_of(linear.post("/linear/below", json={}), 404, "not_found")
     assert linear.post("/linear/", json={"x": [[1, 2, 3]]}).status_code == 200
