@@ -2,7 +2,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +81,17 @@ static int is_file(const struct dirent *e)
 		e->d_type == DT_UNKNOWN);
 }
 
+/* A big library is the same file under another name where that can be: each
+ * build would leave a copy of it in the data directory. */
+static bool share(const char *from, const char *to)
+{
+	struct stat st;
+
+	return stat(from, &st) == 0 && st.st_size > BIG &&
+	       (st.st_mode & 0444) == 0444 &&
+	       linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0;
+}
+
 static int copy_files(const char *from, const char *to, struct dirent **list,
 		      int n, struct err *err)
 {
@@ -88,7 +101,7 @@ static int copy_files(const char *from, const char *to, struct dirent **list,
 		cleanup_free char *b = mem_printf("%s/%s", to, list[i]->d_name);
 		mode_t mode = access(a, X_OK) == 0 ? 0755 : 0644;
 
-		if (file_copy(a, b, mode, err))
+		if (!share(a, b) && file_copy(a, b, mode, err))
 			return err->code;
 	}
 	return 0;
