@@ -14,6 +14,9 @@ static bool is_ours(const char *var)
 	static const char *const heads[] = {
 		"SOMA_", "NOTIFY_SOCKET=", "LISTEN_", "VIRTUAL_ENV=", "PORT="};
 
+	/* For the onnx engine of every api. */
+	if (strncmp(var, "SOMA_ONNXRUNTIME=", 17) == 0)
+		return false;
 	for (size_t i = 0; i < ARRAY_LEN(heads); i++)
 		if (strncmp(var, heads[i], strlen(heads[i])) == 0)
 			return true;

@@ -6,12 +6,14 @@ import pathlib
 import re
 import signal
 import subprocess
+import tempfile
 
 import numpy as np
 import pytest
 
 from soma import models, procs, projects
 from soma.client import error_of
+from soma.daemon import BIN, Daemon
 from soma.waiting import wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -130,6 +132,35 @@ def test_external_data(daemon, tmp_path):
 def test_an_execution_provider_that_is_not_here(daemon):
     told = daemon.admin.deploy_failing(onnx_project(models.linear(), onnx_api("gpu", predictor={"execution_provider": "cuda"})))
     assert "predictor.execution_provider: ONNX Runtime 1." in json.dumps(told) and " has no 'cuda'; it has: " in json.dumps(told)
+
+
+OLD_RUNTIME = """
+static const char *version(void) { return "1.9.1"; }
+static const void *get(unsigned n) { return n > 9 ? 0 : "x"; }
+static const struct { const void *(*get)(unsigned); const char *(*version)(void); } base = {get, version};
+const void *OrtGetApiBase(void) { return &base; }
+"""
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that replicas' users can read."""
+    with tempfile.TemporaryDirectory(prefix="soma-onnx-") as name:
+        os.chmod(name, 0o755)
+        yield pathlib.Path(name)
+
+
+def test_the_library_that_the_daemon_or_the_api_names(open_folder):
+    old = open_folder / "old.so"
+    build_engine(old, OLD_RUNTIME)
+    real = BIN.parent / "host/libonnxruntime.so.1"
+    with Daemon(env={"SOMA_ONNXRUNTIME": old}) as d:
+        told = json.dumps(d.admin.deploy_failing(onnx_project(models.scaled())))
+        assert f"ONNX Runtime at '{old}' is version 1.9.1, which is too old: 1.16 is the oldest that works. Remedy: take libonnxruntime.so" in told
+        assert f"put it into {d.data}/lib, or name it with predictor.onnxruntime or SOMA_ONNXRUNTIME" in told
+        project = onnx_project(models.scaled(), onnx_api(predictor={"onnxruntime": "runtime.so"}), **{"runtime.so": real.read_bytes()})
+        d.admin.deploy(project)
+        assert d.admin.post("/model", json={"x": [1]}).json() == {"y": [2]}
 
 
 # --- engines
