@@ -68,7 +68,7 @@ def write_page(benches):
 def describe(told):
     machine, busy = told["machine"], told.get("busy")
     text = [", ".join(f"{key}: {value}" for key, value in machine.items()) + ".",
-            f"Soma {told['soma']}; {told['rounds']} rounds of {told['seconds']} s each."]
+            f"Soma {told['soma']}; {told['rounds']} rounds" + (f" of {told['seconds']} s each." if "cells" in told else ".")]
     if busy and busy["disturbed"]:
         text += ["", f"**The machine was busy**: in {busy['disturbed']} of {busy['measurements']} measurements other "
                  f"programs or the hypervisor took more than 5% of the measured cores (median {busy['median_share']:.0%}, "
