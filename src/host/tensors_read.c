@@ -14,6 +14,8 @@ enum {
 	ALIGN = 64,
 	KEEP_BYTES = 1 << 20, /* of either memory, from request to request */
 	POOL_LEAST = 16 << 10,
+	/* A tensor takes thirty times the bytes of a short name and number. */
+	OTHERS_MAX = 1024,
 };
 
 void tensors_init(struct tensors *t)
@@ -82,16 +84,18 @@ static int measure(struct reading *in, const struct soma_port *port,
 
 /* ---- dtypes that nobody has declared ---- */
 
-/* 0: no leaf yet. Whole numbers stay int64 until another kind is met. */
-static enum soma_dtype infer(yyjson_val *v, enum soma_dtype so_far)
+/* 0: no leaf yet. Whole numbers stay int64 until another kind is met. A list
+ * below `levels` of them is ragged: fill() says so. */
+static enum soma_dtype infer(yyjson_val *v, uint32_t levels,
+			     enum soma_dtype so_far)
 {
 	size_t i, n;
 	yyjson_val *item;
 
-	if (yyjson_is_arr(v)) {
+	if (yyjson_is_arr(v) && levels) {
 		yyjson_arr_foreach(v, i, n, item)
 		{
-			so_far = infer(item, so_far);
+			so_far = infer(item, levels - 1, so_far);
 			if (so_far != SOMA_ANY && so_far != SOMA_INT64)
 				break;
 		}
@@ -208,6 +212,12 @@ static int match(struct reading *in, yyjson_val *root, size_t *ret_others)
 				       "an input's name has a NUL character, "
 				       "behind '%s'",
 				       name);
+		if (i == ports->n_inputs && others == OTHERS_MAX)
+			return err_set(in->err, E_INVALID,
+				       "there are more than %d inputs, the "
+				       "most that are taken under names that "
+				       "the model does not declare",
+				       OTHERS_MAX);
 		if (i == ports->n_inputs) {
 			in->keys[others] = key;
 			in->values[ports->n_inputs + others++] = value;
@@ -244,7 +254,7 @@ static int shape_one(struct reading *in, const struct soma_port *port,
 	if (measure(in, port, v, item))
 		return E_INVALID;
 	if (item->dtype == SOMA_ANY)
-		item->dtype = infer(v, SOMA_ANY);
+		item->dtype = infer(v, item->rank, SOMA_ANY);
 	/* A list without lists in it names no kind. */
 	if (item->dtype == SOMA_ANY)
 		item->dtype = SOMA_FLOAT64;
@@ -342,7 +352,9 @@ int tensors_read(struct tensors *t, const struct soma_ports *ports,
 			       unfit_kind(root) ? unfit_kind(root)
 						: "a single value",
 			       ports->n_inputs ? ports->inputs[0].name : "x");
-	n = ports->n_inputs + (ports->open ? yyjson_obj_size(root) : 0);
+	n = ports->n_inputs;
+	if (ports->open)
+		n += MIN(yyjson_obj_size(root), (size_t)OTHERS_MAX);
 	if (n > FEW)
 		many = mem_alloc(2 * n * sizeof *many);
 	in.values = many ? many : few;

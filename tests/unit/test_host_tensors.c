@@ -117,6 +117,54 @@ static void undeclared_kinds_are_seen(void **state)
 		   "{\"a\":[[[1,2]],[[3,4]]]}");
 }
 
+/* "[1,[[[...]]]]": the first item says one level. */
+static void deep_nesting_takes_no_stack(void **state)
+{
+	enum { DEEP = 4 << 20 };
+	struct tensors t;
+	struct err err;
+	struct buf b;
+
+	(void)state;
+	tensors_init(&t);
+	buf_init(&b, SIZE_MAX / 4);
+	buf_adds(&b, "{\"x\":[1,");
+	for (size_t i = 0; i < DEEP; i++)
+		buf_addc(&b, '[');
+	for (size_t i = 0; i < DEEP; i++)
+		buf_addc(&b, ']');
+	buf_adds(&b, "]}");
+	assert_int_equal(read_text(&t, &open_ports, buf_cstr(&b), &err),
+			 E_INVALID);
+	assert_non_null(strstr(err.msg, "x[1] is a list"));
+	buf_fini(&b);
+	tensors_fini(&t);
+}
+
+static void names_nobody_declared_are_limited(void **state)
+{
+	enum { MANY = 100000 };
+	struct tensors t;
+	struct err err;
+	struct buf b;
+
+	(void)state;
+	tensors_init(&t);
+	buf_init(&b, SIZE_MAX / 4);
+	for (size_t i = 0; i < MANY; i++)
+		buf_addf(&b, "%s\"%zu\":1", i ? "," : "{", i);
+	buf_addc(&b, '}');
+	assert_int_equal(read_text(&t, &open_ports, buf_cstr(&b), &err),
+			 E_INVALID);
+	assert_string_equal(err.msg,
+			    "there are more than 1024 inputs, the most that "
+			    "are taken under names that the model does not "
+			    "declare");
+	assert_true(t.cap <= 1024);
+	buf_fini(&b);
+	tensors_fini(&t);
+}
+
 static void written_is(enum soma_dtype dtype, const void *data, size_t n,
 		       const char *expected)
 {
@@ -256,6 +304,8 @@ int main(void)
 		cmocka_unit_test(inputs_come_in_the_order_of_ports),
 		cmocka_unit_test(a_failed_read_leaves_it_usable),
 		cmocka_unit_test(undeclared_kinds_are_seen),
+		cmocka_unit_test(deep_nesting_takes_no_stack),
+		cmocka_unit_test(names_nobody_declared_are_limited),
 		cmocka_unit_test(numbers_are_written_whole),
 		cmocka_unit_test(floats_come_back),
 		cmocka_unit_test(halves_are_exact),
