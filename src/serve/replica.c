@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
 #include "policy/backoff.h"
@@ -170,11 +169,12 @@ static void stuck(struct replica *r, const char *why)
 /* What READY says about the model. */
 static void learn(struct revision *rev, struct str payload)
 {
-	cleanup_json yyjson_doc *doc = json_parse(payload.p, payload.n, NULL);
-	const char *sample = json_str(yyjson_doc_get_root(doc), "sample", NULL);
+	char *sample = told_sample(payload);
 
-	if (sample)
-		set_text(&rev->sample, sample);
+	if (!sample)
+		return;
+	free(rev->sample);
+	rev->sample = sample;
 }
 
 static void on_frame(struct process *p, const struct frame *f,

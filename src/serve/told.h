@@ -5,11 +5,14 @@
 
 #include "core/str.h"
 
-enum { TOLD_LOADING_MAX = 1024 };
+enum { TOLD_LOADING_MAX = 1024, TOLD_SAMPLE_MAX = 4096 };
 
 /* LOADING's payload in one line of UTF-8, cut where it is long; free() it. */
 char *told_loading(struct str payload);
 /* FAILED's, {"message","remedy"}, in one paragraph; free() it. */
 char *told_failed(struct str payload);
+/* READY's {"sample"}, which people are shown in a command to paste: a JSON
+ * object in one line, or NULL; free() it. */
+char *told_sample(struct str payload);
 
 #endif

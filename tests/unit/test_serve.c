@@ -165,10 +165,44 @@ static void a_replicas_words_are_made_text(void **state)
 	free(cut);
 }
 
+/* What a terminal would act upon, or a shell. */
+static void a_replicas_words_do_nothing_to_a_terminal(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"{\"sample\":7}",
+		"{\"sample\":\"no JSON\"}",
+		"{\"sample\":\"[1]\"}",
+		"{\"sample\":\"{}\\u001b[201~\\nrm x\"}",
+		"{\"sample\":\"{\\n}\"}",
+		"{\"sample\":\"{\\\"a\\\":\\\"\\u009b31m\\\"}\"}",
+		"{\"sample\":\"{\\\"a\\\":\\\"\\u007f\\\"}\"}",
+	};
+	cleanup_free char *loading = told_loading(STR("a\xc2\x9b"
+						      "b\xc2\xa0"));
+	cleanup_free char *failed = told_failed(
+		STR("{\"message\":\"a\\u001b[2J\\n\\tb\\u009bc\"}"));
+	cleanup_free char *sample =
+		told_sample(STR("{\"sample\":\"{\\\"a'\\\":[1]}\"}"));
+	cleanup_free char *many = mem_alloc(100000);
+	size_t n = (size_t)snprintf(many, 100, "{\"sample\":\"{");
+
+	(void)state;
+	assert_string_equal(loading, "a b\xc2\xa0");
+	assert_string_equal(failed, "a [2J\n\tb c");
+	assert_string_equal(sample, "{\"a'\":[1]}");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_null(told_sample(str_of(bad[i])));
+	memset(many + n, ' ', 50000);
+	memcpy(many + n + 50000, "}\"}", 3);
+	assert_null(told_sample(str_of(many)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_replicas_words_are_made_text),
+		cmocka_unit_test(a_replicas_words_do_nothing_to_a_terminal),
 		cmocka_unit_test(quantiles_bound_what_was_added),
 		cmocka_unit_test(feeds_keep_the_newest_and_tell_followers),
 		cmocka_unit_test(variables_are_the_users_not_ours),
