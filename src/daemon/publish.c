@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,13 +81,15 @@ static int is_file(const struct dirent *e)
 }
 
 /* A big library is the same file under another name where that can be: each
- * build would leave a copy of it in the data directory. */
+ * build would leave a copy of it in the data directory. Not where somebody else
+ * could go on writing to it: every api runs it. */
 static bool share(const char *from, const char *to)
 {
 	struct stat st;
 
 	return stat(from, &st) == 0 && st.st_size > BIG &&
-	       (st.st_mode & 0444) == 0444 &&
+	       (st.st_mode & 0444) == 0444 && (st.st_mode & 022) == 0 &&
+	       (st.st_uid == 0 || st.st_uid == geteuid()) &&
 	       linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0;
 }
 
