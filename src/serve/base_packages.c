@@ -5,13 +5,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/err.h"
 #include "core/mem.h"
 #include "loop/file.h"
 #include "serve/imports.h"
 
 /* A project has few files of its own; somebody else's code, sent along by
  * mistake, must not hold up everything. */
-enum { FILES_MAX = 2000, FILE_MAX = 1 << 20, DEPTH_MAX = 16 };
+enum {
+	FILES_MAX = 2000,
+	FILE_MAX = 1 << 20,
+	BYTES_MAX = 16 << 20, /* of all: some hundred ms */
+	DEPTH_MAX = 16,
+};
 
 struct row {
 	const char *module;   /* as it is imported, and all below it */
@@ -90,6 +96,7 @@ struct search {
 	const char *project;
 	bool imported[ARRAY_LEN(table)];
 	unsigned files;
+	size_t bytes;
 };
 
 static bool is_module(const char *root, const char *below, struct str name)
@@ -124,7 +131,7 @@ static void on_import(void *data, struct str module)
 	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
 		struct str row = str_of(table[i].module);
 
-		if (str_starts(module, row) &&
+		if (*row.p == *module.p && str_starts(module, row) &&
 		    (module.n == row.n || module.p[row.n] == '.'))
 			s->imported[i] = true;
 	}
@@ -134,11 +141,14 @@ static void look_at(struct search *s, const char *path)
 {
 	cleanup_free char *text = NULL;
 	size_t len = 0;
+	int rc = file_read(path, FILE_MAX, &text, &len, NULL);
 
 	/* What cannot be read here cannot be imported either, or is no file
 	 * that somebody wrote. */
-	if (file_read(path, FILE_MAX, &text, &len, NULL) == 0)
+	if (rc == 0)
 		imports_scan((struct str){text, len}, on_import, s);
+	s->bytes += rc == E_TOOBIG ? (size_t)FILE_MAX : len;
+	s->files++;
 }
 
 static bool is_python(const char *name)
@@ -148,22 +158,25 @@ static bool is_python(const char *name)
 	return n > 3 && strcmp(name + n - 3, ".py") == 0;
 }
 
+static bool has_seen_enough(const struct search *s)
+{
+	return s->files >= FILES_MAX || s->bytes >= BYTES_MAX;
+}
+
 static void look_below(struct search *s, const char *dir, unsigned depth)
 {
 	DIR *d = opendir(dir);
 	struct dirent *e;
 
-	while (d && (e = readdir(d)) && s->files < FILES_MAX) {
+	while (d && (e = readdir(d)) && !has_seen_enough(s)) {
 		cleanup_free char *path = mem_printf("%s/%s", dir, e->d_name);
 
 		if (e->d_name[0] == '.')
 			continue;
-		if (e->d_type == DT_DIR && depth < DEPTH_MAX) {
+		if (e->d_type == DT_DIR && depth < DEPTH_MAX)
 			look_below(s, path, depth + 1);
-		} else if (e->d_type != DT_DIR && is_python(e->d_name)) {
-			s->files++;
+		else if (e->d_type != DT_DIR && is_python(e->d_name))
 			look_at(s, path);
-		}
 	}
 	if (d)
 		closedir(d);
@@ -181,11 +194,15 @@ void base_packages_imported(struct package_rows *b, const struct spec *spec,
 			    const char *project_dir)
 {
 	struct search s = {.spec = spec, .project = project_dir};
+	cleanup_free char *path = NULL;
 
 	b->n = 0;
 	if (!project_dir || spec->predictor.type != PREDICTOR_PYTHON ||
 	    spec->predictor.base_packages != BASE_PACKAGES_CORTEX)
 		return;
+	/* First, so that whatever else lies there, it counts. */
+	path = mem_printf("%s/%s", project_dir, spec->predictor.path);
+	look_at(&s, path);
 	look_below(&s, project_dir, 0);
 	for (size_t i = 0; i < ARRAY_LEN(table); i++)
 		if (s.imported[i] && !is_own(&s, table[i].module))

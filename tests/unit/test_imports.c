@@ -146,6 +146,36 @@ static void test_the_projects_imports(void **state)
 	tmpdir_remove(root);
 }
 
+/* By mistake somebody's code came along: the loop does not wait for all of it,
+ * and the predictor's own file counts in any case. */
+static void test_a_large_project(void **state)
+{
+	enum { FILES = 3000, LINES = 60000 };
+	struct spec spec = {
+		.predictor = {.type = PREDICTOR_PYTHON,
+			      .path = "predictor.py",
+			      .base_packages = BASE_PACKAGES_CORTEX}};
+	cleanup_free char *first = NULL;
+	struct buf text;
+
+	(void)state;
+	root = tmpdir_make();
+	buf_init(&text, 1 << 20);
+	for (size_t i = 0; i < LINES; i++)
+		buf_adds(&text, "import a, b, c\n");
+	put("0.py", buf_cstr(&text));
+	buf_fini(&text);
+	first = mem_printf("%s/0.py", root);
+	for (size_t i = 1; i < FILES; i++) {
+		cleanup_free char *other = mem_printf("%s/%zu.py", root, i);
+
+		assert_int_equal(link(first, other), 0);
+	}
+	put("predictor.py", "import boto3\n");
+	assert_installed(&spec, "boto3");
+	tmpdir_remove(root);
+}
+
 static void test_what_an_onnx_class_needs(void **state)
 {
 	struct spec spec = {.predictor = {.type = PREDICTOR_PYTHON}};
@@ -168,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_what_only_looks_like_one),
 		cmocka_unit_test(test_any_text_ends),
 		cmocka_unit_test(test_the_projects_imports),
+		cmocka_unit_test(test_a_large_project),
 		cmocka_unit_test(test_what_an_onnx_class_needs),
 	};
 
