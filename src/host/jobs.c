@@ -1,5 +1,6 @@
 /* Requests: JSON to tensors on the leader's thread, run on a slot's, JSON made
  * there too, answered on the leader's. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,11 +238,13 @@ static void reply_predict_error(struct http_req *req, const char *text)
 
 static void reply_failure(struct http_req *req, struct job *j)
 {
-	const char *text = j->why.text;
+	char *text = j->why.text;
 
-	j->why.text[sizeof j->why.text - 1] = 0;
+	text[sizeof j->why.text - 1] = 0;
 	if (!*text)
-		text = "the engine failed and does not say why";
+		snprintf(text, sizeof j->why.text,
+			 "the engine failed (code %d) and does not say why",
+			 j->code);
 	if (j->code == SOMA_BAD_INPUT)
 		http_reply_error(req, E_INVALID, "%s", text);
 	else if (j->code == SOMA_NO_MEMORY)

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -203,29 +204,65 @@ static int load(struct plugin *p, const struct config *c, struct err *err)
 	if (p->engine.load) {
 		rc = p->engine.load(&params, &p->model, &why);
 		why.text[sizeof why.text - 1] = 0;
+		if (rc && !why.text[0])
+			return err_set(err, code_of(rc),
+				       "the engine could not load the model "
+				       "(code %d), and does not say why",
+				       rc);
 		if (rc)
-			return err_set(err, code_of(rc), "%s",
-				       why.text[0] ? why.text
-						   : "the engine could not "
-						     "load the model, and does "
-						     "not say why");
+			return err_set(err, code_of(rc), "%s", why.text);
 	}
 	p->loaded = true;
 	return 0;
 }
 
-/* What the host relies on. */
-static int check_port(const struct plugin *p, const struct soma_port *port,
+/* What the host relies on. `what` is input or output. */
+static int check_port(const struct plugin *p, const char *what,
+		      const struct soma_port *ports, uint32_t i,
 		      struct err *err)
 {
-	if (!port->name || (unsigned)port->dtype > SOMA_STRING ||
-	    port->rank < -1 || port->rank > SOMA_RANK_MAX)
+	const struct soma_port *port = &ports[i];
+
+	if (!port->name || !port->name[0])
 		return err_set(err, E_INTERNAL,
-			       "the engine %s gives the port '%s' the dtype %d "
+			       "the engine %s gives its %s %u no name",
+			       p->engine.name, what, i);
+	if ((unsigned)port->dtype > SOMA_STRING || port->rank < -1 ||
+	    port->rank > SOMA_RANK_MAX)
+		return err_set(err, E_INTERNAL,
+			       "the engine %s gives the %s '%s' the dtype %d "
 			       "and %d dimensions, which soma_engine.h does "
 			       "not know",
-			       p->engine.name, port->name ? port->name : "NULL",
+			       p->engine.name, what, port->name,
 			       (int)port->dtype, port->rank);
+	for (int32_t k = 0; k < port->rank; k++)
+		if (port->shape[k] < -1)
+			return err_set(err, E_INTERNAL,
+				       "the engine %s gives dimension %d of "
+				       "the %s '%s' the size %" PRId64
+				       "; any size is -1",
+				       p->engine.name, k, what, port->name,
+				       port->shape[k]);
+	for (uint32_t k = 0; k < i; k++)
+		if (strcmp(ports[k].name, port->name) == 0)
+			return err_set(err, E_INTERNAL,
+				       "the engine %s has two %ss called '%s'",
+				       p->engine.name, what, port->name);
+	return 0;
+}
+
+static int check_ports(const struct plugin *p, const char *what,
+		       const struct soma_port *ports, uint32_t n,
+		       struct err *err)
+{
+	if (n && !ports)
+		return err_set(err, E_INTERNAL,
+			       "the engine %s says that it has %u %ss, but not "
+			       "which: the list is NULL",
+			       p->engine.name, n, what);
+	for (uint32_t i = 0; i < n; i++)
+		if (check_port(p, what, ports, i, err))
+			return err->code;
 	return 0;
 }
 
@@ -234,13 +271,10 @@ static int take_ports(struct plugin *p, struct err *err)
 	p->ports = p->engine.ports ? p->engine.ports(p->model) : NULL;
 	if (!p->ports)
 		p->ports = &open_ports;
-	for (uint32_t i = 0; i < p->ports->n_inputs; i++)
-		if (check_port(p, &p->ports->inputs[i], err))
-			return err->code;
-	for (uint32_t i = 0; i < p->ports->n_outputs; i++)
-		if (check_port(p, &p->ports->outputs[i], err))
-			return err->code;
-	return 0;
+	if (check_ports(p, "input", p->ports->inputs, p->ports->n_inputs, err))
+		return err->code;
+	return check_ports(p, "output", p->ports->outputs, p->ports->n_outputs,
+			   err);
 }
 
 int plugin_open(struct plugin *p, const struct config *c, struct err *err)

@@ -257,4 +257,4 @@ def test_engine_fails_without_words(daemon, tmp_path):
     library = build_engine(tmp_path / "mine.so", CRASH, "-DAT_LOAD=", "-DAT_RUN=")
     daemon.admin.deploy(engine_project(library, engine_api("mute")))
     error = error_of(daemon.admin.post("/mute", json={}), 500, "predict_error")
-    assert error["message"] == "the engine failed and does not say why"
+    assert error["message"] == "the engine failed (code 1) and does not say why"
