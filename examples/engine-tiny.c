@@ -17,14 +17,16 @@
 #include "soma_engine.h"
 
 /* What this engine can be told. Whoever writes another key in engine_options is
- * told so by Soma; whoever writes none gets the value given here. */
+ * told so by Soma; whoever writes none gets the value given here, so that load
+ * always finds one. */
 static const struct soma_option_info options[] = {
 	{"factor", "2", "what every element is multiplied by"},
 	{NULL, NULL, NULL},
 };
 
 /* What it takes: a list of any length, called x. What it gives: one as long.
- * Requests that do not fit are refused before they come here. */
+ * Requests that do not fit are refused before they come here; that the output
+ * is as said here is up to run. */
 static const struct soma_port inputs[] = {
 	{.name = "x",
 	 .dtype = SOMA_FLOAT32,
@@ -59,6 +61,8 @@ static int load(const struct soma_params *params, struct soma_model **ret_model,
 		m->out = calloc(params->slots, sizeof *m->out);
 	if (!m || !m->out) {
 		free(m);
+		snprintf(error->text, sizeof error->text,
+			 "no memory for %u slots", params->slots);
 		return SOMA_NO_MEMORY;
 	}
 	for (uint32_t i = 0; i < params->n_options; i++) {
@@ -77,6 +81,8 @@ static int load(const struct soma_params *params, struct soma_model **ret_model,
 			return SOMA_BAD_OPTION;
 		}
 	}
+	/* What params points to is gone after load; log, progress and host may
+	 * be kept. */
 	params->log(params->host, SOMA_LOG_INFO, "tiny is ready to multiply");
 	*ret_model = m;
 	return SOMA_OK;
@@ -103,6 +109,7 @@ static int run(struct soma_model *m, uint32_t slot,
 	const struct soma_tensor *x = &in->inputs[0];
 	struct soma_tensor *y = &m->out[slot];
 	const float *from = x->data;
+	/* One more: for none, malloc may return NULL. */
 	float *to = malloc((x->count + 1) * sizeof *to);
 
 	if (!to) {

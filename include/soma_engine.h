@@ -37,15 +37,16 @@
  * - Threads. load and unload are called once, with no other call in progress.
  *   run and release of one slot are called by one thread at a time; different
  *   slots at the same time by different threads. A thread is not bound to a
- *   slot for good. ports may be called by any thread. cancel is called while
- *   run of its slot is in progress, by another thread.
+ *   slot for good. ports may be called by any thread. cancel is called by
+ *   another thread than the run that it is about.
  * - Blocking. load, run and unload may take as long as they need. release,
  *   ports and cancel must return at once.
  * - Memory. What a function is given is borrowed for the call unless it says
  *   otherwise. Neither side frees what the other has allocated.
  * - Errors. A function that can fail returns 0, or a code of enum soma_code
- *   with words in *error. Clients and operators read them: say what is wrong
- *   and what to do about it.
+ *   with words in *error, which comes empty. Clients and operators read them:
+ *   say what is wrong and what to do about it. A C++ exception or a Rust panic
+ *   must not leave a function: it would end the process.
  * - Versions. A host takes an engine with its own SOMA_ENGINE_ABI only. Within
  *   one ABI structs grow at their end: `size` says how much of a struct its
  *   maker knew, and whoever reads it looks no further.
@@ -74,7 +75,8 @@ extern "C" {
 
 enum { SOMA_RANK_MAX = 16, SOMA_ERROR_TEXT = 1024 };
 
-/* What a function that fails returns. */
+/* What a function that fails returns. A code that has no place in a function,
+ * and any other number, counts as SOMA_FAILED. */
 enum soma_code {
 	SOMA_OK = 0,
 	SOMA_FAILED = 1,     /* the model or the engine: answered 500 */
@@ -97,7 +99,10 @@ struct soma_error {
 
 /* Elements are in host byte order. Numbers are never reused. */
 enum soma_dtype {
-	SOMA_ANY = 0,  /* of a port: any of those below. Of a tensor: never */
+	SOMA_ANY = 0,  /* of a port: any of those below. Of a tensor: never. An
+			  input of any dtype comes as the client wrote it:
+			  BOOL, INT64, FLOAT64 (one number with a point or an
+			  exponent is enough) or STRING */
 	SOMA_BOOL = 1, /* one byte, 0 or 1 */
 	SOMA_INT8 = 2,
 	SOMA_INT16 = 3,
@@ -114,14 +119,16 @@ enum soma_dtype {
 	SOMA_STRING = 14, /* struct soma_string */
 };
 
-/* UTF-8. A NUL follows data[len], and there may be others before it. */
+/* UTF-8. In a request data[len] is NUL, and there may be others before it. In a
+ * response only `len` bytes are read, and what is not UTF-8 becomes U+FFFD. */
 struct soma_string {
 	const char *data;
 	size_t len;
 };
 
 /* Row-major, without gaps; `count` elements, the product of shape[0..rank). A
- * scalar has rank 0 and count 1. */
+ * scalar has rank 0 and count 1. In a request shape[0] is never 0, but a later
+ * dimension may be, where the port allows it, and then count is 0. */
 struct soma_tensor {
 	const char *name;
 	enum soma_dtype dtype;
@@ -138,16 +145,20 @@ struct soma_tensor {
 /* What a model takes or gives under one name. */
 struct soma_port {
 	const char *name;
-	enum soma_dtype dtype; /* SOMA_ANY: taken as the client writes it */
-	int32_t rank;	       /* -1: any */
-	int64_t shape[SOMA_RANK_MAX]; /* -1: any size in this dimension */
-	/* What a dimension of any size is called ("batch"), for people. NULL:
-	 * nothing. */
+	enum soma_dtype dtype;
+	int32_t rank; /* -1: any */
+	/* -1: any size in this dimension. 0 is a size: one that is forgotten
+	 * fits no request. */
+	int64_t shape[SOMA_RANK_MAX];
+	/* What a dimension of any size is called ("batch"), for people:
+	 * dimensions of one name are not compared. NULL: nothing. */
 	const char *dim_names[SOMA_RANK_MAX];
 	uint32_t optional; /* of an input: 1 when a request may leave it out */
 };
 
-/* Borrowed from the model until unload. */
+/* Borrowed from the model until unload. Names are not empty, and no two inputs
+ * or outputs have the same. Requests are checked against the inputs. The
+ * outputs are for people: a response is not compared with them. */
 struct soma_ports {
 	const struct soma_port *inputs;
 	uint32_t n_inputs;
@@ -161,7 +172,10 @@ struct soma_ports {
 
 struct soma_option {
 	const char *key;
-	const char *value; /* as written in soma.yaml */
+	/* As written in soma.yaml where it is a text. A number or a boolean, so
+	 * without quotes, comes in one form: 0x10 as "16", 1e3 as "1000.0", yes
+	 * as "true". */
+	const char *value;
 };
 
 /* An option that an engine knows. A list ends with a NULL key. */
@@ -180,27 +194,32 @@ enum soma_log_level {
 	SOMA_LOG_ERROR = 3,
 };
 
-/* What load is given. `size` is the host's. Numbers are defaulted and checked
- * by the host before. */
+/* What load is given; copy what is kept, but for log, progress and host. `size`
+ * is the host's. Numbers are defaulted and checked by the host before. In
+ * brackets: the key of `predictor` that it comes from. */
 struct soma_params {
 	size_t size;
-	const char *model; /* absolute path of the model's file; NULL: none was
-			      named */
-	const char *project;  /* absolute path of the project's folder; NULL:
-				 none. Also the working directory */
-	const char *library;  /* absolute path of the runtime's library that the
-				 user has named; NULL: the engine looks for
-				 it */
+	const char *model;   /* [model] absolute path of the model's file, which
+				is there; NULL: none was named. Its
+				users know the last part only */
+	const char *project; /* absolute path of the project's folder; NULL:
+				none. Also the working directory */
+	const char *library; /* [onnxruntime] absolute path of the runtime's
+				library that the user has named; NULL: the
+				engine looks for it */
 	const char *host_dir; /* folder of the host program: libraries that came
 				 with it */
 	const char *lib_dir;  /* where an operator puts libraries of this
 				 machine's own; NULL: none */
-	uint32_t slots;	      /* runs at the same time, at least 1 */
-	uint32_t threads;     /* that one run may use, at least 1 */
-	const char *graph_optimization; /* "disabled", "basic", "extended",
-					   "all" */
-	const char *device; /* execution provider: "cpu", "cuda", ... */
-	const struct soma_option *options;
+	uint32_t slots;	      /* [threads_per_process] runs at the same time, at
+				 least 1: run's `slot` is 0 to slots - 1 */
+	uint32_t threads;     /* [intra_op_threads] that one run may use, at
+				 least 1 */
+	const char *graph_optimization; /* [graph_optimization] "disabled",
+					   "basic", "extended", "all" */
+	const char *device; /* [execution_provider] "cpu", "cuda", ... */
+	const struct soma_option *options; /* [engine_options] each key once, in
+					      no order that counts */
 	uint32_t n_options;
 	/* Both may be called by any thread until unload returns; progress
 	 * inside load only. What progress says is shown while a replica
@@ -223,9 +242,10 @@ struct soma_request {
 	const char *id; /* the request's, for a log line */
 };
 
-/* Filled by run. On success tensors and what they point to belong to the
- * engine and stay until release; they may point into the request's data. On
- * failure nothing is taken from it and release is not called. */
+/* Filled by run, and empty before but for size. On success tensors and what
+ * they point to, names included, belong to the engine and stay until release;
+ * they may point into the request's data. Without outputs the answer is empty.
+ * On failure nothing is taken from it and release is not called. */
 struct soma_response {
 	size_t size;
 	const struct soma_tensor *outputs;
@@ -256,23 +276,29 @@ struct soma_engine {
 	 * load, and the model is NULL in every call. */
 	int (*load)(const struct soma_params *params,
 		    struct soma_model **ret_model, struct soma_error *error);
-	/* Frees it. */
+	/* Frees it. Not called when the process is killed, or ends while a run
+	 * does not. */
 	void (*unload)(struct soma_model *model);
-	/* What it takes and gives. NULL: any inputs and outputs of any dtype
-	 * and shape. */
+	/* What it takes and gives, which stays the same until unload: asked
+	 * after load, perhaps once only. NULL, or one that returns NULL: any
+	 * inputs and outputs of any dtype and shape. */
 	const struct soma_ports *(*ports)(const struct soma_model *model);
 	/* One inference. */
 	int (*run)(struct soma_model *model, uint32_t slot,
 		   const struct soma_request *in, struct soma_response *out,
 		   struct soma_error *error);
-	/* The response of a successful run has been read. NULL: it stays by
-	 * itself until the next run of its slot. */
+	/* The response of a successful run has been read, or nobody waits for
+	 * it any more: called once for each, with *out as run has left it.
+	 * NULL: it stays by itself until the next run of its slot. */
 	void (*release)(struct soma_model *model, uint32_t slot,
 			struct soma_response *out);
 	/* Nobody waits any more for the run that is in progress in this slot:
-	 * it should end soon, with SOMA_CANCELED or anything else. May come too
-	 * late, and must not harm the slot's next run. NULL: a run that takes
-	 * too long (predict_timeout) costs the process. */
+	 * it should end soon, with SOMA_CANCELED or anything else; past
+	 * predict_timeout it has a second for that. May come just before run is
+	 * entered, or after it has returned, with release in progress; never
+	 * once the slot's next run has begun. So a flag that run clears first
+	 * thing is right: what it misses just runs to its end. NULL: a run that
+	 * takes too long costs the process. */
 	void (*cancel)(struct soma_model *model, uint32_t slot);
 };
 
