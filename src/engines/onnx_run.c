@@ -308,6 +308,10 @@ static bool offer_outputs(const struct soma_model *m, struct onnx_slot *s)
 
 static OrtStatus *read_outputs(const struct soma_model *m, struct onnx_slot *s)
 {
+	/* All before the first that may fail: own_out is what is released. */
+	for (uint32_t i = 0; i < m->ports.n_outputs; i++)
+		if (s->out[i] != s->kept_out[i].value)
+			s->own_out[i] = s->out[i];
 	for (uint32_t i = 0; i < m->ports.n_outputs; i++) {
 		struct soma_tensor *t = &s->tensors[i];
 		struct onnx_kept *k = &s->kept_out[i];
@@ -317,7 +321,6 @@ static OrtStatus *read_outputs(const struct soma_model *m, struct onnx_slot *s)
 			*t = k->tensor;
 			continue;
 		}
-		s->own_out[i] = s->out[i];
 		t->name = m->output_names[i];
 		status = read_output(m, s->out[i], t, &s->texts[i]);
 		if (status)

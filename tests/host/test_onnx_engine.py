@@ -36,6 +36,12 @@ def refused(host, value=None, raw=None, status=400):
     return answer.error["message"]
 
 
+def resident(host, kind):
+    """Bytes of its memory, by a name of /proc/PID/status."""
+    status = dict(line.split(":", 1) for line in open(f"/proc/{host.process.pid}/status"))
+    return int(status[kind].split()[0]) << 10
+
+
 # --- what models take and give
 
 
@@ -122,8 +128,7 @@ def test_external_data_is_mapped(start, tmp_path):
     assert y[0][0] == 6 and len(y[0]) == 64 * 256
     if SLOW > 1:
         return  # a sanitizer has memory of its own
-    status = dict(line.split(":", 1) for line in open(f"/proc/{h.process.pid}/status"))
-    assert int(status["RssFile"].split()[0]) > 64 * 1024 and int(status["RssAnon"].split()[0]) < 48 * 1024
+    assert resident(h, "RssFile") > 64 << 20 and resident(h, "RssAnon") < 48 << 20
 
 
 def test_slots_share_one_session(onnx):
@@ -178,6 +183,21 @@ def test_a_model_that_breaks_its_word_about_shapes(onnx):
     h = onnx(m).ready()
     for x in ([1], [1], [3], [2], [1], [4]):
         assert ask(h, x=x) == {"y": [1] * x[0]}
+
+
+def test_outputs_that_cannot_be_read_are_freed(onnx):
+    """The first has as many dimensions as the client says; the second is 8 MiB."""
+    m = models.model([helper.make_node("Reshape", ["x", "shape"], ["y"]), helper.make_node("Expand", ["x", "size"], ["z"])],
+                     [models.value("x", "float32", [1]), models.value("shape", "int64", ["k"])],
+                     [helper.make_tensor_value_info("y", models.DTYPES["float32"], None), models.value("z", "float32", ["n"])],
+                     [numpy_helper.from_array(np.array([2 << 20], dtype=np.int64), "size")])
+    h = onnx(m).ready()
+    before = None
+    for _ in range(60):
+        answer = h.predict({"x": [1], "shape": [1] * 17})
+        assert answer.status == 500 and "too many dimensions" in answer.error["message"]
+        before = before or resident(h, "RssAnon")
+    assert resident(h, "RssAnon") - before < 100 << 20
 
 
 # --- requests that do not fit
@@ -340,6 +360,16 @@ def test_external_data_cut_short(start, tmp_path):
     h = start({"model.onnx": (tmp_path / "model.onnx").read_bytes(), "weights.bin": weights}, engine="onnx", model="model.onnx")
     code, message = failed(h)
     assert code == "bad_model" and "'weights.bin' with weights of the model" in message and "is cut short: it has" in message
+
+
+def test_external_data_at_a_place_beyond_numbers(start, tmp_path):
+    models.external(tmp_path)
+    m = models.onnx.load(str(tmp_path / "model.onnx"), load_external_data=False)
+    entries = {e.key: e for e in m.graph.initializer[0].external_data}
+    entries["offset"].value = str(2**64 - 4096)
+    h = start({"model.onnx": models.data(m), "weights.bin": (tmp_path / "weights.bin").read_bytes()}, engine="onnx", model="model.onnx")
+    code, message = failed(h)
+    assert code == "bad_model" and "is cut short: it has" in message
 
 
 def test_no_model_named(start):
