@@ -145,6 +145,7 @@ static int check_external(struct looking *in, const struct external *e)
 {
 	char path[2 * PATH_MAX];
 	struct stat st;
+	uint64_t size;
 
 	if (strcmp(e->location, in->last) != 0) {
 		snprintf(path, sizeof path, "%s/%s", in->dir, e->location);
@@ -158,7 +159,8 @@ static int check_external(struct looking *in, const struct external *e)
 		memcpy(in->last, e->location, sizeof in->last);
 		in->last_size = st.st_size;
 	}
-	if (e->offset + e->length > (uint64_t)in->last_size)
+	size = (uint64_t)in->last_size;
+	if (e->length > size || e->offset > size - e->length)
 		return onnx_fail(in->error, SOMA_BAD_MODEL,
 				 "the file '%s' with weights of the model '%s' "
 				 "is cut short: it has %lld bytes, the model "
