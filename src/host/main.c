@@ -195,7 +195,7 @@ int main(void)
 {
 	static struct host h;
 	struct err err = {0};
-	int control = inherited("SOMA_CONTROL_FD");
+	int control = inherited("SOMA_CONTROL_FD"), rc;
 
 	log_setup("soma-host", LOG_INFO, 0);
 	h.listener = inherited("SOMA_LISTEN_FD");
@@ -218,7 +218,14 @@ int main(void)
 	snprintf(h.loading, sizeof h.loading, "loading %s", h.config.engine);
 	control_send(&h, FRAME_LOADING, 0, h.loading, strlen(h.loading));
 	slots_add(&h.slots, &h.load);
-	slots_run(&h.slots);
+	rc = slots_run(&h.slots);
+	if (rc) {
+		err_sys(&err, rc,
+			"%u threads (threads_per_process) cannot be made; "
+			"take fewer, or allow more",
+			h.config.slots);
+		fail(&h, &err);
+	}
 	host_fini(&h);
 	return 0;
 }

@@ -327,16 +327,29 @@ static void *watchdog_main(void *data)
 
 /* ---- from outside ---- */
 
-void slots_run(struct slots *s)
+int slots_run(struct slots *s)
 {
-	pthread_create(&s->watchdog, NULL, watchdog_main, s);
-	for (unsigned i = 1; i < s->n; i++)
-		pthread_create(&s->slot[i].thread, NULL, slot_main,
-			       &s->slot[i]);
+	unsigned made = 1;
+	bool watched;
+	int rc;
+
+	/* None begins before all are there. */
+	pthread_mutex_lock(&s->lock);
+	rc = pthread_create(&s->watchdog, NULL, watchdog_main, s);
+	watched = !rc;
+	while (!rc && made < s->n) {
+		rc = pthread_create(&s->slot[made].thread, NULL, slot_main,
+				    &s->slot[made]);
+		made += !rc;
+	}
+	s->ended = rc != 0;
+	pthread_mutex_unlock(&s->lock);
 	slot_main(&s->slot[0]);
-	for (unsigned i = 1; i < s->n; i++)
+	for (unsigned i = 1; i < made; i++)
 		pthread_join(s->slot[i].thread, NULL);
-	pthread_join(s->watchdog, NULL);
+	if (watched)
+		pthread_join(s->watchdog, NULL);
+	return rc;
 }
 
 void slots_fini(struct slots *s)

@@ -93,8 +93,9 @@ struct slots {
 /* Fills the fields above "private" first. */
 void slots_init(struct slots *s);
 /* Runs them, the calling thread as slot 0, until slots_end was called; then all
- * threads have ended. */
-void slots_run(struct slots *s);
+ * threads have ended. An error number if they could not all be made: then none
+ * has run anything. */
+int slots_run(struct slots *s);
 /* By the leader, when nothing runs. */
 void slots_end(struct slots *s);
 /* After slots_run. Its handles close with the loop's next turn. */

@@ -3,7 +3,11 @@ import signal
 import threading
 import time
 
-from harness import BYE, LOADING, PING, PONG, QUERY, READY, STOP, STUCK
+import pytest
+from hosts import host_program
+
+from harness import BYE, LOADING, PING, PONG, QUERY, READY, STOP, STUCK, Worker
+from soma.waiting import SLOW
 
 
 def later(host, value, **more):
@@ -195,6 +199,17 @@ def test_many_clients(serve):
         h.send(STOP, 5000)
         h.expect(BYE)
         assert h.wait() == 0
+
+
+@pytest.mark.skipif(SLOW > 1, reason="a sanitizer has memory of its own")
+def test_threads_that_cannot_be_made():
+    little = ["sh", "-c", 'ulimit -v 1000000 && exec "$0"', str(host_program())]
+    h = Worker({}, program=little, engine="echo", engine_options={}, model=None, threads=1024)
+    try:
+        assert h.failed()["message"] == (
+            "1024 threads (threads_per_process) cannot be made; take fewer, or allow more: Resource temporarily unavailable")
+    finally:
+        h.close()
 
 
 def test_methods(serve):
