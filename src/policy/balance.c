@@ -2,6 +2,11 @@
 
 #include "core/mem.h"
 
+enum {
+	WORTH_A_TRIP_NS = 1000000, /* of work that may lie ahead of a slot */
+	AHEAD_MAX = 32,		   /* requests of it */
+};
+
 static bool has_room(const struct balance_item *item)
 {
 	return item->ready && (!item->room || item->in_flight < item->room);
@@ -25,9 +30,21 @@ int balance_pick(const struct balance_item *items, size_t n, size_t last,
 	return best;
 }
 
-uint32_t balance_room(uint32_t slots)
+uint64_t balance_service(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead,
+			 uint32_t slots)
 {
-	return slots + MAX(slots, 2u);
+	/* What stood before it took its share of the time. */
+	uint64_t one = took_ns / MAX(ahead, 1u) * MIN(slots, MAX(ahead, 1u));
+
+	return so_far_ns ? so_far_ns - so_far_ns / 16 + one / 16 : one;
+}
+
+uint32_t balance_room(uint32_t slots, uint64_t service_ns)
+{
+	uint64_t ahead = service_ns ? WORTH_A_TRIP_NS / service_ns : 0;
+
+	return slots + MAX(MAX(slots, 2u),
+			   slots * (uint32_t)MIN(ahead, (uint64_t)AHEAD_MAX));
 }
 
 bool balance_admit(uint64_t in_flight, uint32_t replicas,

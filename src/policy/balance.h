@@ -19,10 +19,21 @@ struct balance_item {
 int balance_pick(const struct balance_item *items, size_t n, size_t last,
 		 int skip);
 
+/* How long one request holds a slot, in ns, learned from answers: the mean of
+ * about the last 16. One took took_ns from being sent to the head of its
+ * answer, when `ahead` requests, itself included, were with the replica.
+ * so_far_ns 0: nothing is known yet. */
+uint64_t balance_service(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead,
+			 uint32_t slots);
+
 /* Requests a replica process with so many slots is sent at once: all slots,
  * and as many again waiting inside, so that a slot that falls free finds its
- * next request there and not a round trip away. */
-uint32_t balance_room(uint32_t slots);
+ * next request there and not a round trip away. Where requests take less than
+ * a trip between processes, a millisecond's worth of them, 32 a slot at most:
+ * daemon and replica then change places once for many requests. What lies
+ * inside can no longer go to another replica, so it is no more than that.
+ * service_ns 0: not known. */
+uint32_t balance_room(uint32_t slots, uint64_t service_ns);
 
 /* Whether one more request may be admitted (Cortex's max_replica_concurrency:
  * in flight per replica, waiting ones included, before 503). */

@@ -36,6 +36,8 @@ struct waiter {
 	struct str target;
 	uint64_t deadline; /* uv_now; 0: none */
 	uint64_t mourn_until;
+	uint64_t sent_ns; /* uv_hrtime */
+	uint32_t ahead;	  /* requests with the replica then, itself included */
 	uint32_t tries;
 	uint32_t skip_id; /* its last replica's index and number, plus one */
 	bool reached;	  /* some replica may have begun to work on it */
@@ -253,6 +255,7 @@ static void on_head(struct http_req *req, unsigned status, void *data)
 
 	(void)req;
 	(void)status;
+	replica_answered(w->replica, uv_hrtime() - w->sent_ns, w->ahead);
 	/* Answered, as far as deadlines go: a stream may take its time. */
 	list_remove(&w->link);
 }
@@ -321,7 +324,8 @@ static void send_to(struct waiter *w, struct replica *r)
 
 	to_state(w, SENT);
 	w->replica = r;
-	r->in_flight++;
+	w->ahead = ++r->in_flight;
+	w->sent_ns = uv_hrtime();
 	http_proxy(w->req, &r->up, &opts);
 }
 

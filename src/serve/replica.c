@@ -59,14 +59,24 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 				    (long long)rev->number, index, number)
 		       : mem_printf("%s-%lld-%u", rev->api->name,
 				    (long long)rev->number, index);
-	r->room = replica__is_ours(r) ? balance_room(spec->predictor.threads)
-				      : spec->predictor.max_concurrency;
+	r->slots = replica__is_ours(r) ? spec->predictor.threads : 0;
+	r->room = r->slots ? balance_room(r->slots, 0)
+			   : spec->predictor.max_concurrency;
 	list_init(&r->link);
 	list_init(&r->mourners);
 	uv_timer_init(rev->api->serve->loop, &r->timer);
 	r->timer.data = r;
 	r->timer_open = true;
 	return r;
+}
+
+void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
+{
+	if (!r->slots)
+		return;
+	r->service_ns =
+		balance_service(r->service_ns, took_ns, ahead, r->slots);
+	r->room = balance_room(r->slots, r->service_ns);
 }
 
 /* ---- starting ---- */

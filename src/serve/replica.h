@@ -48,8 +48,10 @@ struct replica {
 	bool up_open, up_closing;
 	int port; /* command: what $PORT says */
 
-	uint32_t in_flight; /* requests with it now */
-	uint32_t room;	    /* 0: no limit */
+	uint32_t slots;	     /* of one of ours; 0: a command's are its own */
+	uint32_t in_flight;  /* requests with it now */
+	uint32_t room;	     /* 0: no limit */
+	uint64_t service_ns; /* of one request in a slot; 0: not known */
 	uint64_t
 		hold_until; /* uv_now: refused a connection, not tried before */
 	struct list mourners; /* requests that wait to hear why it died */
@@ -85,6 +87,9 @@ void replica_adopt(struct replica *r, struct process *p, int port);
 /* No new requests; ends when it has none, or after grace_ms; freed at the end
  * (revision_on_gone is told). */
 void replica_leave(struct replica *r, uint32_t grace_ms);
+/* It has begun to answer a request that took so long, sent when `ahead` were
+ * with it. */
+void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead);
 /* A request of it ended: a leaving one may be done now. */
 void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */

@@ -95,6 +95,42 @@ static void a_failed_replica_is_the_last_choice(void **state)
 	assert_int_equal(balance_pick(r, 2, 1, 0), 1);
 }
 
+static void service_is_learned(void **state)
+{
+	uint64_t ns;
+
+	(void)state;
+	assert_int_equal(balance_service(0, 5000, 1, 1), 5000);
+	/* One slot, ten there: each took a tenth. Four slots: four at once. */
+	assert_int_equal(balance_service(0, 50000, 10, 1), 5000);
+	assert_int_equal(balance_service(0, 50000, 10, 4), 20000);
+	/* Fewer there than slots: each had its own. */
+	assert_int_equal(balance_service(0, 5000, 2, 4), 5000);
+	assert_int_equal(balance_service(0, 5000, 0, 4), 5000);
+	/* It follows both ways. */
+	ns = 5000;
+	for (int i = 0; i < 100; i++)
+		ns = balance_service(ns, 80000, 1, 1);
+	assert_in_range(ns, 75000, 80000);
+	for (int i = 0; i < 100; i++)
+		ns = balance_service(ns, 5000, 1, 1);
+	assert_in_range(ns, 5000, 5500);
+}
+
+static void room_is_a_millisecond_of_work(void **state)
+{
+	(void)state;
+	assert_int_equal(balance_room(1, 0), 3);
+	assert_int_equal(balance_room(4, 0), 8);
+	/* 20 ms a request: what lies inside could go to another replica. */
+	assert_int_equal(balance_room(1, 20000000), 3);
+	assert_int_equal(balance_room(4, 20000000), 8);
+	assert_int_equal(balance_room(1, 100000), 11);
+	assert_int_equal(balance_room(4, 100000), 44);
+	assert_int_equal(balance_room(1, 1), 33);
+	assert_int_equal(balance_room(1, UINT64_MAX), 3);
+}
+
 static void admission_counts_all_replicas(void **state)
 {
 	(void)state;
@@ -128,6 +164,8 @@ int main(void)
 		cmocka_unit_test(least_loaded_with_room_is_picked),
 		cmocka_unit_test(equals_take_turns),
 		cmocka_unit_test(a_failed_replica_is_the_last_choice),
+		cmocka_unit_test(service_is_learned),
+		cmocka_unit_test(room_is_a_millisecond_of_work),
 		cmocka_unit_test(admission_counts_all_replicas),
 		cmocka_unit_test(only_the_repeatable_repeats),
 	};
