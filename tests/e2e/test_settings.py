@@ -189,6 +189,7 @@ def test_sighup_before_the_daemon_serves_is_not_forgotten(served, conf):
 def test_soma_ends_with_its_terminal(tmp_path):
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup
         os.execve(BIN, ["soma", "serve", "--data", tmp_path / "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"],
                   clean_environment(HOME=tmp_path))
     said = b""
