@@ -196,7 +196,8 @@ void request_destroy(struct request *r)
 		return;
 	list_remove(&r->link);
 	buf_fini(&r->body);
-	if (worker.n_spare < SPARE_MAX && r->head.cap <= SPARE_HEAD_MAX) {
+	if (worker.n_spare < SPARE_MAX && r->head.cap <= SPARE_HEAD_MAX &&
+	    r->headers_cap <= SPARE_HEADERS_MAX) {
 		worker.n_spare++;
 		buf_reset(&r->head);
 		list_push_front(&worker.spare, &r->link);

@@ -50,8 +50,10 @@
 
 /* All maxima. */
 enum {
-	HEAD_MAX = 128 * 1024, /* the daemon lets 64 KiB in and adds its own */
-	HEADERS_MAX = 1024,
+	/* More than the most that settings make the daemon let in (17 MiB,
+	 * 10000), with what it adds. */
+	HEAD_MAX = 20 << 20,
+	HEADERS_MAX = 11000,
 	AHEAD_MAX =
 		64 * 1024, /* bytes read while a request is being answered */
 	READ_SIZE = 64 * 1024,
@@ -59,6 +61,7 @@ enum {
 	BODY_STEP = 1 << 20, /* a big body is read in pieces of this */
 	SPARE_MAX = 64,	     /* requests kept for the next ones */
 	SPARE_HEAD_MAX = 4096,
+	SPARE_HEADERS_MAX = 64,
 	ID_MAX = 128, /* of a request id */
 	EVENTS_MAX = 64,
 	JSON_DEPTH_MAX = 1024,

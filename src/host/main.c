@@ -148,12 +148,12 @@ static int host_init(struct host *h, int control, struct err *err)
 	if (lane_init(&h->lane, &h->loop))
 		return err_set(err, E_IO, "the loop cannot be made");
 	h->limits = http_limits_default;
-	/* The daemon keeps connections as it likes, and lets 64 KiB of headers
-	 * in and adds its own. */
+	/* The daemon keeps connections as it likes, and lets in what settings
+	 * say, at most half of this, and adds its own. */
 	h->limits.idle_timeout_ms = UINT32_MAX;
-	h->limits.request_line_bytes *= 2;
-	h->limits.header_bytes *= 2;
-	h->limits.header_count *= 2;
+	h->limits.request_line_bytes = 2 << 20;
+	h->limits.header_bytes = 32 << 20;
+	h->limits.header_count = 20000;
 	list_init(&h->free_jobs);
 	buf_init(&h->about, SIZE_MAX / 4);
 	buf_init(&h->facts, FRAME_PAYLOAD_MAX);

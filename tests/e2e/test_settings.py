@@ -101,6 +101,22 @@ def test_limits_change_at_once(served, conf):
     assert served.admin.post("/probe/echo", data="x" * 100).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["python", "engine"])
+def test_replicas_take_the_heads_that_settings_let_in(served, conf, kind):
+    conf.write_text("request_line_bytes: 1Mi\nheader_bytes: 16Mi\nheader_count: 10000\n")
+    os.kill(served.keeper_pid, signal.SIGHUP)
+    told(served, "header_count: 128 -> 10000")
+    if kind == "python":
+        served.admin.deploy(projects.python_project(projects.predictor("return len(headers['x-long'])")))
+    else:
+        served.admin.deploy({"soma.yaml": "- name: echo\n  predictor:\n    type: engine\n    engine: echo\n"})
+    with Raw(served.port) as raw:
+        many = b"".join(b"x-%d: 1\r\n" % i for i in range(9000))
+        raw.send(b"POST /echo?" + b"q" * 1000000 + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                 b"Content-Length: 7\r\n" + many + b"x-long: " + b"a" * (15 << 20) + b"\r\n\r\n{\"x\":1}")
+        assert raw.until(b"\r\n").startswith(b"HTTP/1.1 200 ")
+
+
 def test_the_log_level_of_both_processes_changes(served, conf):
     reload(served, conf, "log_level: error\n", "log_level: info -> error")
     conf.write_text("log_level: info\nidle_timeout: 10s\n")

@@ -142,8 +142,8 @@ def test_expect_continue(echo):
     (b"GARBAGE\r\n\r\n", 400),
     (b"POST / HTTP/1.1\r\ncontent-length: x\r\n\r\n", 400),
     (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
-    (b"POST / HTTP/1.1\r\nx: " + b"y" * 200000 + b"\r\n\r\n", 431),
-    (b"POST / HTTP/1.1\r\n" + b"x: y\r\n" * 2000 + b"\r\n", 431),
+    (b"POST / HTTP/1.1\r\nx: " + b"y" * (21 << 20) + b"\r\n\r\n", 431),
+    (b"POST / HTTP/1.1\r\n" + b"x: y\r\n" * 12000 + b"\r\n", 431),
 ])
 def test_malformed(echo, data, status):
     raw = echo.raw(data)
