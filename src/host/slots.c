@@ -91,7 +91,8 @@ static void judge(struct slots *s, struct slot *slot, uint64_t now)
 	pthread_mutex_lock(&s->lock);
 	w = slot->work;
 	running = w && w->state == WORK_RUNNING && !w->unlimited;
-	if (running)
+	/* It may have begun since the clock was read. */
+	if (running && now > w->since_ms)
 		ran = now - w->since_ms;
 	pthread_mutex_unlock(&s->lock);
 	if (!running || ran < s->limit_ms)
