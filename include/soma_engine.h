@@ -164,7 +164,8 @@ struct soma_ports {
 	uint32_t n_inputs;
 	const struct soma_port *outputs;
 	uint32_t n_outputs;
-	/* 1: an input of any other name is taken, too, as SOMA_ANY. */
+	/* 1: inputs of any other name are taken, too, as SOMA_ANY: up to 1024
+	 * in a request. */
 	uint32_t open;
 };
 
