@@ -27,7 +27,13 @@ static void not_found(struct http_req *req, struct serve *s)
 			 near ? "'?" : "");
 }
 
-enum { ACCESS_BYTES = 64 << 20, ACCESS_FILES = 4, LINE_MAX_BYTES = 96 * 1024 };
+enum {
+	ACCESS_BYTES = 64 << 20,
+	ACCESS_FILES = 4,
+	LINE_MAX_BYTES = 96 * 1024,
+	/* A longer one is cut: as JSON it takes three times as much at most. */
+	PATH_LOGGED = 30 * 1024,
+};
 
 void gateway_init(struct gateway *g, struct serve *serve, bool logs)
 {
@@ -125,7 +131,9 @@ void gateway_on_log(struct http_req *req, void *data)
 	put_number(b, ",\"in\":", req->bytes_in);
 	put_number(b, ",\"out\":", req->bytes_out);
 	put_text(b, ",\"method\":", req->method_name);
-	put_text(b, ",\"path\":", req->path);
+	put_text(b, ",\"path\":",
+		 (struct str){req->path.p,
+			      MIN(req->path.n, (size_t)PATH_LOGGED)});
 	put_text(b, ",\"peer\":", req->peer);
 	put_text(b, ",\"request_id\":", req->id);
 	buf_adds(b, req->gone ? ",\"gone\":true}\n" : "}\n");

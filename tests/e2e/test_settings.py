@@ -101,6 +101,15 @@ def test_limits_change_at_once(served, conf):
     assert served.admin.post("/probe/echo", data="x" * 100).status_code == 200
 
 
+def test_a_long_path_is_in_the_access_log(served, conf):
+    reload(served, conf, "request_line_bytes: 1Mi\n", "request_line_bytes: 16Ki -> 1Mi")
+    assert served.admin.get("/nothing/" + "a" * 500000).status_code == 404
+    log = served.data / "logs/access.jsonl"
+    wait_for("it is written", lambda: log.exists() and "/nothing/" in log.read_text(), 20)
+    line = next(json.loads(x) for x in log.read_text().splitlines() if "/nothing/" in x)
+    assert line["status"] == 404 and line["path"] == "/nothing/" + "a" * (30 * 1024 - 9)
+
+
 @pytest.mark.parametrize("kind", ["python", "engine"])
 def test_replicas_take_the_heads_that_settings_let_in(served, conf, kind):
     conf.write_text("request_line_bytes: 1Mi\nheader_bytes: 16Mi\nheader_count: 10000\n")
