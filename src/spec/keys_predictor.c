@@ -4,10 +4,11 @@
 #define RELOADING_WHY                                                          \
 	"models are read when a replica starts, and again by `soma refresh`"
 #define TF_WHY                                                                 \
-	"type \"tensorflow\" is not served by this version of Soma; run the "  \
-	"model's own server with 'predictor: {type: command}' (for example "   \
-	"tensorflow_model_server), or convert the model to ONNX and serve it " \
-	"with 'predictor: {type: onnx, model: FILE.onnx}'"
+	"type \"tensorflow\" is not served by this version of Soma; load the " \
+	"model by tensorflow in a PythonPredictor, run its own server with "   \
+	"'predictor: {type: command}' (for example tensorflow_model_server), " \
+	"or convert it to ONNX for 'predictor: {type: onnx, model: "           \
+	"FILE.onnx}'"
 #define BATCHING_WHY                                                           \
 	"requests are not batched by this version, and predict() would get "   \
 	"single payloads; remove the key and take one payload"

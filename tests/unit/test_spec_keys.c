@@ -23,10 +23,14 @@ static void names_and_kinds(void **state)
 		  "did you mean 'RealtimeAPI'?\n"},
 	      {"name: a\nkind: BatchAPI\nwhatever: 1\n",
 	       AT "2:7: a: kind: kind \"BatchAPI\" is not served by this "
-		  "version of Soma; supported: RealtimeAPI\n"},
+		  "version of Soma; supported: RealtimeAPI. "
+		  "Remove this api from the file to deploy the "
+		  "others\n"},
 	      {"name: a\nkind: TrafficSplitter\napis: []\n",
 	       AT "2:7: a: kind: kind \"TrafficSplitter\" is not served by "
-		  "this version of Soma; supported: RealtimeAPI\n"},
+		  "this version of Soma; supported: RealtimeAPI. "
+		  "Remove this api from the file to deploy the "
+		  "others\n"},
 	      {"- name: a\n  " P "- name: a\n  " P,
 	       AT "3:9: a: name: name 'a' is taken by another api at line "
 		  "1\n"},

@@ -152,11 +152,11 @@ static void what_is_wrong_with_models_is_told(void **state)
 		  "name 'a'\n"},
 	      {ONNX("path: src, signature_key: x"),
 	       AT "2:65: a: predictor.models.signature_key: type "
-		  "\"tensorflow\" is not served by this version of Soma; run "
-		  "the model's own server with 'predictor: {type: command}' "
-		  "(for example tensorflow_model_server), or convert the model "
-		  "to ONNX and serve it with 'predictor: {type: onnx, model: "
-		  "FILE.onnx}'\n"},
+		  "\"tensorflow\" is not served by this version of Soma; load "
+		  "the model by tensorflow in a PythonPredictor, run its own "
+		  "server with 'predictor: {type: command}' (for example "
+		  "tensorflow_model_server), or convert it to ONNX for "
+		  "'predictor: {type: onnx, model: FILE.onnx}'\n"},
 	      {ONNX("path: src, cache_size: 2"),
 	       AT "2:53: a: " M "cache_size and disk_cache_size go together: "
 		  "give both or neither\n"

@@ -4,10 +4,11 @@
 static void types_of_predictor(void **state)
 {
 #define TF_WORDS                                                               \
-	"type \"tensorflow\" is not served by this version of Soma; run the "  \
-	"model's own server with 'predictor: {type: command}' (for example "   \
-	"tensorflow_model_server), or convert the model to ONNX and serve it " \
-	"with 'predictor: {type: onnx, model: FILE.onnx}'\n"
+	"type \"tensorflow\" is not served by this version of Soma; load the " \
+	"model by tensorflow in a PythonPredictor, run its own server with "   \
+	"'predictor: {type: command}' (for example tensorflow_model_server), " \
+	"or convert it to ONNX for 'predictor: {type: onnx, model: "           \
+	"FILE.onnx}'\n"
 	CHECK({"name: a\n",
 	       AT "1:1: a: predictor: required key is missing; for example "
 		  "'predictor: {type: python, path: predictor.py}'\n"},
