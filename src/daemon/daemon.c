@@ -322,7 +322,7 @@ static void on_adopted_all(struct local *l)
 	}
 	local_serving(l);
 	notify_say("READY=1");
-	log_info(LOG_F(F_S("data", d->serve.data_url),
+	log_info(LOG_F(F_S("listen", d->serve.data_url),
 		       F_S("admin", d->admin.url),
 		       F_I("apis", d->serve.apis.len)),
 		 "serving");
