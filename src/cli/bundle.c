@@ -358,6 +358,13 @@ static int read_config(struct bundle *b, const char *path, struct err *err)
 
 	if (!config)
 		return err->code;
+	if (model_wants_class(config))
+		return err_set(err, E_INVALID,
+			       "'%s' is no config file: what a project deploys "
+			       "is said by a soma.yaml, beside a Python class "
+			       "that loads the model; 'soma init DIR' makes "
+			       "such a pair",
+			       config);
 	f = fopen(config, "re");
 	if (!f)
 		return err_sys(err, errno, "cannot read %s", config);

@@ -199,23 +199,26 @@ static void print_document(const struct deploy *d)
 
 static int report(struct deploy *d, int rc)
 {
-	bool any_live = false, any_failed = false;
+	const char *failed = NULL;
+	bool any_live = false;
 
 	for (size_t i = 0; i < d->n; i++) {
 		struct rollout *r = &d->rollouts[i];
 
 		any_live |= r->state == ROLLOUT_LIVE;
 		display_result(&d->display, r);
-		any_failed |= r->state == ROLLOUT_FAILED;
+		if (!failed && r->state == ROLLOUT_FAILED)
+			failed = r->name;
 	}
-	if (any_failed)
+	if (failed)
 		rc = CLI_FAILED;
 	if (d->output != OUTPUT_TABLE)
 		print_document(d);
-	else if (any_failed)
-		fputs("Soma keeps trying; 'soma logs API' shows more, 'soma "
-		      "delete API' ends it\n",
-		      stderr);
+	else if (failed)
+		fprintf(stderr,
+			"Soma keeps trying; 'soma logs %s' shows more, 'soma "
+			"delete %s' ends it\n",
+			failed, failed);
 	else if (any_live)
 		puts("\nsoma get          show all apis\n"
 		     "soma logs API     show what an api prints");

@@ -15,12 +15,29 @@
 #include "core/mem.h"
 
 static const char ending[] = ".onnx";
+static const char *const of_python[] = {
+	".py",	".ipynb", ".pkl",   ".pickle",	    ".joblib", ".pt",
+	".pth", ".h5",	  ".keras", ".safetensors", ".gguf",   ".bin",
+};
+
+static bool ends_in(const char *path, const char *end)
+{
+	size_t n = strlen(path), m = strlen(end);
+
+	return n > m && strcasecmp(path + n - m, end) == 0;
+}
 
 bool model_is(const char *path)
 {
-	size_t n = strlen(path), m = sizeof ending - 1;
+	return ends_in(path, ending);
+}
 
-	return n > m && strcasecmp(path + n - m, ending) == 0;
+bool model_wants_class(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_LEN(of_python); i++)
+		if (ends_in(path, of_python[i]))
+			return true;
+	return false;
 }
 
 char *model_config(const char *file)

@@ -10,6 +10,9 @@
 /* By its name alone. */
 bool model_is(const char *path);
 
+/* By its name alone, too: a class loads it, or it is one. */
+bool model_wants_class(const char *path);
+
 /* The files of external data that it names, relative to its folder, each once.
  * Fails for one outside the folder. The array and its texts are the caller's:
  * model_data_free. */

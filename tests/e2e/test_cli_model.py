@@ -74,6 +74,12 @@ def test_what_is_no_model(daemon, tmp_path):
     daemon.cli("delete", "text", check=0)
 
 
+@pytest.mark.parametrize("name", ["model.pkl", "predictor.py", "net.PT"])
+def test_what_a_class_has_to_load(daemon, tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x80\x04 no text")
+    daemon.cli("deploy", tmp_path / name, check=USAGE).says(name, "is no config file", "soma init DIR")
+
+
 def test_a_folder_of_that_name_is_a_folder(daemon, tmp_path):
     (tmp_path / "x.onnx").mkdir()
     daemon.cli("deploy", tmp_path / "x.onnx", check=USAGE).says("there is no soma.yaml or cortex.yaml")
