@@ -2,23 +2,32 @@
  * server that anyone should run. What others need beyond it is what they do.
  *
  *   floor echo PORT            answers a body with itself, GET /N with N bytes
- *   floor proxy PORT BACKEND   passes messages on to 127.0.0.1:BACKEND and back
+ *   floor proxy PORT BACKEND   passes messages on to BACKEND and back
+ *   floor hops PORT            two processes: the proxy, and the echo behind it
+ *                              on a Unix socket
+ *
+ * PORT and BACKEND are ports of 127.0.0.1, or @NAME for an abstract Unix
+ * socket.
  *
  * Trusts its clients: heads come in one piece and are well-formed, messages
  * have a Content-Length or no body, and there is no time limit on anything. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { BUFFER = 128 * 1024, EVENTS = 256, HEAD_ROOM = 256 };
@@ -34,7 +43,8 @@ struct side {
 	char *message;	   /* echo: a message that came in pieces */
 };
 
-static int epoll, backend;
+static int epoll;
+static const char *backend; /* NULL: this is the echo */
 static char buffer[BUFFER];
 static struct side *pool; /* idle connections to the backend, newest first */
 static struct side *dead; /* freed when no event can speak of them */
@@ -61,13 +71,30 @@ static struct side *watch(int fd, bool upstream)
 	return s;
 }
 
-static struct sockaddr_in local(int port)
+/* An open socket for PORT or @NAME, and its address. */
+static int make_socket(const char *where, struct sockaddr_storage *addr,
+		       socklen_t *len)
 {
-	return (struct sockaddr_in){
-		.sin_family = AF_INET,
-		.sin_port = htons((uint16_t)port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
+	struct sockaddr_in *in = (struct sockaddr_in *)addr;
+	struct sockaddr_un *un = (struct sockaddr_un *)addr;
+	int fd;
+
+	memset(addr, 0, sizeof *addr);
+	if (where[0] == '@') {
+		un->sun_family = AF_UNIX;
+		*len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+				   strlen(where));
+		memcpy(un->sun_path + 1, where + 1, strlen(where) - 1);
+	} else {
+		in->sin_family = AF_INET;
+		in->sin_port = htons((uint16_t)atoi(where));
+		in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		*len = sizeof *in;
+	}
+	fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		die("socket");
+	return fd;
 }
 
 /* All of it: a full socket is waited for. */
@@ -158,16 +185,17 @@ static bool echo(struct side *s, char *p, size_t n)
 
 static struct side *to_backend(void)
 {
-	struct sockaddr_in addr = local(backend);
+	struct sockaddr_storage addr;
 	struct side *s = pool;
+	socklen_t len;
 	int fd;
 
 	if (s) {
 		pool = s->next;
 		return s;
 	}
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof addr))
+	fd = make_socket(backend, &addr, &len);
+	if (connect(fd, (struct sockaddr *)&addr, len))
 		die("connecting to the backend");
 	return watch(fd, true);
 }
@@ -233,18 +261,15 @@ static void free_dead(void)
 	}
 }
 
-static int listener(int port)
+static int listener(const char *where)
 {
-	struct sockaddr_in addr = local(port);
-	struct epoll_event e = {.events = EPOLLIN};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int one = 1;
+	struct sockaddr_storage addr;
+	socklen_t len;
+	int fd = make_socket(where, &addr, &len), one = 1;
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) ||
-	    listen(fd, 1024))
+	if (bind(fd, (struct sockaddr *)&addr, len) || listen(fd, 1024))
 		die("listening");
-	epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);
 	return fd;
 }
 
@@ -262,35 +287,66 @@ static void on_readable(struct side *s)
 		end(s);
 }
 
-int main(int argc, char **argv)
+static void accept_all(int listening)
 {
-	struct epoll_event events[EVENTS];
-	int fd, n;
+	int fd;
 
-	if (argc == 4 && strcmp(argv[1], "proxy") == 0) {
-		backend = atoi(argv[3]);
-	} else if (argc != 3 || strcmp(argv[1], "echo") != 0) {
-		fprintf(stderr, "usage: floor echo PORT\n"
-				"       floor proxy PORT BACKEND\n");
-		return 2;
-	}
-	signal(SIGPIPE, SIG_IGN);
+	while ((fd = accept4(listening, NULL, NULL,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+		watch(fd, false);
+}
+
+static void serve(int listening)
+{
+	struct epoll_event events[EVENTS], e = {.events = EPOLLIN};
+	int n;
+
 	epoll = epoll_create1(EPOLL_CLOEXEC);
-	fd = listener(atoi(argv[2]));
+	if (epoll < 0 || fcntl(listening, F_SETFL, O_NONBLOCK) ||
+	    epoll_ctl(epoll, EPOLL_CTL_ADD, listening, &e))
+		die("epoll");
 	for (;;) {
 		n = epoll_wait(epoll, events, EVENTS, -1);
 		for (int i = 0; i < n; i++) {
-			int client;
-
-			if (events[i].data.ptr) {
+			if (events[i].data.ptr)
 				on_readable(events[i].data.ptr);
-				continue;
-			}
-			while ((client = accept4(fd, NULL, NULL,
-						 SOCK_NONBLOCK |
-							 SOCK_CLOEXEC)) >= 0)
-				watch(client, false);
+			else
+				accept_all(listening);
 		}
 		free_dead();
 	}
+}
+
+static void serve_hops(const char *where)
+{
+	static char name[64];
+	int front = listener(where), back;
+
+	snprintf(name, sizeof name, "@soma-floor-%d", (int)getpid());
+	back = listener(name);
+	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(front);
+		serve(back);
+	}
+	close(back);
+	backend = name;
+	serve(front);
+}
+
+int main(int argc, char **argv)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (argc == 3 && strcmp(argv[1], "echo") == 0) {
+		serve(listener(argv[2]));
+	} else if (argc == 4 && strcmp(argv[1], "proxy") == 0) {
+		backend = argv[3];
+		serve(listener(argv[2]));
+	} else if (argc == 3 && strcmp(argv[1], "hops") == 0) {
+		serve_hops(argv[2]);
+	}
+	fprintf(stderr, "usage: floor echo PORT\n"
+			"       floor proxy PORT BACKEND\n"
+			"       floor hops PORT\n");
+	return 2;
 }

@@ -16,7 +16,7 @@ import predictor
 
 TITLE = "ONNX models"
 CONNECTIONS = (1, 8)
-FLOOR, LOOP = "floor (bare epoll HTTP)", "C API in a loop"
+FLOOR, HOPS, LOOP = "floor (bare echo)", "floor (bare proxy and echo)", "C API in a loop"
 # Of the C API: the number, and struct's letter.
 TYPES = {"float32": (1, "f"), "int32": (6, "i"), "int64": (7, "q")}
 PROTOCOL = {"float32": "FP32", "int32": "INT32", "int64": "INT64"}
@@ -151,11 +151,11 @@ def case_of(model, server):
     """The request that this server wants."""
     if server.name == LOOP:
         return model.name
-    path, body = {"Soma": (f"/{model.name}", model.plain()), FLOOR: ("/", model.plain()),
+    path, body = {"Soma": (f"/{model.name}", model.plain()), FLOOR: ("/", model.plain()), HOPS: ("/", model.plain()),
                   "MLServer": (f"/v2/models/{model.name}/infer", model.tensors()),
                   "BentoML": ("/infer", {"model": model.name, "inputs": model.plain()})}[server.name]
-    is_right = (lambda answer: True) if server.name == FLOOR else model.is_right
-    return Case(f"onnx-{model.name}-{server.name.split()[0]}", "POST", path, json.dumps(body), is_right)
+    is_right = (lambda answer: True) if server.name in (FLOOR, HOPS) else model.is_right
+    return Case(f"onnx-{model.name}-{server.name.split(' (')[0]}", "POST", path, json.dumps(body), is_right)
 
 
 def run(options):
@@ -165,13 +165,15 @@ def run(options):
     for model in made:
         model.first = loop.measure(model.name, 0.1)["first"]
     with peers.all_ended() as started:
-        port = peers.free_port()
-        floor = Server(FLOOR, [peers.build_floor(), "echo", port], port)
+        floors = []
+        for name, mode in ((FLOOR, "echo"), (HOPS, "hops")):
+            port = peers.free_port()
+            floors.append(Server(name, [peers.build_floor(), mode, port], port))
         ours, deploy = soma(made)
         started.append(ours)
         ours.start(Case("soma-up", "GET", "/healthz"))
         deploy()
-        for server in (floor, mlserver(made), bentoml(made)):
+        for server in (*floors, mlserver(made), bentoml(made)):
             started.append(server)
             server.start(case_of(made[0], server))
         measured = rounds.Rounds([loop, *started], options.rounds, options.seconds)
@@ -183,14 +185,16 @@ def render(told):
     cells = results.Cells(told["cells"])
     servers = list(dict.fromkeys(r["server"] for r in told["cells"]))
     text = ["CPU time per request of the whole process tree, in microseconds: median (least to most of the rounds). The last "
-            "column is the floor's share of Soma's: a call of the C API and a bare HTTP answer of the same size, without JSON "
-            "and without a daemon in between.", ""]
+            "columns are the floor's share of Soma's: a call of the C API and floor.c's HTTP with a body of the same size, which "
+            "reads no JSON; once by a bare proxy and a bare echo, as a request to Soma goes by the daemon to a replica, and once "
+            "by the echo alone.", ""]
     rows = []
     for model, c in cells.groups():
-        floor = cells.median(LOOP, model, c, "cpu_us") + cells.median(FLOOR, model, c, "cpu_us")
+        shares = [(cells.median(LOOP, model, c, "cpu_us") + cells.median(floor, model, c, "cpu_us"))
+                  / cells.median("Soma", model, c, "cpu_us") for floor in (HOPS, FLOOR)]
         rows.append([f"{model}, c={c}", *(cells.spread(s, model, c, "cpu_us") for s in servers),
-                     f"{floor / cells.median('Soma', model, c, 'cpu_us'):.0%}"])
-    text += results.table(["", *servers, "floor ÷ Soma"], rows)
+                     *(f"{share:.0%}" for share in shares)])
+    text += results.table(["", *servers, "proxy, echo and call ÷ Soma", "echo and call ÷ Soma"], rows)
     text += ["", "Requests per second.", ""]
     text += results.table(["", *servers], [[f"{model}, c={c}", *(cells.spread(s, model, c, "rps", 0) for s in servers)]
                                            for model, c in cells.groups()])

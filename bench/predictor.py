@@ -12,6 +12,7 @@ TITLE = "Python predictor"
 CONNECTIONS = (1, 16, 64)
 BLOCK_S = 2  # of the predict that a health check must not wait for
 HEALTH_PAUSE_S = 0.005
+FLOOR = "floor (bare proxy and echo)"
 SUM = {"x": [1, 2, 3]}
 
 
@@ -43,6 +44,17 @@ class App:
 
     def health_case(self):
         return Case("health", "GET", self.health)
+
+
+class Floor(App):
+    """floor.c's two processes: what the way there and back costs. It adds nothing up: it answers the request itself."""
+
+    def __init__(self):
+        port = peers.free_port()
+        super().__init__(Server(FLOOR, [peers.build_floor(), "hops", port], port), "/", "/2")
+
+    def case(self, **more):
+        return Case("sum-floor", "POST", self.path, self.body(more), lambda body: json.loads(body) == {**SUM, **more})
 
 
 def soma():
@@ -142,11 +154,11 @@ def measure_health(made, count):
 def run(options):
     peers.install_programs()
     with peers.all_ended() as started:
-        made = [start(app, started) for app in apps()]
+        made = [start(app, started) for app in [*apps(), Floor()]]
         by_server = {app.server.name: app for app in made}
         measured = rounds.Rounds([app.server for app in made], options.rounds, options.seconds)
         measured.run({"sum": lambda server: by_server[server.name].case()}, CONNECTIONS)
-        health = measure_health(made, 1)
+        health = measure_health(made[:-1], 1)
     return {"cells": measured.record(), "busy": measured.busy_record(), "health": health}
 
 
@@ -154,14 +166,15 @@ def render(told):
     cells = results.Cells(told["cells"])
     servers = list(dict.fromkeys(r["server"] for r in told["cells"]))
     text = ["Requests per second of CPU that the whole process tree used (Soma's with keeper, daemon and replica): median "
-            "(least to most of the rounds), and how many times as many Soma answers (median of the rounds' ratios).", ""]
+            "(least to most of the rounds), and how many times as many Soma answers (median of the rounds' ratios). The floor is "
+            "a bare epoll proxy and a bare epoll echo behind it, on a Unix socket as Soma's replica is.", ""]
     for each in told["cells"]:
         for one in each["rounds"]:
             one["per_cpu_s"] = 1e6 / one["cpu_us"]
     rows = [[server, *(cell for case, c in cells.groups() for cell in (
         cells.spread(server, case, c, "per_cpu_s", 0),
         "" if server == "Soma" else
-        f"×{cells.ratio('Soma', server, case, c, 'per_cpu_s'):.1f}"))]
+        f"×{cells.ratio('Soma', server, case, c, 'per_cpu_s'):.{2 if server == FLOOR else 1}f}"))]
         for server in servers]
     text += results.table(["", *(h for c in CONNECTIONS for h in (f"c={c}", "Soma"))], rows)
     text += ["", "Requests per second, with server and replica on one core.", ""]

@@ -32,10 +32,11 @@ def free_port():
 
 @pytest.fixture
 def servers(floor):
-    """Ports of the echo, and of the proxy before it."""
-    echo, proxy = free_port(), free_port()
-    running = [subprocess.Popen([floor, "echo", str(echo)]), subprocess.Popen([floor, "proxy", str(proxy), str(echo)])]
-    for port in (echo, proxy):
+    """Ports of the echo, of the proxy before it, and of both in one command."""
+    echo, proxy, hops = free_port(), free_port(), free_port()
+    running = [subprocess.Popen([floor, "echo", str(echo)]), subprocess.Popen([floor, "proxy", str(proxy), str(echo)]),
+               subprocess.Popen([floor, "hops", str(hops)])]
+    for port in (echo, proxy, hops):
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -44,7 +45,7 @@ def servers(floor):
             except OSError:
                 assert time.monotonic() < deadline, "the floor does not listen"
                 time.sleep(0.01)
-    yield echo, proxy
+    yield echo, proxy, hops
     for process in running:
         process.kill()
         process.wait()
