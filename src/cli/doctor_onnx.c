@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,12 +87,62 @@ static char *find_in(const char *dir)
 	return best;
 }
 
-/* Beside the host, and in the operator's folder. */
-static char *find_library(const struct doctor *d)
+/* By others than its owner. In a sticky folder nobody moves what is another's.
+ */
+static bool may_be_changed(const struct stat *st)
+{
+	if (S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX)
+		return false;
+	return st->st_mode & S_IWOTH ||
+	       (st->st_mode & S_IWGRP && st->st_gid != getegid());
+}
+
+/* Whether nobody but root and this user can change what lies at a path without
+ * links. */
+static bool is_ours(const char *real)
+{
+	cleanup_free char *at = mem_strdup(real);
+	struct stat st;
+	char *slash;
+
+	while (lstat(at, &st) == 0 &&
+	       (st.st_uid == 0 || st.st_uid == geteuid()) &&
+	       !may_be_changed(&st)) {
+		slash = strrchr(at, '/');
+		if (!slash || !at[1])
+			return slash != NULL;
+		slash[slash == at] = '\0';
+	}
+	return false;
+}
+
+/* The operator's. Where the data directory is, whoever answers at the admin
+ * address has said: what opening a library runs is run as this user. False:
+ * there is one that is not opened, and f says so. */
+static bool find_own(const struct doctor *d, char **ret, struct finding *f)
+{
+	cleanup_free char *dir = mem_printf("%s/lib", d->data_dir);
+	cleanup_free char *library = find_in(dir);
+	char real[PATH_MAX];
+
+	if (!library)
+		return true;
+	if (!realpath(library, real) || !is_ours(real)) {
+		finding_set(f, DOCTOR_WARNING,
+			    "%s is not opened: others can write to it, or to "
+			    "its folder",
+			    library);
+		return false;
+	}
+	*ret = mem_strdup(real);
+	return true;
+}
+
+/* Beside the host. */
+static char *find_beside(void)
 {
 	static const char *const places[] = {"host", "../lib/soma/host",
 					     "../host"};
-	cleanup_free char *own = mem_printf("%s/lib", d->data_dir);
 	char self[PATH_MAX], *library = NULL, *slash;
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 
@@ -104,7 +155,7 @@ static char *find_library(const struct doctor *d)
 
 		library = find_in(dir);
 	}
-	return library ? library : find_in(own);
+	return library;
 }
 
 static void judge(struct finding *f, const char *library, const char *answer)
@@ -135,7 +186,9 @@ void doctor_onnx(struct doctor *d, struct finding *f)
 	if (named && *named)
 		found = mem_strdup(named);
 	else
-		found = find_library(d);
+		found = find_beside();
+	if (!found && !find_own(d, &found, f))
+		return;
 	if (found) {
 		ask(found, answer);
 		judge(f, found, answer);

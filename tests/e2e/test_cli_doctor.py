@@ -1,9 +1,13 @@
 """soma doctor: what it finds, and what it says to do."""
 
+import http.server
+import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
+import threading
 
 import onnxruntime
 import pytest
@@ -18,8 +22,8 @@ OK, FAILED = 0, 1
 @pytest.fixture
 def alone(tmp_path):
     """Runs it where no daemon is; ports that nobody has."""
-    def run(*args, before=(), **env):
-        done = subprocess.run([*before, BIN, "doctor", *map(str, args)], capture_output=True, text=True,
+    def run(*args, before=(), program=BIN, **env):
+        done = subprocess.run([*before, program, "doctor", *map(str, args)], capture_output=True, text=True,
                               timeout=seconds(60), env=clean_environment(**{
                                   "HOME": tmp_path, "SOMA_ADMIN": "127.0.0.1:1", "SOMA_DATA": "/tmp/soma-absent",
                                   "SOMA_LISTEN": "127.0.0.1:0", "SOMA_ADMIN_LISTEN": "127.0.0.1:0", **env}))
@@ -127,3 +131,46 @@ def test_onnx_runtime(alone, tmp_path):
     other = subprocess.run(["ldd", BIN], capture_output=True, text=True, check=True).stdout.partition("libc.so.6 => ")[2].split()[0]
     found = checks(alone("-o", "json", SOMA_ONNXRUNTIME=other))["onnx runtime"]
     assert found["state"] == "warning" and "it is not ONNX Runtime" in found["found"]
+
+
+class Impostor(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"version": "0.1.0", "data_dir": self.server.data_dir, "data_url": "http://127.0.0.1:1"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+IMPOSTOR = """
+    #include <fcntl.h>
+    __attribute__((constructor)) static void run(void) { open("MARKER", O_CREAT | O_WRONLY, 0644); }
+"""
+
+
+def test_a_library_that_others_can_change_is_not_opened(alone, tmp_path):
+    """Whoever answers at the admin address says where the data directory is."""
+    marker, folder = tmp_path / "marker", tmp_path / "data/lib"
+    soma = shutil.copy(BIN, tmp_path)  # without a host, and its library, beside it
+    linked = subprocess.run(["ldd", BIN], capture_output=True, text=True, check=True).stdout
+    libraries = pathlib.Path(linked.partition("libyyjson.so.0 => ")[2].split()[0]).parent
+    folder.mkdir(parents=True)
+    library = folder / "libonnxruntime.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=IMPOSTOR.replace("MARKER", str(marker)), text=True, check=True)
+    with http.server.HTTPServer(("127.0.0.1", 0), Impostor) as server:
+        server.data_dir, address = str(tmp_path / "data"), f"127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for place in (folder, library):
+            mode = place.stat().st_mode
+            place.chmod(0o777)
+            found = checks(alone("-o", "json", program=soma, SOMA_ADMIN=address, SOMA_TOKEN="x", LD_LIBRARY_PATH=libraries))["onnx runtime"]
+            assert (found["state"], found["found"]) == ("warning", f"{library} is not opened: others can write to it, or to its folder")
+            assert not marker.exists()
+            place.chmod(mode)
+        found = checks(alone("-o", "json", program=soma, SOMA_ADMIN=address, SOMA_TOKEN="x", LD_LIBRARY_PATH=libraries))["onnx runtime"]
+        assert found["found"] == f"{library} cannot be used: it is not ONNX Runtime" and marker.exists()
+        server.shutdown()
