@@ -64,7 +64,7 @@ static void on_looked(uv_work_t *work, int status)
 		elsewhere = elsewhere && l->ports[i] != r->port;
 	if (elsewhere && !r->detail) {
 		r->detail = mem_printf("it listens on port %u, not on its "
-				       "$PORT (here %d)",
+				       "$PORT (here %d). " REPLICA_LISTEN,
 				       l->ports[0], r->port);
 		revision_on_loading(r->rev, r);
 	}

@@ -426,8 +426,6 @@ void replica_idle(struct replica *r)
 		replica__maybe_free(r); /* if it is gone, and waited for this */
 }
 
-#define LISTEN "Remedy: make the program listen on 127.0.0.1:$PORT"
-
 /* Its start has taken too long: what it was waiting for, for people. */
 void replica__too_slow(struct replica *r)
 {
@@ -442,17 +440,19 @@ void replica__too_slow(struct replica *r)
 				       "(start_timeout), the last step: %s",
 				       after, r->detail ? r->detail : "none");
 	else if (r->detail)
-		r->failed = mem_printf("%s, after %s (start_timeout). " LISTEN,
-				       r->detail, after);
+		r->failed = mem_printf("it was not ready within %s "
+				       "(start_timeout): %s",
+				       after, r->detail);
 	else if (path)
 		r->failed = mem_printf("GET %s on its $PORT (here %d) was not "
 				       "answered with 2xx or 3xx within %s "
 				       "(readiness_path, start_timeout)",
 				       path, r->port, after);
 	else
-		r->failed = mem_printf("nothing listened on its $PORT (here "
-				       "%d) within %s (start_timeout). " LISTEN,
-				       r->port, after);
+		r->failed = mem_printf(
+			"nothing listened on its $PORT (here "
+			"%d) within %s (start_timeout). " REPLICA_LISTEN,
+			r->port, after);
 	process_signal(r->process, SIGKILL);
 }
 

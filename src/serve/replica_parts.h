@@ -27,6 +27,8 @@ static inline bool replica__is_ours(const struct replica *r)
 extern const struct process_ops replica__process_ops;
 /* STARTING to READY. */
 void replica__ready(struct replica *r);
+/* What to do about a program that is on another port, or on none. */
+#define REPLICA_LISTEN "Remedy: make the program listen on 127.0.0.1:$PORT"
 /* Its start has taken longer than start_timeout: ends it. */
 void replica__too_slow(struct replica *r);
 /* Called by every part that ends; the last one frees. */

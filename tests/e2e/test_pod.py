@@ -61,12 +61,13 @@ STUBBORN = "import http.server; s = http.server.HTTPServer(('127.0.0.1', 0), htt
 
 
 def test_a_program_that_listens_elsewhere_is_told_so(daemon, folder):
-    """Long before start_timeout, and at its end with the remedy."""
+    """Long before start_timeout, and with the remedy."""
     api = {"name": "stubborn", "predictor": {"command": [projects.PYTHON, "-uc", STUBBORN], "start_timeout": "8s"}}
     done = daemon.cli("deploy", folder({"soma.yaml": projects.yaml_value([api])}), check=1)
     port = next(word for line in done.text.splitlines() if "| " in line for word in line.split() if word.isdigit())
     done.says(f"it listens on port {port}, not on its $PORT", "start_timeout", "make the program listen on 127.0.0.1:$PORT")
     texts = [e["text"] for e in daemon.admin.events("stubborn")]
     told = next(i for i, text in enumerate(texts) if text.startswith("it listens on port"))
+    assert texts[told].endswith("Remedy: make the program listen on 127.0.0.1:$PORT")
     assert not any("start_timeout" in text for text in texts[:told]), "it is told before the end"
     daemon.admin.delete("stubborn")
