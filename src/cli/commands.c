@@ -54,8 +54,9 @@ static const struct command commands[] = {
 			"prints what to do next. The api gets the folder's "
 			"name. A file that is there is never touched.",
 		.flags = {{"type", 't', "python|onnx|command",
-			   "a Python class (python), an ONNX model (onnx), any "
-			   "program that serves HTTP (command)"},
+			   "a Python class (python, the default), an ONNX "
+			   "model (onnx), any program that serves HTTP "
+			   "(command)"},
 			  ALONE_FLAG},
 		.fn = cmd_init,
 	},
