@@ -150,10 +150,16 @@ static int read_body(struct job *j, const struct http_req *req, struct str body,
 static void on_body(struct http_req *req, const char *body, size_t len)
 {
 	struct host *h = req->user;
-	struct job *j = job_get(h);
 	struct err err = {0};
+	struct job *j;
 
 	req->user = NULL;
+	/* It may have come while the last slot got stuck. */
+	if (slots_are_stuck(&h->slots)) {
+		refuse_not_begun(req);
+		return;
+	}
+	j = job_get(h);
 	if (read_body(j, req, (struct str){body, len}, &err)) {
 		refuse(req, &err);
 		job_put(j);

@@ -134,6 +134,10 @@ def test_timeout_cancels_and_goes_on(serve):
 
 def test_timeout_of_what_cannot_be_cancelled(serve):
     h = serve(predict_timeout_ms=100, engine_options={"delay_ms": 60000, "deaf": 1})
+    slow = h.connect(timeout=5)  # its body comes when all is stuck
+    slow.putrequest("POST", "/")
+    slow.putheader("Content-Length", "7")
+    slow.endheaders()
     first, second = later(h, {"x": 1}, headers={"x-request-id": "me"}), None
     time.sleep(0.05)
     second = later(h, {"x": 2})
@@ -144,6 +148,9 @@ def test_timeout_of_what_cannot_be_cancelled(serve):
     assert late.status == 503 and late.headers["soma-not-begun"] == "1"
     after = h.predict({"x": 3})
     assert after.status == 503 and after.headers["soma-not-begun"] == "1"
+    slow.send(b'{"x":1}')
+    answer = slow.getresponse()
+    assert answer.status == 503 and answer.headers["soma-not-begun"] == "1"
     h.send(QUERY)
     assert h.expect(READY) and h.expect(STUCK)[2] == "me"
     assert h.ping() < 1
