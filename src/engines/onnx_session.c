@@ -7,7 +7,7 @@
 
 #define SUFFIX "ExecutionProvider"
 
-enum { PROVIDER_OPTIONS_MAX = 64 };
+enum { PROVIDER_OPTIONS_MAX = 64, INTER_THREADS_MAX = 1024 };
 
 /* Options of the family `prefix`, without it. */
 struct family {
@@ -180,14 +180,41 @@ static GraphOptimizationLevel level_of(const char *word)
 /* Weights that lie in files of their own are mapped by ONNX Runtime, unless it
  * makes a packed copy of them: that would read and copy gigabytes before the
  * first answer. */
-static bool wants_packing(const struct soma_params *params,
-			  const struct onnx_file *file)
+static int read_packing(const struct soma_params *params,
+			const struct onnx_file *file, bool *ret,
+			struct soma_error *error)
 {
 	const char *word = option(params, "prepack");
 
+	/* YAML's own yes and no come as true and false. */
 	if (!word || strcmp(word, "auto") == 0)
-		return !file->external;
-	return strcmp(word, "no") != 0;
+		*ret = !file->external;
+	else if (strcmp(word, "yes") == 0 || strcmp(word, "true") == 0)
+		*ret = true;
+	else if (strcmp(word, "no") == 0 || strcmp(word, "false") == 0)
+		*ret = false;
+	else
+		return onnx_fail(error, SOMA_BAD_OPTION,
+				 "engine_options: prepack wants yes, no or "
+				 "auto, not '%s'",
+				 word);
+	return 0;
+}
+
+static int read_inter_threads(const struct soma_params *params, int *ret,
+			      struct soma_error *error)
+{
+	const char *text = option(params, "inter_op_threads");
+	char *end = NULL;
+	long n = text ? strtol(text, &end, 10) : 1;
+
+	if (text && (end == text || *end || n < 1 || n > INTER_THREADS_MAX))
+		return onnx_fail(error, SOMA_BAD_OPTION,
+				 "engine_options: inter_op_threads wants a "
+				 "whole number from 1 to %d, not '%s'",
+				 INTER_THREADS_MAX, text);
+	*ret = (int)n;
+	return 0;
 }
 
 static int set(const OrtApi *api, OrtSessionOptions *o, const char *key,
@@ -204,20 +231,23 @@ static int configure(const struct soma_model *m, OrtSessionOptions *o,
 		     const struct soma_params *params,
 		     const struct onnx_file *file, struct soma_error *error)
 {
-	const char *inter = option(params, "inter_op_threads");
-	int inter_threads = inter ? atoi(inter) : 1, rc;
 	const OrtApi *api = m->api;
+	int inter_threads = 1, rc;
+	bool packs = true;
 
+	rc = read_inter_threads(params, &inter_threads, error);
+	if (!rc)
+		rc = read_packing(params, file, &packs, error);
+	if (rc)
+		return rc;
 	rc = onnx_status(api,
 			 api->SetIntraOpNumThreads(o, (int)params->threads),
 			 SOMA_BAD_OPTION, "predictor.intra_op_threads", error);
 	if (!rc)
-		rc = onnx_status(
-			api,
-			api->SetInterOpNumThreads(
-				o, inter_threads > 1 ? inter_threads : 1),
-			SOMA_BAD_OPTION, "engine_options: inter_op_threads",
-			error);
+		rc = onnx_status(api,
+				 api->SetInterOpNumThreads(o, inter_threads),
+				 SOMA_BAD_OPTION,
+				 "engine_options: inter_op_threads", error);
 	if (!rc && inter_threads > 1)
 		rc = onnx_status(api,
 				 api->SetSessionExecutionMode(o, ORT_PARALLEL),
@@ -231,7 +261,7 @@ static int configure(const struct soma_model *m, OrtSessionOptions *o,
 	/* A pool that spins burns the processor that the next request needs. */
 	if (!rc)
 		rc = set(api, o, "session.intra_op.allow_spinning", "0", error);
-	if (!rc && !wants_packing(params, file))
+	if (!rc && !packs)
 		rc = set(api, o, "session.disable_prepacking", "1", error);
 	for (uint32_t i = 0; i < params->n_options && !rc; i++)
 		if (strncmp(params->options[i].key, "session.", 8) == 0)

@@ -389,6 +389,19 @@ def test_unknown_option(onnx):
         "it has: session.*, provider.*, inter_op_threads, prepack")
 
 
+@pytest.mark.parametrize("key, value, wants", [
+    ("inter_op_threads", "two", "a whole number from 1 to 1024"), ("inter_op_threads", 0, "a whole number from 1 to 1024"),
+    ("inter_op_threads", 1e10, "a whole number from 1 to 1024"), ("prepack", "never", "yes, no or auto")])
+def test_values_that_options_cannot_have(onnx, key, value, wants):
+    code, message = failed(onnx(models.linear(), engine_options={key: value}))
+    assert code == "bad_engine" and f"engine_options: {key} wants {wants}, not '{value}'" in message
+
+
+@pytest.mark.parametrize("prepack", ["yes", "no", "auto", True, False])
+def test_prepack(onnx, prepack):
+    assert ask(onnx(models.linear(), engine_options={"prepack": prepack, "inter_op_threads": 2}).ready(), x=[[0, 0, 0]]) == {"y": [[0.5, 0.5]]}
+
+
 def test_session_option(onnx):
     assert ask(onnx(models.scaled(), engine_options={"session.intra_op.allow_spinning": 1, "inter_op_threads": 2}).ready(), x=[1]) == {"y": [2]}
 
