@@ -376,6 +376,7 @@ int daemon_main(int argc, char **argv)
 	if (read_args(d, argc, argv)) {
 		fprintf(stderr, "soma: 'soma daemon' is started by 'soma "
 				"serve', not by hand\n");
+		settings_fini(&d->settings);
 		free(d);
 		return 2;
 	}
