@@ -49,6 +49,16 @@ def in_bash(env, line):
     return sorted(filter(None, done.stdout.split("\n")))
 
 
+@needs("bash")
+def test_names_of_apis_are_not_run(env, tmp_path):
+    """bash expands the words that it is to choose from; whoever answers at the admin address says them."""
+    (tmp_path / "bin/soma").unlink()
+    (tmp_path / "bin/soma").write_text(f"#!/bin/sh\necho 'iris'\necho '$(touch {tmp_path}/marker)'\n")
+    (tmp_path / "bin/soma").chmod(0o755)
+    assert in_bash(env, "soma logs ") == ["iris"]
+    assert not (tmp_path / "marker").exists()
+
+
 def in_fish(env, line):
     ask = 'source "$SCRIPTS/soma.fish"; complete -C "$argv[1]"'
     done = subprocess.run(["fish", "--no-config", "-c", ask, line], capture_output=True, text=True,
