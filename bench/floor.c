@@ -1,7 +1,8 @@
 /* The floor: the least that an epoll loop can do for HTTP, without being a
  * server that anyone should run. What others need beyond it is what they do.
  *
- *   floor echo PORT            answers a body with itself, GET /N with N bytes
+ *   floor echo PORT            answers a body with itself, GET /N with N bytes;
+ *                              /us/N after N microseconds of computing
  *   floor proxy PORT BACKEND   passes messages on to BACKEND and back
  *   floor hops PORT            two processes: the proxy, and the echo behind it
  *                              on a Unix socket
@@ -28,6 +29,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BUFFER = 128 * 1024, EVENTS = 256, HEAD_ROOM = 256 };
@@ -137,6 +139,27 @@ static size_t message_size(const char *p, size_t n, size_t *ret_head)
 /* --- echo -------------------------------------------------------------------
  */
 
+static double cpu_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* In the place of a model: "POST /us/100 HTTP/1.1". */
+static void compute(const char *head)
+{
+	const char *path = strchr(head, ' ');
+	double end;
+
+	if (!path || strncmp(path, " /us/", 5) != 0)
+		return;
+	end = cpu_s() + atof(path + 5) / 1e6;
+	while (cpu_s() < end)
+		;
+}
+
 static bool answer(struct side *s, const char *p, size_t head, size_t size)
 {
 	static char out[BUFFER];
@@ -147,6 +170,7 @@ static bool answer(struct side *s, const char *p, size_t head, size_t size)
 		body = strtoul(p + 5, NULL, 10);
 	if (!body)
 		body = 2;
+	compute(p);
 	if (body > sizeof out - HEAD_ROOM)
 		return false;
 	n = snprintf(out, HEAD_ROOM,

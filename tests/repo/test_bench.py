@@ -57,6 +57,10 @@ def test_the_floor_answers_what_it_was_asked(servers):
         for _ in range(3):  # on one connection
             client.request("GET", "/30")
             assert client.getresponse().read() == b"x" * 30
+            began = time.monotonic()
+            client.request("POST", "/us/2000", b"y" * 20000)
+            assert client.getresponse().read() == b"y" * 20000
+            assert time.monotonic() - began >= 0.002
             client.request("POST", "/", b"y" * 20000)
             assert client.getresponse().read() == b"y" * 20000
 
