@@ -85,12 +85,14 @@ static int on_ended(const struct admin *ad, CURLM *multi, struct rollout *r)
 	if (r->stream.status == 404) {
 		rollout_end(r, ROLLOUT_FAILED, "the api was deleted meanwhile");
 	} else if (r->stream.status >= 300) {
+		display_settle(r->data);
 		rc = term_fail(CLI_FAILED,
 			       "%s answered with status %ld to 'events of %s'",
 			       ad->url, r->stream.status, r->name);
 	} else if (r->lost_ms == 0) {
 		r->lost_ms = now;
 	} else if (now > r->lost_ms + LOST_MS) {
+		display_settle(r->data);
 		rc = admin_unreachable(ad, r->stream.curl, r->stream.result,
 				       r->stream.detail);
 	}
@@ -131,11 +133,13 @@ static int watch(struct admin *ad, CURLM *multi, struct rollout *rollouts,
 		display_draw(d, rollouts, n, false);
 		if (rc < 0 && timeout_ms > 0 &&
 		    term_now_ms() > started + timeout_ms &&
-		    !all_ended(rollouts, n))
+		    !all_ended(rollouts, n)) {
+			display_settle(d);
 			rc = term_fail(CLI_FAILED,
 				       "not live after %s; the rollout goes "
 				       "on: 'soma get' shows it",
 				       str_human_ms(timeout_ms, took));
+		}
 	}
 	return rc < 0 ? CLI_OK : rc;
 }
@@ -156,7 +160,9 @@ int follow_rollouts(struct admin *ad, struct rollout *rollouts, size_t n,
 	}
 	if (rc == CLI_OK)
 		rc = watch(ad, multi, rollouts, n, timeout_ms, d);
-	display_draw(d, rollouts, n, true);
+	/* After a failure the last drawing stays above its message. */
+	if (rc == CLI_OK)
+		display_draw(d, rollouts, n, true);
 	display_settle(d);
 	for (size_t i = 0; i < n; i++) {
 		stream_stop(&rollouts[i].stream, multi);

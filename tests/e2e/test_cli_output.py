@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from soma import projects
+from soma.daemon import BIN, clean_environment
+from soma.terminal import Terminal
 from soma.waiting import wait_for
 
 USAGE = 2
@@ -90,3 +92,15 @@ def test_an_answer_is_indented_and_keeps_its_digits(daemon):
 def test_another_format_is_refused(shown):
     done = shown.cli("get", "-o", "xml", check=USAGE).says("--output is 'table', 'json' or 'yaml', not 'xml'")
     assert done.out == ""
+
+
+def test_what_went_wrong_stays_on_the_terminal(daemon, tmp_path):
+    """The redrawn display does not take the message away with it."""
+    (tmp_path / "soma.yaml").write_text("- name: asleep\n  predictor: {command: sleep 60, start_timeout: 1m}\n")
+    env = clean_environment(TERM="xterm", HOME=daemon.parent, SOMA_ADMIN=daemon.admin_url)
+    with Terminal(env, BIN, "deploy", tmp_path, "--timeout", "1s", plain=False) as terminal:
+        before, message, after = terminal.read_all().partition("not live after 1.0 s; the rollout goes on")
+    assert message and "asleep" in before
+    assert "\x1b[J" in before, "a display was redrawn"
+    assert "\x1b[J" not in after
+    daemon.admin.delete("asleep")
