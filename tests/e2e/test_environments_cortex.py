@@ -1,4 +1,5 @@
 """Cortex's projects leave out what Cortex's images had."""
+import re
 import sys
 
 import pytest
@@ -32,7 +33,8 @@ def test_requirements_come_first(daemon, folder):
 
 def test_a_project_of_ours_says_what_it_wants(daemon, folder):
     done = daemon.cli("deploy", folder(python_project(USES, python_api("ours"))), check=1, timeout=120)
-    done.says("ours failed", "imports pytz, which is not installed")
+    done.says("ours failed")
+    assert re.search("imports (six|pytz), which is not installed", done.text), done  # some systems have one of them
     assert "adding" not in done.text
     daemon.admin.delete("ours")
     asked = python_project(USES, python_api("asked", predictor={"base_packages": "cortex"}))

@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from harness import LOADING, PYTHON, QUERY, READY, worker_dir
+from harness import LOADING, PYTHON, QUERY, READY, skip_unless_others_reach_the_worker
 from interpreters import is_for_all
 
 GOOD = """
@@ -131,8 +131,7 @@ def test_null_byte(start):
 @pytest.mark.skipif(os.geteuid() != 0 or not is_for_all(PYTHON), reason="takes root, and an interpreter that others may run")
 def test_unreadable(start):
     """As the unprivileged user of a replica."""
-    if not all(p.stat().st_mode & 0o001 for p in worker_dir().resolve().parents):
-        pytest.skip("user 65534 cannot reach the worker: the checkout is behind a private directory")
+    skip_unless_others_reach_the_worker()
     w = start(GOOD, before=lambda w: (w.project / "predictor.py").chmod(0o600), env={"SOMA_TEST": "1"}, user=65534)
     failure = w.failed()
     assert failure["code"] == "missing_file"
@@ -260,6 +259,7 @@ def test_logging_is_set_up_unless_the_user_did(serve):
 @pytest.mark.skipif(os.geteuid() != 0 or not is_for_all(PYTHON), reason="takes root, and an interpreter that others may run")
 def test_a_file_in_tmp_that_is_anothers(start):
     """Two projects that both write /tmp/model.pkl."""
+    skip_unless_others_reach_the_worker()
     with tempfile.NamedTemporaryFile() as theirs:
         failure = start("""
             class PythonPredictor:

@@ -14,7 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from onnx import TensorProto, helper
 
-from harness import LOADING
+from harness import LOADING, skip_unless_others_reach_the_worker
 
 PACKAGES = {"PYTHONPATH": sysconfig.get_path("purelib")}
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -128,6 +128,7 @@ def test_models_that_cannot_be(start, files, models, code, message, remedy):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as another user")
 def test_models_that_cannot_be_read(start):
+    skip_unless_others_reach_the_worker()
     failure = start({"predictor.py": PREDICTOR, "m/a.onnx": model(1)}, **onnx_settings(path="m"), user=65534, before=lambda w: os.chmod(w.project / "m", 0o700)).failed()
     assert failure["code"] == "init_error" and "the models cannot be read by user nobody: " in failure["message"] and "chmod -R o+rX" in failure["remedy"]
 
