@@ -134,7 +134,8 @@ def test_deploy_can_be_interrupted_while_it_waits(daemon, folder):
     files = {"soma.yaml": projects.yaml_value([{"name": "slow", "predictor": {
         "command": [projects.PYTHON, "-c", "import time; time.sleep(1e6)"]}}])}
     process = subprocess.Popen([BIN, "deploy", folder(files)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True, env=clean_environment(HOME=daemon.parent, SOMA_ADMIN=daemon.admin_url))
+                               text=True, env=clean_environment(HOME=daemon.parent, SOMA_ADMIN=daemon.admin_url),
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # ignored where tests run in the background
     wait_for("it is deployed", lambda: daemon.admin.call("GET", "/v1/apis/slow").status_code == 200)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=seconds(20))
