@@ -117,13 +117,30 @@ _Noreturn static void refuse(int status, const char *what)
 	_exit(f.exit_code);
 }
 
+pid_t child_fork(void)
+{
+	static const int handled[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
+	sigset_t all, before;
+	pid_t pid;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0) {
+		for (size_t i = 0; i < ARRAY_LEN(handled); i++)
+			signal(handled[i], SIG_DFL);
+		sigemptyset(&before);
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
 /* Between fork and exec. Puts the child's descriptors where the box expects
  * them. want: their sources, by number. */
 _Noreturn static void become(const struct order *o, const int want[BOX_FDS],
 			     const struct rlimit *files)
 {
 	int high[BOX_FDS], status = want[BOX_FD_STATUS];
-	sigset_t none;
 
 	/* First out of the way, so that no target overwrites a source. */
 	for (int i = 0; i < BOX_FDS; i++) {
@@ -138,8 +155,6 @@ _Noreturn static void become(const struct order *o, const int want[BOX_FDS],
 	/* What the keeper raised for itself. */
 	if (files->rlim_cur && setrlimit(RLIMIT_NOFILE, files))
 		refuse(status, "setting the limit of open files");
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(o->argv[0], o->argv, (char **)(uintptr_t)box_env);
 	refuse(status, "starting the launcher");
 }
@@ -182,7 +197,7 @@ int child_spawn(struct list *children, const struct keep_head *head,
 	kept[0] = fds[2];
 	kept[1] = has_control ? fds[at] : -1;
 
-	pid = fork();
+	pid = child_fork();
 	if (pid == 0)
 		become(&order, want, files);
 	if (pid < 0) {

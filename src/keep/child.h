@@ -22,6 +22,11 @@ struct child {
 	char *meta;  /* owned: opaque, the daemon's */
 };
 
+/* fork() whose child has the default signals, none blocked. Until its exec a
+ * handler of ours would run in it, and libuv's would tell the keeper: a child
+ * that is stopped as soon as it is started would go on, and Soma would stop. */
+pid_t child_fork(void);
+
 /* Starts a process from a SPAWN message. All fds are taken. files: its limit of
  * open files; rlim_cur 0: ours. On success the child is in `children`; on
  * failure -errno and nothing is left. */

@@ -120,15 +120,12 @@ static void become_daemon(struct keeper *k, int fd, char *settings)
 			(char *)(uintptr_t) "--settings",
 			settings,
 			NULL};
-	sigset_t none;
 
 	snprintf(keeper_fd, sizeof keeper_fd, "%d", DAEMON_FD);
 	if (fd == DAEMON_FD)
 		fcntl(fd, F_SETFD, 0);
 	else if (dup2(fd, DAEMON_FD) < 0)
 		_exit(127);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* Ctrl-C reaches the keeper alone; it asks the daemon to drain. */
 	setpgid(0, 0);
 	execv(k->self, argv);
@@ -152,7 +149,7 @@ static void start_daemon(struct keeper *k)
 	}
 	buf_init(&settings, CHAN_MSG_MAX);
 	settings_dump(k->opts->settings, &settings);
-	pid = fork();
+	pid = child_fork();
 	if (pid == 0)
 		become_daemon(k, fds[1],
 			      (char *)(uintptr_t)buf_cstr(&settings));
