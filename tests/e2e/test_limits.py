@@ -153,7 +153,7 @@ def test_10000_idle_connections(probe):
             if i % 200 == 199:
                 for each in connections[-200:]:
                     assert each.recv(4096).startswith(b"HTTP/1.1 200")
-        assert connection_gauge(probe) >= sockets_before + count
+        assert connection_gauge(probe) >= count  # and those of others, which come and go
         each = (procs.rss(pid) - before) / count
         print(f"{count} connections, {each:.0f} bytes each")
         assert each <= 4 * KIB
