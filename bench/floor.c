@@ -1,14 +1,17 @@
 /* The floor: the least that an epoll loop can do for HTTP, without being a
  * server that anyone should run. What others need beyond it is what they do.
  *
- *   floor echo PORT            answers a body with itself, GET /N with N bytes;
- *                              /us/N after N microseconds of computing
+ *   floor echo PORT            answers a body with itself, GET /N with N bytes
  *   floor proxy PORT BACKEND   passes messages on to BACKEND and back
- *   floor hops PORT            two processes: the proxy, and the echo behind it
- *                              on a Unix socket
+ *   floor hops PORT [LIBRARY [MODEL INPUTS]...]
+ *                              two processes: the proxy, and the echo behind it
+ *                              on a Unix socket. /call/N is answered when the
+ *                              Nth model, from 0, has been called
+ *   floor loop LIBRARY MODEL INPUTS SECONDS
+ *                              calls a model, without HTTP
  *
  * PORT and BACKEND are ports of 127.0.0.1, or @NAME for an abstract Unix
- * socket.
+ * socket; LIBRARY is ONNX Runtime's, INPUTS as floor_call.h says.
  *
  * Trusts its clients: heads come in one piece and are well-formed, messages
  * have a Content-Length or no body, and there is no time limit on anything. */
@@ -29,10 +32,11 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 128 * 1024, EVENTS = 256, HEAD_ROOM = 256 };
+#include "floor_call.h"
+
+enum { BUFFER = 128 * 1024, EVENTS = 256, HEAD_ROOM = 256, CALLS_MAX = 8 };
 
 /* A connection of either side. */
 struct side {
@@ -50,6 +54,8 @@ static const char *backend; /* NULL: this is the echo */
 static char buffer[BUFFER];
 static struct side *pool; /* idle connections to the backend, newest first */
 static struct side *dead; /* freed when no event can speak of them */
+static struct call *calls[CALLS_MAX];
+static size_t n_calls;
 
 static void die(const char *what)
 {
@@ -139,25 +145,19 @@ static size_t message_size(const char *p, size_t n, size_t *ret_head)
 /* --- echo -------------------------------------------------------------------
  */
 
-static double cpu_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* In the place of a model: "POST /us/100 HTTP/1.1". */
-static void compute(const char *head)
+/* "POST /call/0 HTTP/1.1" */
+static bool call(const char *head)
 {
 	const char *path = strchr(head, ' ');
-	double end;
+	unsigned long which;
 
-	if (!path || strncmp(path, " /us/", 5) != 0)
-		return;
-	end = cpu_s() + atof(path + 5) / 1e6;
-	while (cpu_s() < end)
-		;
+	if (!path || strncmp(path, " /call/", 7) != 0)
+		return true;
+	which = strtoul(path + 7, NULL, 10);
+	if (which >= n_calls)
+		return false;
+	call_once(calls[which]);
+	return true;
 }
 
 static bool answer(struct side *s, const char *p, size_t head, size_t size)
@@ -170,7 +170,8 @@ static bool answer(struct side *s, const char *p, size_t head, size_t size)
 		body = strtoul(p + 5, NULL, 10);
 	if (!body)
 		body = 2;
-	compute(p);
+	if (!call(p))
+		return false;
 	if (body > sizeof out - HEAD_ROOM)
 		return false;
 	n = snprintf(out, HEAD_ROOM,
@@ -341,16 +342,20 @@ static void serve(int listening)
 	}
 }
 
-static void serve_hops(const char *where)
+/* argv: PORT [LIBRARY [MODEL INPUTS]...] */
+static void serve_hops(int argc, char **argv)
 {
 	static char name[64];
-	int front = listener(where), back;
+	int front = listener(argv[0]), back;
 
 	snprintf(name, sizeof name, "@soma-floor-%d", (int)getpid());
 	back = listener(name);
 	if (fork() == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(front);
+		for (int i = 2; i + 1 < argc && n_calls < CALLS_MAX; i += 2)
+			calls[n_calls++] =
+				call_open(argv[1], argv[i], argv[i + 1]);
 		serve(back);
 	}
 	close(back);
@@ -366,11 +371,15 @@ int main(int argc, char **argv)
 	} else if (argc == 4 && strcmp(argv[1], "proxy") == 0) {
 		backend = argv[3];
 		serve(listener(argv[2]));
-	} else if (argc == 3 && strcmp(argv[1], "hops") == 0) {
-		serve_hops(argv[2]);
+	} else if (argc >= 3 && strcmp(argv[1], "hops") == 0) {
+		serve_hops(argc - 2, argv + 2);
+	} else if (argc == 6 && strcmp(argv[1], "loop") == 0) {
+		call_loop(call_open(argv[2], argv[3], argv[4]), atof(argv[5]));
+		return 0;
 	}
 	fprintf(stderr, "usage: floor echo PORT\n"
 			"       floor proxy PORT BACKEND\n"
-			"       floor hops PORT\n");
+			"       floor hops PORT [LIBRARY [MODEL INPUTS]...]\n"
+			"       floor loop LIBRARY MODEL INPUTS SECONDS\n");
 	return 2;
 }

@@ -38,7 +38,7 @@ class Model:
     def __init__(self, name, path, inputs, output):
         self.name, self.path, self.inputs, self.output = name, path, inputs, output
         self.first = None  # what the C API says of the first number of `output`
-        self.call_us = 0  # CPU time of one call of it
+        self.number = 0  # among the floor's models
 
     def plain(self):
         return {name: value for name, (_, _, value) in self.inputs.items()}
@@ -48,7 +48,7 @@ class Model:
                            for name, (dtype, shape, value) in self.inputs.items()]}
 
     def floor_inputs(self):
-        """The file that onnx_floor reads."""
+        """The file that the floor reads."""
         path = WORK / "onnx" / f"{self.name}.inputs"
         with open(path, "wb") as f:
             for name, (dtype, shape, value) in self.inputs.items():
@@ -100,14 +100,11 @@ class Loop(Server):
 
     def __init__(self, made):
         super().__init__(LOOP, [], 0)
-        self.program, source = WORK / "onnx_floor", BENCH / "onnx_floor.c"
-        includes = [f"-I{ROOT}/build/deps/usr/include/onnxruntime", "-I/usr/include/onnxruntime"]
-        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", *includes, "-o", self.program, source, "-ldl"], check=True)
-        self.inputs = {model.name: model.floor_inputs() for model in made}
-        self.paths = {model.name: model.path for model in made}
+        self.program = peers.build_floor()
+        self.files = {model.name: [model.path, model.floor_inputs()] for model in made}
 
     def measure(self, name, seconds):
-        command = [self.program, library(), self.paths[name], self.inputs[name], seconds]
+        command = [self.program, "loop", library(), *self.files[name], seconds]
         done = subprocess.run(machine.pinned(machine.SERVER_CORE, command), capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
@@ -152,7 +149,7 @@ def case_of(model, server):
     """The request that this server wants."""
     if server.name == LOOP:
         return model.name
-    path, body = {"Soma": (f"/{model.name}", model.plain()), FLOOR: ("/", model.plain()), HOPS: (f"/us/{model.call_us:.1f}", model.plain()),
+    path, body = {"Soma": (f"/{model.name}", model.plain()), FLOOR: ("/", model.plain()), HOPS: (f"/call/{model.number}", model.plain()),
                   "MLServer": (f"/v2/models/{model.name}/infer", model.tensors()),
                   "BentoML": ("/infer", {"model": model.name, "inputs": model.plain()})}[server.name]
     is_right = (lambda answer: True) if server.name in (FLOOR, HOPS) else model.is_right
@@ -163,14 +160,14 @@ def run(options):
     peers.install_programs()
     made = models()
     loop = Loop(made)
-    for model in made:
-        told = loop.measure(model.name, 1)
-        model.first, model.call_us = told["first"], told["cpu_us"]
+    for number, model in enumerate(made):
+        model.first, model.number = loop.measure(model.name, 1)["first"], number
     with peers.all_ended() as started:
         floors = []
-        for name, mode in ((FLOOR, "echo"), (HOPS, "hops")):
+        called = [library(), *(each for files in loop.files.values() for each in files)]
+        for name, mode, more in ((FLOOR, "echo", []), (HOPS, "hops", called)):
             port = peers.free_port()
-            floors.append(Server(name, [peers.build_floor(), mode, port], port))
+            floors.append(Server(name, [loop.program, mode, port, *more], port))
         ours, deploy = soma(made)
         started.append(ours)
         ours.start(Case("soma-up", "GET", "/healthz"))
@@ -189,8 +186,8 @@ def render(told):
     text = ["CPU time per request of the whole process tree, in microseconds: median (least to most of the rounds). The last "
             "columns are the floor's share of Soma's: floor.c's HTTP with a body of the same size, which reads no JSON, and a "
             "call of the C API. First as one server: a bare proxy and a bare echo behind it, as a request to Soma goes by the "
-            "daemon to a replica, and the echo computes for as long as the call took alone. Then as a sum: the echo without a "
-            "proxy, plus the call in its loop.", ""]
+            "daemon to a replica, and the echo makes the call itself. Then as a sum: the echo without a proxy, plus the call in "
+            "its loop.", ""]
     rows = []
     for model, c in cells.groups():
         ours = cells.median("Soma", model, c, "cpu_us")

@@ -1,9 +1,11 @@
 """The benchmarks' own parts: what they measure with must be right."""
 
 import http.client
+import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,14 +15,14 @@ import pytest
 from test_tree import ROOT
 
 sys.path.insert(0, str(ROOT / "bench"))
-from kit import machine, results  # noqa: E402
+from kit import machine, peers, results  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory):
     program = tmp_path_factory.mktemp("floor") / "floor"
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-o", program, ROOT / "bench/floor.c"],
-                   check=True)
+    subprocess.run(["cc", *peers.FLOOR_FLAGS, "-Wall", "-Wextra", "-Werror", "-o", program, ROOT / "bench/floor.c",
+                    ROOT / "bench/floor_call.c", "-ldl"], check=True)
     return program
 
 
@@ -30,6 +32,16 @@ def free_port():
         return s.getsockname()[1]
 
 
+def wait_for(port):
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < deadline, "the floor does not listen"
+            time.sleep(0.01)
+
+
 @pytest.fixture
 def servers(floor):
     """Ports of the echo, of the proxy before it, and of both in one command."""
@@ -37,14 +49,7 @@ def servers(floor):
     running = [subprocess.Popen([floor, "echo", str(echo)]), subprocess.Popen([floor, "proxy", str(proxy), str(echo)]),
                subprocess.Popen([floor, "hops", str(hops)])]
     for port in (echo, proxy, hops):
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, "the floor does not listen"
-                time.sleep(0.01)
+        wait_for(port)
     yield echo, proxy, hops
     for process in running:
         process.kill()
@@ -57,12 +62,32 @@ def test_the_floor_answers_what_it_was_asked(servers):
         for _ in range(3):  # on one connection
             client.request("GET", "/30")
             assert client.getresponse().read() == b"x" * 30
-            began = time.monotonic()
-            client.request("POST", "/us/2000", b"y" * 20000)
-            assert client.getresponse().read() == b"y" * 20000
-            assert time.monotonic() - began >= 0.002
             client.request("POST", "/", b"y" * 20000)
             assert client.getresponse().read() == b"y" * 20000
+
+
+def test_the_floor_calls_models(floor, tmp_path):
+    library = next((ROOT / "build/onnxruntime").glob("libonnxruntime.so*"), None)
+    if not library:
+        pytest.skip("make build has not fetched ONNX Runtime")
+    model, inputs, port = tmp_path / "linear.onnx", tmp_path / "inputs", free_port()
+    subprocess.run([sys.executable, ROOT / "bench/apps/linear.py", model], check=True)
+    inputs.write_bytes(b"x 1 12 1 3\n" + struct.pack("3f", 1, 2, 3))
+    told = subprocess.run([floor, "loop", library, model, inputs, "0.1"], capture_output=True, text=True, check=True)
+    told = json.loads(told.stdout)
+    assert abs(told["first"] - 2.1) < 1e-5 and told["requests"] > 1 and told["cpu_us"] > 0
+    process = subprocess.Popen([floor, "hops", str(port), library, model, inputs])
+    try:
+        wait_for(port)
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        client.request("POST", "/call/0", b"y" * 200)
+        assert client.getresponse().read() == b"y" * 200
+        client.request("POST", "/call/1", b"y" * 200)
+        with pytest.raises(http.client.HTTPException):
+            client.getresponse()  # there is no such model
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_the_floor_outlives_clients_that_leave(servers):

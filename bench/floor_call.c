@@ -1,0 +1,173 @@
+#include "floor_call.h"
+
+#include <dlfcn.h>
+#include <onnxruntime_c_api.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { INPUTS_MAX = 8, RANK_MAX = 8, OUTPUTS_MAX = 8 };
+
+struct input {
+	char name[64];
+	int type;
+	size_t bytes, rank;
+	int64_t shape[RANK_MAX];
+	void *data;
+};
+
+struct call {
+	struct input inputs[INPUTS_MAX];
+	const char *in_names[INPUTS_MAX], *out_names[OUTPUTS_MAX];
+	OrtMemoryInfo *memory;
+	OrtSession *session;
+	size_t n_in, n_out;
+};
+
+static const OrtApi *ort;
+
+static void die(const char *what)
+{
+	fprintf(stderr, "floor: %s\n", what);
+	exit(1);
+}
+
+static void check(OrtStatus *status)
+{
+	if (status)
+		die(ort->GetErrorMessage(status));
+}
+
+static size_t read_inputs(const char *path, struct input *inputs)
+{
+	FILE *f = fopen(path, "rb");
+	char line[256];
+	size_t n = 0;
+
+	if (!f)
+		die("cannot open INPUTS");
+	for (; n < INPUTS_MAX && fgets(line, sizeof line, f); n++) {
+		struct input *in = &inputs[n];
+		int at = 0, more;
+		long long dim;
+
+		if (sscanf(line, "%63s %d %zu%n", in->name, &in->type,
+			   &in->bytes, &at) != 3)
+			die("a line of INPUTS is not understood");
+		while (in->rank < RANK_MAX &&
+		       sscanf(line + at, "%lld%n", &dim, &more) == 1) {
+			in->shape[in->rank++] = dim;
+			at += more;
+		}
+		in->data = malloc(in->bytes);
+		if (!in->data || fread(in->data, 1, in->bytes, f) != in->bytes)
+			die("INPUTS is cut short");
+	}
+	fclose(f);
+	return n;
+}
+
+static const OrtApi *open_library(const char *path)
+{
+	void *library = dlopen(path, RTLD_NOW);
+	const OrtApiBase *(*base)(void);
+
+	if (!library)
+		die(dlerror());
+	*(void **)&base = dlsym(library, "OrtGetApiBase");
+	if (!base)
+		die("the library has no OrtGetApiBase");
+	return base()->GetApi(ORT_API_VERSION);
+}
+
+static OrtSession *open_session(const char *model)
+{
+	OrtSessionOptions *options;
+	OrtSession *session;
+	OrtEnv *env;
+
+	check(ort->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "floor", &env));
+	check(ort->CreateSessionOptions(&options));
+	check(ort->SetIntraOpNumThreads(options, 1));
+	check(ort->SetSessionGraphOptimizationLevel(options, ORT_ENABLE_ALL));
+	check(ort->CreateSession(env, model, options, &session));
+	return session;
+}
+
+struct call *call_open(const char *library, const char *model,
+		       const char *inputs)
+{
+	struct call *c = calloc(1, sizeof *c);
+	OrtAllocator *allocator;
+
+	if (!c)
+		die("memory");
+	if (!ort)
+		ort = open_library(library);
+	if (!ort)
+		die("the library is older than its header");
+	c->session = open_session(model);
+	c->n_in = read_inputs(inputs, c->inputs);
+	check(ort->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault,
+				       &c->memory));
+	check(ort->GetAllocatorWithDefaultOptions(&allocator));
+	check(ort->SessionGetOutputCount(c->session, &c->n_out));
+	if (c->n_out > OUTPUTS_MAX)
+		die("the model has too many outputs");
+	for (size_t i = 0; i < c->n_in; i++)
+		c->in_names[i] = c->inputs[i].name;
+	for (size_t i = 0; i < c->n_out; i++)
+		check(ort->SessionGetOutputName(c->session, i, allocator,
+						(char **)&c->out_names[i]));
+	return c;
+}
+
+float call_once(struct call *c)
+{
+	OrtValue *in[INPUTS_MAX], *out[OUTPUTS_MAX] = {0};
+	float *value, first;
+
+	for (size_t i = 0; i < c->n_in; i++)
+		check(ort->CreateTensorWithDataAsOrtValue(
+			c->memory, c->inputs[i].data, c->inputs[i].bytes,
+			c->inputs[i].shape, c->inputs[i].rank,
+			(ONNXTensorElementDataType)c->inputs[i].type, &in[i]));
+	check(ort->Run(c->session, NULL, c->in_names,
+		       (const OrtValue *const *)in, c->n_in, c->out_names,
+		       c->n_out, out));
+	check(ort->GetTensorMutableData(out[0], (void **)&value));
+	first = value[0];
+	for (size_t i = 0; i < c->n_in; i++)
+		ort->ReleaseValue(in[i]);
+	for (size_t i = 0; i < c->n_out; i++)
+		ort->ReleaseValue(out[i]);
+	return first;
+}
+
+static double now(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void call_loop(struct call *c, double seconds)
+{
+	double begin = now(CLOCK_MONOTONIC),
+	       cpu = now(CLOCK_PROCESS_CPUTIME_ID);
+	double first = 0;
+	long runs = 0;
+
+	while (now(CLOCK_MONOTONIC) - begin < seconds) {
+		first = (double)call_once(c);
+		runs++;
+	}
+	cpu = now(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+	begin = now(CLOCK_MONOTONIC) - begin;
+	printf("{\"requests\":%ld,\"cpu_us\":%.3f,\"rps\":%.1f,\"first\":%.9g}"
+	       "\n",
+	       runs, cpu * 1e6 / (double)runs, (double)runs / begin, first);
+}
