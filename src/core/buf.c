@@ -44,29 +44,15 @@ int buf_reserve(struct buf *b, size_t extra)
 	return 0;
 }
 
-int buf_add(struct buf *b, const void *data, size_t len)
+int buf__add_grown(struct buf *b, const void *data, size_t len)
 {
-	/* Within cap is within max; the NUL has its room, too. */
-	if (b->cap - b->len <= len) {
-		int rc = buf_reserve(b, len);
+	int rc = buf_reserve(b, len);
 
-		if (rc)
-			return rc;
-	}
-	if (len)
-		memcpy(b->data + b->len, data, len);
+	if (rc || !len)
+		return rc;
+	memcpy(b->data + b->len, data, len);
 	b->len += len;
 	return 0;
-}
-
-int buf_adds(struct buf *b, const char *s)
-{
-	return buf_add(b, s, strlen(s));
-}
-
-int buf_addc(struct buf *b, char c)
-{
-	return buf_add(b, &c, 1);
 }
 
 int buf_addu(struct buf *b, uint64_t v)

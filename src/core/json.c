@@ -49,8 +49,23 @@ bool json_bool(yyjson_val *obj, const char *key, bool fallback)
 /* How many bytes from p on stand for themselves: nearly always all. */
 static size_t plain_at(const unsigned char *p, size_t n)
 {
+	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
 	size_t i = 0;
 
+	/* Eight at a time, while none is a control character, a quote, a
+	 * backslash or over 0x7e: each of these leaves the high bit of a byte
+	 * set. What has one is looked at singly. */
+	for (; n - i >= 8; i += 8) {
+		uint64_t v, quote, slash;
+
+		memcpy(&v, p + i, 8);
+		quote = v ^ ones * '"';
+		slash = v ^ ones * '\\';
+		if ((v | (v + ones) | (v - ones * 0x20) | (quote - ones) |
+		     (slash - ones)) &
+		    high)
+			break;
+	}
 	while (i < n && p[i] >= 0x20 && p[i] < 0x7f && p[i] != '"' &&
 	       p[i] != '\\')
 		i++;

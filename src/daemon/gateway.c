@@ -119,7 +119,7 @@ void gateway_on_log(struct http_req *req, void *data)
 {
 	struct gateway *g = data;
 	struct buf *b = &g->line;
-	uint64_t us = (uv_hrtime() - req->start_ns) / 1000;
+	uint64_t us = (req->end_ns - req->start_ns) / 1000;
 
 	if (!g->logs)
 		return;

@@ -290,6 +290,7 @@ static void tell_over(struct conn *c, bool gone)
 	if (!r->handed)
 		return;
 	r->pub.gone = gone || r->faulted;
+	r->pub.end_ns = uv_hrtime();
 	if (c->server->opts.on_log)
 		c->server->opts.on_log(&r->pub, c->server->opts.data);
 	if (r->pub.on_over)

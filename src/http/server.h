@@ -54,6 +54,7 @@ struct http_req {
 	struct str id; /* X-Request-Id: the caller's if sane, else made here */
 	struct str peer;	    /* "127.0.0.1:51234" or "unix" */
 	uint64_t start_ns;	    /* uv_hrtime() when the head was complete */
+	uint64_t end_ns;	    /* when it was over; 0 before */
 	struct http_server *server; /* borrowed */
 
 	/* The handler's. */

@@ -353,7 +353,7 @@ static void on_over(struct http_req *req)
 	to_state(w, ANSWERED);
 	a->gate.in_flight--;
 	stats_add(&a->stats, req->gone && !req->status ? 0 : req->status,
-		  (uv_hrtime() - req->start_ns) / 1000);
+		  (req->end_ns - req->start_ns) / 1000);
 }
 
 /* "/rest?query", in the arena. */

@@ -35,6 +35,30 @@ static void quantiles_bound_what_was_added(void **state)
 	assert_int_equal(s.codes[0], 1);
 }
 
+static void each_bucket_holds_what_its_bound_says(void **state)
+{
+	(void)state;
+	for (uint64_t us = 0; us < UINT64_MAX / 8; us += 1 + us / 50) {
+		struct stats s = {0};
+		unsigned i = 0;
+
+		stats_add(&s, 200, us);
+		while (!s.buckets[i])
+			i++;
+		if (i < STATS_BUCKETS - 1)
+			assert_true((double)us <=
+				    stats_bound_s(i) * 1e6 + 1e-6);
+		if (i > 0)
+			assert_true((double)us > stats_bound_s(i - 1) * 1e6);
+	}
+	for (unsigned octave = 0; octave < 20; octave++) {
+		struct stats s = {0};
+
+		stats_add(&s, 200, (uint64_t)STATS_FIRST_US << octave);
+		assert_int_equal(s.buckets[octave * STATS_PER_OCTAVE], 1);
+	}
+}
+
 struct listener {
 	struct feed_follower follower;
 	unsigned lines;
@@ -204,6 +228,7 @@ int main(void)
 		cmocka_unit_test(a_replicas_words_are_made_text),
 		cmocka_unit_test(a_replicas_words_do_nothing_to_a_terminal),
 		cmocka_unit_test(quantiles_bound_what_was_added),
+		cmocka_unit_test(each_bucket_holds_what_its_bound_says),
 		cmocka_unit_test(feeds_keep_the_newest_and_tell_followers),
 		cmocka_unit_test(variables_are_the_users_not_ours),
 		cmocka_unit_test(routes_match_whole_segments),
