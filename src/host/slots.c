@@ -125,12 +125,13 @@ static void check_limits(struct slots *s)
 }
 
 /* The ms until the leader should look again, or 0: never. */
-static uint64_t next_limit_l(const struct slots *s, uint64_t now)
+static uint64_t next_limit_l(const struct slots *s)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = UINT64_MAX, now;
 
-	if (!s->limit_ms)
+	if (!s->limit_ms || (!s->n_busy && list_empty(&s->queue)))
 		return 0;
+	now = now_ms();
 	/* A slot that has just been woken takes what waits; that cannot be late
 	 * before a whole limit from now. */
 	if (!list_empty(&s->queue))
@@ -186,16 +187,17 @@ static void lead_l(struct slots *s, int who)
 		}
 		if (watchdog ? !list_empty(&s->idle) : !list_empty(&s->queue))
 			break;
-		wait = next_limit_l(s, now_ms());
+		wait = next_limit_l(s);
 		pthread_mutex_unlock(&s->lock);
 		if (wait) {
 			uv_update_time(s->loop);
 			uv_timer_start(&s->timer, on_timer, wait, 0);
 		}
 		uv_run(s->loop, UV_RUN_ONCE);
-		if (wait)
+		if (wait) {
 			uv_timer_stop(&s->timer);
-		check_limits(s);
+			check_limits(s);
+		}
 		pthread_mutex_lock(&s->lock);
 	}
 	s->leader = NOBODY;

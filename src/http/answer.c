@@ -221,7 +221,7 @@ static bool take_head(struct link *l, const char **p, size_t *n,
 			return false;
 		}
 		message_fini(&l->in);
-		message_init(&l->in, HTTP_RESPONSE);
+		message_init(&l->in, MESSAGE_RESPONSE);
 		l->in.to_head = r->pub.method == HTTP_HEAD;
 		l->in.on_body = answer__piece;
 	}

@@ -1,10 +1,12 @@
 #include <ctype.h>
 #include <endian.h>
 
+#include "core/mem.h"
 #include "http/message.h"
 
-/* What llhttp lets pass, or leaves to its user, is refused here: the shape of
- * lines before it sees them, the meaning of framing headers after. */
+/* Heads, in three steps: their end is found and with it the shape of their
+ * lines judged, lines are taken apart, and the meaning of framing headers is
+ * judged. As RFC 9112 has it, without what parsers forgive. */
 
 static bool is_control(unsigned char c)
 {
@@ -99,34 +101,66 @@ int head__scan(struct head_scan *s, const struct head_max *max, const char *p,
 	return 0;
 }
 
+/* RFC 9110 5.6.2, tchar: letters, digits and !#$%&'*+-.^_`|~, a bit each. */
 static bool is_token_char(unsigned char c)
 {
-	return isalnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+	static const uint64_t token[2] = {0x03ff6cfa00000000,
+					  0x57ffffffc7fffffe};
+
+	return c < 128 && (token[c / 64] >> c % 64 & 1);
 }
 
 /* "HTTP/1.1" and "HTTP/1.0" are 0, other digits are 505, all else is 400. */
-static int judge_version(const char *p, size_t n)
+static int judge_version(struct head *h, const char *p, size_t n)
 {
 	if (n != 8 || memcmp(p, "HTTP/", 5) != 0 ||
 	    !isdigit((unsigned char)p[5]) || p[6] != '.' ||
 	    !isdigit((unsigned char)p[7]))
 		return 400;
-	return p[5] == '1' && p[7] <= '1' ? 0 : 505;
+	h->minor = (uint8_t)(p[7] - '0');
+	return p[5] == '1' && h->minor <= 1 ? 0 : 505;
 }
 
-/* The three parts of the first line, one space between them; llhttp knows more
- * protocols than HTTP. `n` without the CRLF. */
-int head__first_line(const char *line, size_t n, bool response)
+static int find_method(struct head *h, struct str name)
+{
+#define ROW(number, symbol, text) {{#text, sizeof #text - 1}, number},
+	static const struct {
+		struct str name;
+		uint8_t number;
+	} methods[] = {HTTP_METHOD_MAP(ROW)};
+#undef ROW
+
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (str_eq(methods[i].name, name)) {
+			h->method = methods[i].number;
+			return 0;
+		}
+	return 400;
+}
+
+/* "HTTP/1.1 200 OK"; the reason, and the blank before it, may be missing. */
+static int split_status_line(struct head *h, const char *line, size_t n)
+{
+	int rc = n < 12 ? 400 : judge_version(h, line, 8);
+
+	if (rc || line[8] != ' ' || (n > 12 && line[12] != ' '))
+		return rc ? rc : 400;
+	for (size_t i = 9; i < 12; i++) {
+		if (!isdigit((unsigned char)line[i]))
+			return 400;
+		h->status = (uint16_t)(h->status * 10 + (line[i] - '0'));
+	}
+	if (n > 13)
+		h->first = (struct str){line + 13, n - 13};
+	return h->status < 100 ? 400 : 0;
+}
+
+/* "GET /path HTTP/1.1": three parts, one space between them. */
+static int split_request_line(struct head *h, const char *line, size_t n)
 {
 	const char *end = line + n, *target, *version;
 	int rc;
 
-	if (response) {
-		rc = n < 12 ? 400 : judge_version(line, 8);
-		if (rc || line[8] != ' ' || (n > 12 && line[12] != ' '))
-			return rc ? rc : 400;
-		return 0;
-	}
 	for (target = line; target < end; target++)
 		if (!is_token_char((unsigned char)*target))
 			break;
@@ -140,8 +174,45 @@ int head__first_line(const char *line, size_t n, bool response)
 	}
 	if (version == target || version == end)
 		return 400;
+	h->first = (struct str){target, (size_t)(version - target)};
 	version++;
-	return judge_version(version, (size_t)(end - version));
+	/* A preface of HTTP/2 is not of another method, but another version. */
+	rc = judge_version(h, version, (size_t)(end - version));
+	if (rc)
+		return rc;
+	return find_method(h, (struct str){line, (size_t)(target - 1 - line)});
+}
+
+/* "Name: value" */
+static int split_header(struct http_header *header, const char *line, size_t n)
+{
+	size_t at = 0;
+
+	while (at < n && is_token_char((unsigned char)line[at]))
+		at++;
+	if (at == 0 || at == n || line[at] != ':')
+		return 400;
+	header->name = (struct str){line, at};
+	header->value = str_trim((struct str){line + at + 1, n - at - 1});
+	return 0;
+}
+
+/* p[0..n) as head__scan has found it: lines that end in CRLF, the last of them
+ * empty. */
+int head__split(struct head *h, const char *p, size_t n, bool response)
+{
+	const char *end = p + n, *eol = memchr(p, '\n', n);
+	size_t len = (size_t)(eol - p) - 1;
+	int rc = response ? split_status_line(h, p, len)
+			  : split_request_line(h, p, len);
+
+	for (p = eol + 1; !rc && *p != '\r'; p = eol + 1) {
+		eol = memchr(p, '\n', (size_t)(end - p));
+		h->drop[h->n] = 0;
+		rc = split_header(&h->headers[h->n++], p,
+				  (size_t)(eol - p) - 1);
+	}
+	return rc;
 }
 
 /* The next element of a comma-separated list; false at its end. */

@@ -2,63 +2,15 @@
 
 #include "core/mem.h"
 
-static int on_url(llhttp_t *parser, const char *at, size_t n)
+/* Chunks are llhttp's. */
+
+static int on_trailer(llhttp_t *parser, const char *at, size_t n)
 {
 	struct message *m = parser->data;
 
-	m->head.first = (struct str){at, n};
-	return 0;
-}
-
-static int on_field(llhttp_t *parser, const char *at, size_t n)
-{
-	struct message *m = parser->data;
-	struct head *h = &m->head;
-
-	if (m->head_done) { /* a trailer: counted, and dropped */
-		m->extra += (uint32_t)n;
-		return m->extra > m->extra_max ? HPE_USER : 0;
-	}
-	if (h->n == h->cap)
-		return HPE_USER;
-	h->drop[h->n] = 0;
-	h->headers[h->n++] = (struct http_header){{at, n}, {at, 0}};
-	return 0;
-}
-
-static int on_value(llhttp_t *parser, const char *at, size_t n)
-{
-	struct message *m = parser->data;
-	struct head *h = &m->head;
-
-	if (m->head_done)
-		return on_field(parser, at, n);
-	h->headers[h->n - 1].value = str_trim((struct str){at, n});
-	return 0;
-}
-
-static int on_headers_complete(llhttp_t *parser)
-{
-	struct message *m = parser->data;
-	struct head *h = &m->head;
-	bool response = parser->type == HTTP_RESPONSE;
-	int rc;
-
-	h->minor = parser->http_minor;
-	h->method = parser->method;
-	h->status = response ? parser->status_code : 0;
-	rc = head__judge(h, response);
-	if (rc) {
-		m->refuse = (unsigned)rc;
-		return -1;
-	}
-	/* What an Upgrade or a 101 means is for us to say. */
-	parser->upgrade = 0;
-	h->no_body = response && (m->to_head || h->status < 200 ||
-				  h->status == 204 || h->status == 304);
-	h->until_eof =
-		response && !h->no_body && !h->chunked && h->content_length < 0;
-	return h->no_body ? 1 : 0;
+	(void)at;
+	m->extra += (uint32_t)n; /* counted, and dropped */
+	return m->extra > m->extra_max ? HPE_USER : 0;
 }
 
 static int on_piece(llhttp_t *parser, const char *at, size_t n)
@@ -87,22 +39,46 @@ static int on_complete(llhttp_t *parser)
 }
 
 static const llhttp_settings_t settings = {
-	.on_url = on_url,
-	.on_status = on_url,
-	.on_header_field = on_field,
-	.on_header_value = on_value,
-	.on_headers_complete = on_headers_complete,
+	.on_header_field = on_trailer,
+	.on_header_value = on_trailer,
 	.on_body = on_piece,
 	.on_chunk_extension_name = on_extension,
 	.on_chunk_extension_value = on_extension,
 	.on_message_complete = on_complete,
 };
 
-void message_init(struct message *m, llhttp_type_t type)
+static void begin_chunks(struct message *m)
+{
+	static const char head[] = "POST / HTTP/1.1\r\n"
+				   "Transfer-Encoding: chunked\r\n\r\n";
+
+	llhttp_init(&m->parser, HTTP_REQUEST, &settings);
+	m->parser.data = m;
+	m->extra_max = UINT32_MAX;
+	llhttp_execute(&m->parser, head, sizeof head - 1);
+	m->extra = 0;
+}
+
+static size_t feed_chunks(struct message *m, const char *p, size_t n)
+{
+	llhttp_errno_t rc;
+
+	if (m->stalled)
+		llhttp_resume(&m->parser);
+	rc = llhttp_execute(&m->parser, p, n);
+	m->stalled = rc == HPE_PAUSED;
+	if (rc == HPE_OK)
+		return n;
+	if (rc == HPE_PAUSED)
+		return (size_t)(llhttp_get_error_pos(&m->parser) - p);
+	m->refuse = rc == HPE_USER ? 431 : 400;
+	return n;
+}
+
+void message_init(struct message *m, enum message_kind kind)
 {
 	memset(m, 0, sizeof *m);
-	llhttp_init(&m->parser, type, &settings);
-	m->parser.data = m;
+	m->kind = kind;
 }
 
 void message_fini(struct message *m)
@@ -116,27 +92,42 @@ static int refuse(struct message *m, int status)
 	return MESSAGE_REFUSED;
 }
 
-/* The whole head lies at p: llhttp takes it apart in one go. */
-static int parse(struct message *m, struct arena *mem, const char *p, size_t n)
+/* How the end of the body is known: RFC 9112 6.3. */
+static void begin_body(struct message *m, const struct head_max *max)
 {
-	bool response = m->parser.type == HTTP_RESPONSE;
 	struct head *h = &m->head;
-	const char *eol = memchr(p, '\r', n);
-	llhttp_errno_t rc;
+	bool response = m->kind == MESSAGE_RESPONSE;
+
+	h->no_body = response && (m->to_head || h->status < 200 ||
+				  h->status == 204 || h->status == 304);
+	h->until_eof =
+		response && !h->no_body && !h->chunked && h->content_length < 0;
+	if (!h->no_body && h->chunked)
+		begin_chunks(m);
+	else if (!h->no_body && h->content_length > 0)
+		m->left = (uint64_t)h->content_length;
+	else
+		m->complete = !h->until_eof;
+	m->extra_max = max->total;
+}
+
+/* The whole head lies at p. */
+static int take_head(struct message *m, struct arena *mem,
+		     const struct head_max *max, const char *p, size_t n)
+{
+	bool response = m->kind == MESSAGE_RESPONSE;
+	struct head *h = &m->head;
+	uint32_t most = m->scan.lines - 1;
 	int status;
 
-	h->method = HTTP_GET;
-	status = head__first_line(p, (size_t)(eol - p), response);
+	h->headers = arena_alloc(mem, most * sizeof *h->headers + most);
+	h->drop = (uint8_t *)(h->headers + most);
+	status = head__split(h, p, n, response);
+	if (!status)
+		status = head__judge(h, response);
 	if (status)
 		return refuse(m, status);
-	h->cap = m->scan.lines - 1;
-	h->headers = arena_alloc(mem, h->cap * sizeof *h->headers + h->cap);
-	h->drop = (uint8_t *)(h->headers + h->cap);
-	rc = llhttp_execute(&m->parser, p, n);
-	if (m->refuse)
-		return MESSAGE_REFUSED;
-	if (rc != HPE_OK && !m->complete)
-		return refuse(m, 400);
+	begin_body(m, max);
 	m->head_done = true;
 	return MESSAGE_HEAD;
 }
@@ -170,33 +161,35 @@ int message_head(struct message *m, struct arena *mem,
 		}
 		return MESSAGE_MORE;
 	}
-	m->extra_max = max->total;
 	*ret_used = m->scan.at - before;
 	text += m->scan.begin;
 	len = m->scan.at - m->scan.begin;
-	if (m->parser.type == HTTP_REQUEST) {
+	if (m->kind == MESSAGE_REQUEST) {
 		char *copy = arena_alloc(mem, len);
 
 		memcpy(copy, text, len);
 		text = copy;
 	}
-	return parse(m, mem, text, len);
+	return take_head(m, mem, max, text, len);
 }
 
 size_t message_body(struct message *m, const char *p, size_t n)
 {
-	llhttp_errno_t rc;
+	bool counted = !m->head.until_eof;
 
 	if (m->complete || m->refuse)
 		return 0;
-	if (llhttp_get_errno(&m->parser) == HPE_PAUSED)
-		llhttp_resume(&m->parser);
-	rc = llhttp_execute(&m->parser, p, n);
-	if (rc == HPE_OK)
-		return n;
-	if (rc == HPE_PAUSED)
-		return (size_t)(llhttp_get_error_pos(&m->parser) - p);
-	m->refuse = rc == HPE_USER ? 431 : 400;
+	if (m->head.chunked)
+		return feed_chunks(m, p, n);
+	m->stalled = false;
+	if (counted)
+		n = MIN(n, m->left);
+	if (n) {
+		m->body_bytes += n;
+		m->left -= counted ? n : 0;
+		m->stalled = !m->on_body(m, p, n);
+	}
+	m->complete = counted && !m->left && !m->stalled;
 	return n;
 }
 

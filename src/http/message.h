@@ -1,5 +1,5 @@
 /* message.h: one HTTP message as it comes in, request or response: its head
- * found, judged and indexed, then its body. Stricter than llhttp alone. */
+ * found, judged and indexed, then its body. */
 #ifndef HTTP_MESSAGE_H
 #define HTTP_MESSAGE_H
 
@@ -36,7 +36,7 @@ enum {
 struct head {
 	struct http_header *headers;
 	uint8_t *drop; /* for each header: HEADER_* bits, or 0 */
-	uint32_t n, cap;
+	uint32_t n;
 	struct str first;	/* request: target; response: reason */
 	int64_t content_length; /* -1: none */
 	uint16_t status;
@@ -54,8 +54,10 @@ struct head {
 	unsigned n_host, n_length, n_coding; /* private: while judging */
 };
 
+enum message_kind { MESSAGE_REQUEST, MESSAGE_RESPONSE };
+
 struct message {
-	llhttp_t parser;
+	enum message_kind kind;
 	struct head head;
 	struct head_scan scan;
 	struct buf partial; /* owned: a head that came in pieces */
@@ -65,13 +67,16 @@ struct message {
 	unsigned refuse; /* status that says why it was refused, or 0 */
 	uint32_t extra;	 /* bytes of trailers and chunk extensions */
 	uint32_t extra_max;
-	uint64_t body_bytes;
+	bool stalled;	     /* on_body has returned false */
+	uint64_t left;	     /* to come, by Content-Length */
+	uint64_t body_bytes; /* so far */
+	llhttp_t parser;     /* of a chunked body */
 	/* A piece of the body, valid inside the call. Returns whether to go on
 	 * at once; if not, message_body returns after this piece. */
 	bool (*on_body)(struct message *m, const char *p, size_t n);
 };
 
-void message_init(struct message *m, llhttp_type_t type);
+void message_init(struct message *m, enum message_kind kind);
 void message_fini(struct message *m);
 
 enum { MESSAGE_MORE = 0, MESSAGE_HEAD = 1, MESSAGE_REFUSED = -1 };
@@ -91,7 +96,7 @@ size_t message_body(struct message *m, const char *p, size_t n);
 /* on_body returned false: more may be due even without more bytes. */
 static inline bool message_stalled(const struct message *m)
 {
-	return !m->complete && llhttp_get_errno(&m->parser) == HPE_PAUSED;
+	return !m->complete && m->stalled;
 }
 
 /* The stream has ended. Whether the message is complete with that. */
@@ -100,7 +105,7 @@ bool message_eof(struct message *m);
 /* Siblings, in head.c. Both return 0 or the status of a refusal. */
 int head__scan(struct head_scan *s, const struct head_max *max, const char *p,
 	       size_t n, bool *ret_found);
-int head__first_line(const char *line, size_t n, bool response);
+int head__split(struct head *h, const char *p, size_t n, bool response);
 int head__judge(struct head *h, bool response);
 
 #endif

@@ -86,7 +86,7 @@ void http_probe(struct http_upstream *up, const char *path, uint32_t timeout_ms,
 			     "Connection: close\r\n\r\n",
 			     path);
 	arena_init(&p->mem);
-	message_init(&p->in, HTTP_RESPONSE);
+	message_init(&p->in, MESSAGE_RESPONSE);
 	p->in.on_body = on_piece;
 	list_push_back(&up->probes, &p->node);
 	up->n_open++;

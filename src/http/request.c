@@ -16,7 +16,7 @@ struct request *request__begin(struct conn *c)
 	r->pub.peer = (struct str){c->peer, c->peer_n};
 	r->pub.loopback = c->loopback;
 	r->extra_end = &r->extra;
-	message_init(&r->in, HTTP_REQUEST);
+	message_init(&r->in, MESSAGE_REQUEST);
 	r->in.on_body = on_piece;
 	return r;
 }

@@ -145,7 +145,7 @@ int upstream__get(struct http_upstream *up, struct request *r, bool fresh,
 	}
 	l->req = r;
 	l->interim = 0;
-	message_init(&l->in, HTTP_RESPONSE);
+	message_init(&l->in, MESSAGE_RESPONSE);
 	list_push_front(&up->busy, &l->node);
 	up->n_busy++;
 	*ret_link = l;

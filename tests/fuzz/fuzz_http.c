@@ -1,6 +1,7 @@
 /* Any bytes as HTTP messages, one behind the other: no crash, and how they are
- * cut into reads makes no difference. Its first byte: bit 0 says whose, a
- * client's or an upstream's; the rest how large the reads are. */
+ * cut into reads makes no difference; a head that is taken is one to llhttp,
+ * too, with the same lines in it. Its first byte: bit 0 says whose, a client's
+ * or an upstream's; the rest how large the reads are. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +39,92 @@ static void see_head(const struct head *h)
 	}
 }
 
+/* ---- what llhttp says */
+
+static int on_text(llhttp_t *parser, const char *at, size_t n)
+{
+	buf_add(parser->data, at, n);
+	return 0;
+}
+
+static int on_end(llhttp_t *parser)
+{
+	buf_addc(parser->data, '\n');
+	return 0;
+}
+
+static int on_head_end(llhttp_t *parser)
+{
+	(void)parser;
+	return HPE_PAUSED;
+}
+
+/* The head of m, written anew, and taken apart by llhttp. */
+static void ask_another(const struct message *m)
+{
+	static const llhttp_settings_t settings = {
+		.on_url = on_text,
+		.on_url_complete = on_end,
+		.on_status = on_text,
+		.on_status_complete = on_end,
+		.on_header_field = on_text,
+		.on_header_field_complete = on_end,
+		.on_header_value = on_text,
+		.on_header_value_complete = on_end,
+		.on_headers_complete = on_head_end,
+	};
+	bool response = m->kind == MESSAGE_RESPONSE;
+	const struct head *h = &m->head;
+	struct buf text, ours, theirs;
+	llhttp_t parser;
+
+	/* Other targets are judged by request.c. */
+	if (!response && (h->method == HTTP_CONNECT || h->first.p[0] != '/'))
+		return;
+	buf_init(&text, 1 << 20);
+	buf_init(&ours, 1 << 20);
+	buf_init(&theirs, 1 << 20);
+	if (response)
+		buf_addf(&text, "HTTP/1.%d %03d ", h->minor, h->status);
+	else
+		buf_addf(&text, "%s ", llhttp_method_name(h->method));
+	buf_add(&text, h->first.p, h->first.n);
+	if (!response)
+		buf_addf(&text, " HTTP/1.%d", h->minor);
+	buf_adds(&text, "\r\n");
+	buf_add(&ours, h->first.p, h->first.n);
+	buf_addc(&ours, '\n');
+	for (uint32_t i = 0; i < h->n; i++) {
+		struct str name = h->headers[i].name,
+			   value = h->headers[i].value;
+
+		buf_add(&text, name.p, name.n);
+		buf_adds(&text, ": ");
+		buf_add(&text, value.p, value.n);
+		buf_adds(&text, "\r\n");
+		buf_add(&ours, name.p, name.n);
+		buf_addc(&ours, '\n');
+		buf_add(&ours, value.p, value.n);
+		buf_addc(&ours, '\n');
+	}
+	buf_adds(&text, "\r\n");
+	llhttp_init(&parser, response ? HTTP_RESPONSE : HTTP_REQUEST,
+		    &settings);
+	parser.data = &theirs;
+	if (llhttp_execute(&parser, text.data, text.len) != HPE_PAUSED ||
+	    parser.http_minor != h->minor ||
+	    (response ? parser.status_code != h->status
+		      : parser.method != h->method) ||
+	    ours.len != theirs.len ||
+	    memcmp(ours.data, theirs.data, ours.len) != 0)
+		abort();
+	buf_fini(&text);
+	buf_fini(&ours);
+	buf_fini(&theirs);
+}
+
 struct stream {
-	llhttp_type_t type;
+	enum message_kind kind;
 	struct message m;
 	struct arena mem;
 	bool over; /* refused, or a message that ends with the stream */
@@ -48,7 +133,7 @@ struct stream {
 static void begin(struct stream *s)
 {
 	arena_init(&s->mem);
-	message_init(&s->m, s->type);
+	message_init(&s->m, s->kind);
 	s->m.on_body = on_body;
 }
 
@@ -79,6 +164,7 @@ static void feed(struct stream *s, const char *p, size_t n)
 				return;
 			}
 			see_head(&s->m.head);
+			ask_another(&s->m);
 			p += used;
 			n -= used;
 			/* As a server and an upstream do: a message without a
@@ -97,10 +183,10 @@ static void feed(struct stream *s, const char *p, size_t n)
 	}
 }
 
-static void read_all(const uint8_t *data, size_t size, llhttp_type_t type,
+static void read_all(const uint8_t *data, size_t size, enum message_kind kind,
 		     size_t piece, struct buf *out)
 {
-	struct stream s = {.type = type};
+	struct stream s = {.kind = kind};
 
 	seen = out;
 	begin(&s);
@@ -118,16 +204,16 @@ static void read_all(const uint8_t *data, size_t size, llhttp_type_t type,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	llhttp_type_t type;
+	enum message_kind kind;
 	struct buf whole, pieces;
 
 	if (size < 2)
 		return 0;
-	type = data[0] & 1 ? HTTP_RESPONSE : HTTP_REQUEST;
+	kind = data[0] & 1 ? MESSAGE_RESPONSE : MESSAGE_REQUEST;
 	buf_init(&whole, 16 << 20);
 	buf_init(&pieces, 16 << 20);
-	read_all(data + 1, size - 1, type, size, &whole);
-	read_all(data + 1, size - 1, type, (size_t)(data[0] >> 1) + 1, &pieces);
+	read_all(data + 1, size - 1, kind, size, &whole);
+	read_all(data + 1, size - 1, kind, (size_t)(data[0] >> 1) + 1, &pieces);
 	if (whole.len != pieces.len ||
 	    (whole.len && memcmp(whole.data, pieces.data, whole.len) != 0))
 		abort();
