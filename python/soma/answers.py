@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 
+from _soma import streams
+
 expose_tracebacks = False
 
 
@@ -59,9 +61,23 @@ def _run_asgi(response):
     return status, _lines(headers), b"".join(body)
 
 
+def _of_streaming(response):
+    """The answer of an ASGI response that makes its body bit by bit: the rest comes as it is sent."""
+    chunks = streams.AsyncChunks(streams.asgi_messages(response))
+    try:
+        status, headers = next(chunks)
+        lines = _lines(headers)
+    except BaseException:
+        chunks.close()
+        raise
+    return int(status), lines, b"", chunks
+
+
 def of_response(response):
-    """The answer of an object with `status_code`, as it says."""
+    """The answer of an object with `status_code`, as it says; with a fourth item, an iterator over its body, if that is streamed."""
     body = getattr(response, "body", None)
+    if callable(response) and hasattr(response, "body_iterator"):
+        return _of_streaming(response)
     if callable(response) and (body is None or getattr(response, "background", None) is not None):
         return _run_asgi(response)
     if body is None:
@@ -75,6 +91,10 @@ def of_response(response):
         media_type = getattr(response, "media_type", None)
         if media_type and not any(str(name).lower() == "content-type" for name, _ in pairs):
             pairs.append(("content-type", media_type))
+    if hasattr(body, "__anext__"):
+        return int(response.status_code), _lines(pairs), b"", streams.AsyncChunks(body)
+    if hasattr(body, "__next__"):
+        return int(response.status_code), _lines(pairs), b"", body
     return int(response.status_code), _lines(pairs), bytes(body)
 
 
@@ -107,6 +127,14 @@ def end_process(error, where):
     os._exit(code & 0xFF)
 
 
+def _error(error, request_id, trace):
+    """What the caller is told."""
+    answer = {"code": "predict_error", "message": _describe(error), "type": type(error).__name__, "request_id": request_id}
+    if expose_tracebacks:
+        answer["traceback"] = trace
+    return answer
+
+
 def of_exception(error, request_id, method):
     """The answer of a method that raised."""
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
@@ -117,11 +145,15 @@ def of_exception(error, request_id, method):
         if isinstance(detail, str):
             return status, _lines([("content-type", "text/plain; charset=utf-8"), *headers.items()]), detail.encode("utf-8", "replace")
         return status, _lines([("content-type", "application/json"), *headers.items()]), json.dumps({"detail": detail}, separators=(",", ":")).encode("utf-8")
-    text = _log(error, "")
-    answer = {"code": "predict_error", "message": _describe(error), "type": type(error).__name__, "request_id": request_id}
-    if expose_tracebacks:
-        answer["traceback"] = text
-    return _json_answer(500, answer)
+    return _json_answer(500, _error(error, request_id, _log(error, "")))
+
+
+def of_stream_exception(error, request_id, method):
+    """What a stream ends with whose generator raised: its head has left."""
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):
+        end_process(error, method)
+    text = _log(error, "%s failed in the middle of its stream:" % method)
+    return _json_answer(500, _error(error, request_id, text))[2]
 
 
 def of_late_exception(error, request_id, method):

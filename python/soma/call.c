@@ -131,11 +131,15 @@ int call_init(PyObject *args)
 	const char *summary;
 	PyObject **all[] = {&hooks.query_params, &hooks.headers,
 			    &hooks.form,	 &hooks.response,
+			    &hooks.chunks,	 &hooks.release,
+			    &hooks.go_on,	 &hooks.stream_error,
 			    &hooks.error,	 &hooks.late_error};
 
-	if (!PyArg_ParseTuple(args, "O!OzOOOOOO", &PyDict_Type, &methods, &post,
-			      &summary, &hooks.query_params, &hooks.headers,
-			      &hooks.form, &hooks.response, &hooks.error,
+	if (!PyArg_ParseTuple(args, "O!OzOOOOOOOOOO", &PyDict_Type, &methods,
+			      &post, &summary, &hooks.query_params,
+			      &hooks.headers, &hooks.form, &hooks.response,
+			      &hooks.chunks, &hooks.release, &hooks.go_on,
+			      &hooks.stream_error, &hooks.error,
 			      &hooks.late_error))
 		return -1;
 	for (unsigned i = 0; i < ARRAY_LEN(all); i++)
@@ -286,4 +290,5 @@ void call_fini(struct call *call)
 		Py_CLEAR(call->args[i]);
 	Py_CLEAR(call->after);
 	Py_CLEAR(call->hold);
+	Py_CLEAR(call->chunks);
 }

@@ -12,6 +12,10 @@ struct hooks {
 	PyObject *headers;	/* ([(bytes, bytes)]) */
 	PyObject *form;		/* (content type, body) */
 	PyObject *response;	/* (response-like): an answer */
+	PyObject *chunks;	/* (async iterator): an iterator */
+	PyObject *release;	/* yielded, it gives the slot up */
+	PyObject *go_on;	/* (stream): goes on with it in a new thread */
+	PyObject *stream_error; /* as error: the JSON to end a stream with */
 	PyObject *error;	/* (exception, request id, method): an answer */
 	PyObject *late_error;	/* the same, of what runs after the answer */
 };

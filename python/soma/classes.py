@@ -70,7 +70,8 @@ def _signature(path, cls, kind, method, allowed):
     title = "%s.%s" % (kind.name, method)
     if not callable(function):
         raise _bad(path, "%s is not a method but a %s" % (title, type(function).__name__), "define it with def %s(self, ...)" % method)
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    streams = allowed is not kind.init and allowed is not POST_PREDICT
+    if inspect.iscoroutinefunction(function) or (inspect.isasyncgenfunction(function) and not streams):
         raise _bad(path, "%s is async" % title, "write def %s, and asyncio.run(...) inside where it awaits" % method)
     try:
         parameters = list(inspect.signature(function).parameters.values())

@@ -20,11 +20,11 @@ static char scratch[READ_SIZE];
 /* --- life ------------------------------------------------------------------
  */
 
-static void watch(struct conn *c)
+void conn__watch(struct conn *c)
 {
 	uint32_t want = 0; /* a hang-up is told always */
 
-	if (c->state == CONN_WRITING)
+	if (c->state == CONN_WRITING || conn_pending(c))
 		want = EPOLLOUT;
 	else if (!c->eof && c->ahead.len < AHEAD_MAX)
 		want = EPOLLIN;
@@ -87,10 +87,13 @@ void conn_close(struct conn *c)
 	worker.n_conns--;
 	close(c->fd);
 	poll_hear();
-	if (r && r->state == REQUEST_RUNNING)
+	if (r && r->state == REQUEST_RUNNING) {
 		r->conn = NULL;
-	else
+		if (r->stream)
+			stream_wake(r->stream);
+	} else {
 		request_destroy(r);
+	}
 	buf_fini(&c->ahead);
 	buf_fini(&c->out);
 	free(c);
@@ -113,7 +116,7 @@ static const char *reason(int status)
 }
 
 /* The answer has left. */
-static void written(struct conn *c)
+void conn__written(struct conn *c)
 {
 	if (c->keep) {
 		c->state = CONN_READING;
@@ -127,8 +130,8 @@ static void written(struct conn *c)
 }
 
 /* Status line and headers with the empty line, in b. */
-static void reply_head(const struct conn *c, const struct reply *a, bool bare,
-		       struct buf *b)
+void conn__head(const struct conn *c, const struct reply *a, bool bare,
+		struct buf *b)
 {
 	buf_adds(b, "HTTP/1.1 ");
 	buf_addu(b, (unsigned)a->status);
@@ -162,7 +165,7 @@ static bool reply(struct conn *c, const struct reply *a)
 	c->keep = r && r->keep_alive && !a->close && !c->eof &&
 		  worker.state == WORKER_SERVING;
 	buf_reset(head);
-	reply_head(c, a, bare, head);
+	conn__head(c, a, bare, head);
 	if (!head_only && a->body.n <= SMALL_BODY)
 		buf_add(head, a->body.p, a->body.n);
 	else if (!head_only)
@@ -186,7 +189,7 @@ static bool reply(struct conn *c, const struct reply *a)
 	}
 	sent = n < 0 ? 0 : (size_t)n;
 	if (sent == total) {
-		written(c);
+		conn__written(c);
 		return true;
 	}
 	for (size_t i = 0; i < msg.msg_iovlen; i++) {
@@ -342,7 +345,7 @@ static bool feed(struct conn *c, const char *p, size_t n)
 }
 
 /* After an answer: takes up what was read ahead. */
-static void go_on(struct conn *c)
+void conn__go_on(struct conn *c)
 {
 	while (c->state == CONN_READING && c->ahead.len) {
 		struct buf had = c->ahead;
@@ -357,13 +360,13 @@ static void go_on(struct conn *c)
 	if (c->state == CONN_READING && c->eof)
 		conn_close(c);
 	else
-		watch(c);
+		conn__watch(c);
 }
 
 void conn_reply(struct conn *c, const struct reply *a)
 {
 	if (reply(c, a))
-		go_on(c);
+		conn__go_on(c);
 }
 
 void conn_refuse(struct conn *c, int status, const char *code, const char *fmt,
@@ -376,7 +379,7 @@ void conn_refuse(struct conn *c, int status, const char *code, const char *fmt,
 	alive = refuse(c, status, code, fmt, args);
 	va_end(args);
 	if (alive)
-		go_on(c);
+		conn__go_on(c);
 }
 
 /* --- events ----------------------------------------------------------------
@@ -416,7 +419,8 @@ static bool read_in(struct conn *c)
 	}
 	if (n == 0) {
 		c->eof = true;
-		if (c->state == CONN_WAITING || c->state == CONN_WRITING)
+		if (c->state == CONN_WAITING || c->state == CONN_STREAMING ||
+		    c->state == CONN_WRITING)
 			return true; /* half closed: the answer is wanted */
 		conn_close(c);
 		return false;
@@ -448,8 +452,11 @@ static bool write_out(struct conn *c)
 	if (c->out_sent == c->out.len) {
 		buf_fini(&c->out);
 		c->out_sent = 0;
-		written(c);
+		if (c->state == CONN_WRITING)
+			conn__written(c);
 	}
+	if (c->state == CONN_STREAMING)
+		stream_taken(c->request->stream, conn_pending(c));
 	return true;
 }
 
@@ -459,11 +466,11 @@ void conn_event(struct conn *c, uint32_t events)
 		conn_close(c); /* nobody is there to read an answer */
 		return;
 	}
-	if (events & EPOLLOUT && c->state == CONN_WRITING && !write_out(c))
+	if (events & EPOLLOUT && conn_pending(c) && !write_out(c))
 		return;
 	if (events & EPOLLIN && !read_in(c))
 		return;
-	go_on(c);
+	conn__go_on(c);
 }
 
 void conn_drain(struct conn *c)
@@ -474,5 +481,5 @@ void conn_drain(struct conn *c)
 	if (c->state == CONN_READING && !c->request)
 		conn_close(c);
 	else
-		watch(c);
+		conn__watch(c);
 }

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import traceback
 
-from _soma import classes, cortex_modules
+from _soma import classes, cortex_modules, soma_module
 from _soma.failure import Failure, package_of, short, trace_of, user
 
 
@@ -242,6 +242,7 @@ def load(settings, say):
     file = os.path.join(project, path)
     sys.argv = [file]
     cortex_modules.install(settings.get("log_level", "info"))
+    soma_module.install()
     _check_readable(project, path, file, kind)
     say("importing %s" % path)
     module = _import(project, path, file, kind)

@@ -1,5 +1,5 @@
 /* The extension module `_worker`: what worker_main.py calls. */
-#include "worker.h"
+#include "stream.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -130,7 +130,8 @@ static PyObject *failed(PyObject *module, PyObject *args)
 PyDoc_STRVAR(prepare_doc,
 	     "prepare(methods, post_predict, summary, query_params, headers, "
 	     "form, response,\n"
-	     "        error, late_error)\n\n"
+	     "        chunks, release, go_on, stream_error, error, "
+	     "late_error)\n\n"
 	     "methods: a dict of HTTP methods to (name, (callable, positional "
 	     "names, keyword\nnames)). post_predict: such a triple, or None. "
 	     "summary: JSON for a GET, or None.\nThe rest: functions of "
@@ -230,6 +231,40 @@ static PyObject *end_lines(PyObject *module, PyObject *unused)
 	Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(go_on_doc, "go_on(stream)\n\nRuns a released stream to its end.");
+
+static PyObject *go_on(PyObject *module, PyObject *capsule)
+{
+	struct stream *st = PyCapsule_GetPointer(capsule, NULL);
+
+	(void)module;
+	if (!st)
+		return NULL;
+	stream_go_on(st);
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(cancelled_doc,
+	     "cancelled() -> bool\n\nWhether nobody waits for what this thread "
+	     "makes any more.");
+
+static PyObject *cancelled(PyObject *module, PyObject *unused)
+{
+	(void)module, (void)unused;
+	return PyBool_FromLong(stream_cancelled());
+}
+
+PyDoc_STRVAR(
+	wake_fd_doc,
+	"wake_fd() -> int\n\nAn eventfd that is written to when the client "
+	"of this thread's stream goes.");
+
+static PyObject *wake_fd(PyObject *module, PyObject *unused)
+{
+	(void)module, (void)unused;
+	return PyLong_FromLong(stream_wake_fd());
+}
+
 static PyMethodDef methods[] = {
 	{"start", start, METH_NOARGS, start_doc},
 	{"wakeup_fd", wakeup_fd, METH_NOARGS, wakeup_fd_doc},
@@ -237,6 +272,9 @@ static PyMethodDef methods[] = {
 	{"failed", failed, METH_VARARGS, failed_doc},
 	{"prepare", prepare, METH_VARARGS, prepare_doc},
 	{"run_slot", run_slot, METH_VARARGS, run_slot_doc},
+	{"go_on", go_on, METH_O, go_on_doc},
+	{"cancelled", cancelled, METH_NOARGS, cancelled_doc},
+	{"wake_fd", wake_fd, METH_NOARGS, wake_fd_doc},
 	{"bye", bye, METH_NOARGS, bye_doc},
 	{"write", write_text, METH_VARARGS, write_doc},
 	{"flush", flush, METH_VARARGS, flush_doc},

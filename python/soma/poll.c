@@ -134,7 +134,8 @@ void poll_stop(uint64_t grace_ms)
 
 static bool has_work(void)
 {
-	if (!list_empty(&worker.queue) || worker.n_busy > worker.n_stuck)
+	if (!list_empty(&worker.queue) || worker.n_busy > worker.n_stuck ||
+	    worker.n_released)
 		return true;
 	for (size_t i = 0; i < worker.conns_cap; i++) {
 		const struct conn *c = worker.conns[i];
@@ -249,6 +250,14 @@ void poll_lead(void)
 		return;
 	worker.lead = LEAD_MAIN;
 	poll_wake(worker.prod);
+}
+
+void poll_hand_over(void)
+{
+	if (worker.lead == LEAD_LOOPER)
+		return;
+	worker.lead = LEAD_LOOPER;
+	pthread_cond_signal(&worker.tick);
 }
 
 /* --- the looper ------------------------------------------------------------

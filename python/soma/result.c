@@ -1,5 +1,5 @@
 /* Answers: of what a method returned or raised. */
-#include "call.h"
+#include "stream.h"
 
 #include <stdio.h>
 
@@ -13,11 +13,13 @@ void reply_failed(struct request *r, struct buf *out, struct reply *reply,
 				.body = {out->data, out->len}};
 }
 
-/* Of a hook: (status, header lines, body). Takes `answer`; call holds it. */
+/* Of a hook: (status, header lines, body[, iterator over the rest]). Takes
+ * `answer`; call holds it. */
 static int reply_of_hook(PyObject *answer, struct call *call,
 			 struct reply *reply)
 {
 	const char *headers, *body;
+	PyObject *chunks = NULL;
 	Py_ssize_t headers_len, body_len;
 	int status;
 
@@ -25,9 +27,11 @@ static int reply_of_hook(PyObject *answer, struct call *call,
 		return -1;
 	Py_XDECREF(call->hold);
 	call->hold = answer;
-	if (!PyArg_ParseTuple(answer, "iy#y#", &status, &headers, &headers_len,
-			      &body, &body_len))
+	if (!PyArg_ParseTuple(answer, "iy#y#|O", &status, &headers,
+			      &headers_len, &body, &body_len, &chunks))
 		return -1;
+	Py_XINCREF(chunks);
+	call->chunks = chunks;
 	*reply = (struct reply){.status = status,
 				.headers = {headers, (size_t)headers_len},
 				.body = {body, (size_t)body_len}};
@@ -110,6 +114,10 @@ int reply_of_result(PyObject *result, struct call *call, struct buf *out,
 		return reply_of_hook(PyObject_CallFunctionObjArgs(
 					     hooks.response, result, NULL),
 				     call, reply);
+	if (!is_plain(result) && stream_wanted(result)) {
+		*reply = (struct reply){.status = 200};
+		return stream_prepare(result, call);
+	}
 	if (json_out(out, result))
 		return -1;
 	*reply = (struct reply){.status = 200,

@@ -1,15 +1,23 @@
 /* Slots: the Python threads that run predict. */
-#include "worker.h"
+#include "stream.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+
+#include "core/err.h"
 
 static __thread struct request *current;
 
 struct request *slot_current(void)
 {
 	return current;
+}
+
+void slot_enter(struct request *r)
+{
+	current = r;
 }
 
 void slots_init(void)
@@ -49,17 +57,21 @@ void slot_queue(struct request *r)
 static void give_up(struct slot *s, uint64_t ran_ms)
 {
 	struct request *r = s->request;
-	char limit[32];
+	bool begun = r->stream && r->conn && r->conn->state == CONN_STREAMING;
+	char limit[32], text[ERR_MSG_MAX];
 
 	s->stuck = true;
 	worker.n_stuck++;
-	if (r->conn)
-		conn_refuse(r->conn, 504, "timeout",
-			    "%s ran longer than %s (predict_timeout); the "
-			    "process is replaced",
-			    call_name(r),
-			    str_human_ms((int64_t)worker.predict_timeout_ms,
-					 limit));
+	snprintf(text, sizeof text,
+		 "%s ran longer than %s%s (predict_timeout); the process is "
+		 "replaced",
+		 call_name(r),
+		 str_human_ms((int64_t)worker.predict_timeout_ms, limit),
+		 begun ? " without a chunk" : "");
+	if (begun)
+		stream_give_up(r->stream, text);
+	else if (r->conn)
+		conn_refuse(r->conn, 504, "timeout", "%s", text);
 	control_send(FRAME_STUCK, (uint32_t)ran_ms, r->id, strlen(r->id),
 		     false); /* QUERY asks again */
 	if (worker.n_stuck < worker.n_slots)
@@ -82,7 +94,7 @@ int slots_check(void)
 		struct slot *s = &worker.slots[i];
 		uint64_t end = s->since_ms + worker.predict_timeout_ms;
 
-		if (!s->request || s->stuck)
+		if (!s->request || s->stuck || s->paused)
 			continue;
 		if (now >= end)
 			give_up(s, now - s->since_ms);
@@ -98,6 +110,15 @@ int slots_check(void)
 
 /* --- running ---------------------------------------------------------------
  */
+
+/* The lock is held. */
+static void over(struct slot *s)
+{
+	s->busy = false;
+	worker.n_busy--;
+	if (worker.state != WORKER_SERVING)
+		poll_wake(worker.prod); /* it waits for this */
+}
 
 /* The GIL is held, and the lock on entry and on return. */
 static void run(struct slot *s, struct request *r)
@@ -121,6 +142,11 @@ static void run(struct slot *s, struct request *r)
 	current = r;
 	buf_reset(&s->out);
 	call_run(r, &call, &s->out, &reply);
+	if (call.chunks && stream_run(s, r, &call, &reply)) {
+		worker_lock();
+		over(s);
+		return;
+	}
 	output_end_lines();
 	if (worker.forked)
 		process_exit(0); /* a fork of the user's came back to us */
@@ -144,10 +170,7 @@ static void run(struct slot *s, struct request *r)
 
 	worker_lock();
 	request_destroy(r);
-	s->busy = false;
-	worker.n_busy--;
-	if (worker.state != WORKER_SERVING)
-		poll_wake(worker.prod); /* it waits for this */
+	over(s);
 }
 
 /* Waits without the GIL until there may be work. -1: a signal handler of the

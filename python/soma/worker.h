@@ -73,6 +73,7 @@ enum {
 
 struct slot;
 struct conn;
+struct stream;
 
 /* --- requests (request.c) ------------------------------------------------- */
 
@@ -90,8 +91,9 @@ struct header {
 struct request {
 	struct list link;
 	enum request_state state;
-	struct conn *conn; /* NULL: nobody waits for the answer any more */
-	struct buf head;   /* target, then names and values */
+	struct conn *conn;     /* NULL: nobody waits for the answer any more */
+	struct stream *stream; /* that answers it; NULL: none */
+	struct buf head;       /* target, then names and values */
 	struct buf body;
 	struct header *headers; /* owned */
 	uint32_t n_headers, headers_cap;
@@ -123,6 +125,7 @@ int unpack_body(struct request *r, struct err *err);
 enum conn_state {
 	CONN_READING,	 /* idle, or a request is coming in */
 	CONN_WAITING,	 /* its request is queued or runs */
+	CONN_STREAMING,	 /* its answer is made and sent piece by piece */
 	CONN_WRITING,	 /* an answer is on its way out */
 	CONN_DISCARDING, /* answered for good: what still comes is dropped */
 };
@@ -168,6 +171,26 @@ void conn_close(struct conn *c);
 /* {"error":{code,message,request_id}} */
 void error_text(struct buf *b, const char *code, struct str message,
 		const char *id);
+/* An answer in pieces (conn_stream.c), for a request that runs. Begins it: puts
+ * the head into ret_head, to be pushed with what follows. Returns whether the
+ * pieces go in HTTP's chunks; else the end of the connection is theirs. */
+bool conn_stream_begin(struct conn *c, const struct reply *a,
+		       struct buf *ret_head);
+/* c may be gone afterwards. */
+void conn_stream_push(struct conn *c, struct str bytes);
+/* Reads on, or closes what is not `whole`. c may be gone afterwards. */
+void conn_stream_end(struct conn *c, bool whole);
+/* What the client has not taken. */
+size_t conn_pending(const struct conn *c);
+
+/* Between conn.c and conn_stream.c. Status line and headers with the empty
+ * line; the answer has left; takes up what was read ahead; tells epoll. */
+void conn__head(const struct conn *c, const struct reply *a, bool bare,
+		struct buf *b);
+void conn__written(struct conn *c);
+void conn__go_on(struct conn *c);
+void conn__watch(struct conn *c);
+
 /* Stopping: closes what carries no request that has begun. */
 void conn_drain(struct conn *c);
 
@@ -212,6 +235,7 @@ struct worker {
 	struct list idle;   /* of slots, newest first */
 	struct slot *slots; /* owned */
 	unsigned n_busy, n_stuck;
+	unsigned n_released; /* streams that run without a slot */
 
 	struct conn **conns; /* owned; by descriptor */
 	size_t conns_cap, n_conns;
@@ -241,6 +265,8 @@ int poll_start(void);
 void poll_as_main(int timeout_ms);
 /* Takes the lead back from the looper. */
 void poll_lead(void);
+/* The main thread, which leads, is about to wait for something else. */
+void poll_hand_over(void);
 /* No descriptor is left for the next client: stops accepting for a while. A
  * descriptor was closed: accepts again. */
 void poll_deafen(void);
@@ -261,9 +287,10 @@ struct slot {
 	int wake;		 /* eventfd, blocking */
 	struct request *request; /* running; NULL: none */
 	bool busy;		 /* runs a predict or a post_predict */
-	bool stuck; /* its predict passed the timeout: it gets no more */
-	uint64_t since_ms;
-	struct buf out; /* of its own: an answer being made */
+	bool stuck;	   /* its predict passed the timeout: it gets no more */
+	bool paused;	   /* its stream waits for the client: no time passes */
+	uint64_t since_ms; /* the predict's begin, or its last chunk */
+	struct buf out;	   /* of its own: an answer being made */
 };
 
 void slots_init(void);
@@ -276,6 +303,17 @@ int slots_check(void);
 int slot_run(unsigned index);
 /* The request that this thread handles, or NULL. */
 struct request *slot_current(void);
+void slot_enter(struct request *r);
+
+/* --- streams (stream.h) ----------------------------------------------------
+ */
+
+/* The client has gone; it has taken some, with so much left. */
+void stream_wake(struct stream *st);
+void stream_taken(struct stream *st, size_t pending);
+/* Ends it with what its client can be told: a chunk took longer than
+ * predict_timeout. */
+void stream_give_up(struct stream *st, const char *message);
 
 /* --- the user's code (call.c) --------------------------------------------- */
 
@@ -292,9 +330,10 @@ enum call_arg {
 /* What a method got and gave; one for each request. */
 struct call {
 	PyObject *args[N_ARGS]; /* owned; NULL: not made yet */
-	PyObject *after; /* owned: a callable to run after the answer, or NULL
-			  */
-	PyObject *hold;	 /* owned: what the reply's views point into */
+	PyObject *after;  /* owned: a callable to run after the answer, or NULL
+			   */
+	PyObject *hold;	  /* owned: what the reply's views point into */
+	PyObject *chunks; /* owned: the iterator that makes the body, or NULL */
 };
 
 /* Takes what worker_main.py gives (module.c has the list) and sets
@@ -305,7 +344,8 @@ bool call_serves(uint8_t method);
 /* The name of that method: "predict". */
 const char *call_name(const struct request *r);
 /* Runs it for r and writes the answer into `out`: the views of reply point into
- * it or into what `call` holds. Never leaves an exception. */
+ * it or into what `call` holds. With call->chunks the body is still to be made
+ * (stream.h). Never leaves an exception. */
 void call_run(struct request *r, struct call *call, struct buf *out,
 	      struct reply *reply);
 /* Runs what comes after the answer, if there is something and the method gave

@@ -119,7 +119,7 @@ def main():
     faulthandler.enable()  # a crash in C code leaves the Python stack in the log
     output.install(worker)
 
-    from _soma import answers, failure, loader, params
+    from _soma import answers, failure, loader, params, streams
 
     try:
         predictor = loader.load(config, worker.loading)
@@ -134,6 +134,10 @@ def main():
         params.headers,
         params.form,
         answers.of_response,
+        streams.AsyncChunks,
+        streams.RELEASE,
+        streams.go_on,
+        answers.of_stream_exception,
         answers.of_exception,
         answers.of_late_exception,
     )

@@ -131,7 +131,7 @@ def test_written(evaluator, expression, text):
     ("[Scalar()]", "TypeError: Object of type Scalar is not JSON serializable; return its .item() (at result[0])"),
     ("[b'x']", "TypeError: Object of type bytes is not JSON serializable; return bytes by themselves, or decode them (at result[0])"),
     ("{1, 2}", "TypeError: Object of type set is not JSON serializable; return a list of it"),
-    ("(i for i in 'ab')", "TypeError: Object of type generator is not JSON serializable; return a list of it"),
+    ("[(i for i in 'ab')]", "TypeError: Object of type generator is not JSON serializable; return a list of it (at result[0])"),
     ("decimal.Decimal(1)", "TypeError: Object of type Decimal is not JSON serializable"),
     ("{(1, 2): 3}", "TypeError: keys must be str, int, float, bool or None, not tuple"),
     ("{float('nan'): 3}", "ValueError: JSON has no NaN"),

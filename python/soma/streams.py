@@ -1,0 +1,135 @@
+"""Streams: async generators as iterators, and the threads of released ones.
+
+The extension asks for chunks with next() and passes them on (stream.c).
+"""
+import os
+import threading
+
+from _soma import _worker
+
+
+class _Release:
+    def __repr__(self):
+        return "soma.release_slot()"
+
+
+# Yielded, it gives the slot up.
+RELEASE = _Release()
+
+# Event loops that no stream has at the moment: making one costs more than a chunk.
+_spare = []
+
+_END = object()
+
+
+async def _step(source):
+    try:
+        return await source.__anext__()
+    except StopAsyncIteration:
+        return _END
+
+
+async def _close(source):
+    close = getattr(source, "aclose", None)
+    if close is not None:
+        await close()
+
+
+class AsyncChunks:
+    """An async iterator as an iterator, each step of which runs on an event loop in the thread that asks.
+
+    When the client goes, the step is cancelled and the iteration is over.
+    """
+
+    def __init__(self, source):
+        import asyncio  # not at the top: few projects need it
+
+        self._asyncio = asyncio
+        self._source = source
+        try:
+            self._loop = _spare.pop()
+        except IndexError:
+            self._loop = asyncio.new_event_loop()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._loop is None:
+            raise StopIteration
+        task = self._loop.create_task(_step(self._source))
+        wake = _worker.wake_fd()
+        if wake >= 0:
+            self._loop.add_reader(wake, self._woken, wake, task)
+        try:
+            chunk = self._loop.run_until_complete(task)
+        except self._asyncio.CancelledError:
+            if not _worker.cancelled():
+                raise
+            chunk = _END
+        finally:
+            if wake >= 0:
+                self._loop.remove_reader(wake)
+        if chunk is _END:
+            raise StopIteration
+        return chunk
+
+    @staticmethod
+    def _woken(wake, task):
+        os.read(wake, 8)
+        if _worker.cancelled():
+            task.cancel()
+
+    def close(self):
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        try:
+            loop.run_until_complete(_close(self._source))
+        finally:
+            left = self._asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(self._asyncio.gather(*left, return_exceptions=True))
+            _spare.append(loop)
+
+
+async def asgi_messages(response):
+    """What an ASGI response sends, as it sends it: (status, headers), then the pieces of its body."""
+    import asyncio
+
+    sent = asyncio.Queue(1)
+
+    async def receive():
+        await asyncio.Event().wait()  # the client never says anything more
+
+    async def send(message):
+        await sent.put(message)
+
+    async def call():
+        scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"", "headers": [], "extensions": {}}
+        try:
+            await response(scope, receive, send)
+        finally:
+            await sent.put(None)
+
+    task = asyncio.ensure_future(call())
+    try:
+        while True:
+            message = await sent.get()
+            if message is None:
+                await task  # raises what it raised
+                return
+            if message["type"] == "http.response.start":
+                yield message["status"], list(message.get("headers", ()))
+            elif message["type"] == "http.response.body" and message.get("body"):
+                yield bytes(message["body"])
+    finally:
+        if not task.done():
+            task.cancel()
+
+
+def go_on(stream):
+    """Gives a released stream a thread of its own."""
+    threading.Thread(target=_worker.go_on, args=(stream,), name="soma-stream", daemon=True).start()
