@@ -90,7 +90,8 @@ static bool begin(struct link *l, struct text *ret_head)
 		return false;
 	}
 	if (p->on_head) {
-		p->on_head(&r->pub, h->status, p->data);
+		p->on_head(&r->pub, h->status, open_end || h->status == 101,
+			   p->data);
 		if (l->req != r)
 			return false; /* the handler gave up */
 	}

@@ -161,7 +161,8 @@ struct proxy {
 	size_t replay;	       /* bytes of kept this link has not had yet */
 	struct gather *pieces; /* of the feed that is running */
 	struct str not_begun;
-	void (*on_head)(struct http_req *req, unsigned status, void *data);
+	void (*on_head)(struct http_req *req, unsigned status, bool stream,
+			void *data);
 	void (*on_end)(struct http_req *req, enum http_proxy_end end,
 		       void *data);
 	void *data;

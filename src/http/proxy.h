@@ -70,9 +70,11 @@ struct http_proxy_opts {
 	/* A header with which, in a 503, the upstream says that it has done
 	 * nothing with the request yet: n == 0 for none. */
 	struct str not_begun;
-	/* When the head of the answer arrived, before it is passed on. May be
-	 * NULL. */
-	void (*on_head)(struct http_req *req, unsigned status, void *data);
+	/* When the head of the answer arrived, before it is passed on. stream:
+	 * it does not say how long the answer is, which may still be in the
+	 * making. May be NULL. */
+	void (*on_head)(struct http_req *req, unsigned status, bool stream,
+			void *data);
 	void (*on_end)(struct http_req *req, enum http_proxy_end end,
 		       void *data);
 	void *data;

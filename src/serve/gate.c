@@ -40,6 +40,7 @@ struct waiter {
 	uint32_t ahead;	  /* requests with the replica then, itself included */
 	uint32_t tries;
 	uint32_t skip_id; /* its last replica's index and number, plus one */
+	bool placed;	  /* SENT: holds a place of the replica's room */
 	bool reached;	  /* some replica may have begun to work on it */
 };
 
@@ -103,7 +104,7 @@ static struct replica *pick(struct api *a, const struct waiter *w)
 		if (w->skip_id == place_of(r))
 			skip = (int)n;
 		items[n].ready = replica_is_ready(r) && r->hold_until <= now;
-		items[n].in_flight = r->in_flight;
+		items[n].in_flight = r->placed;
 		items[n].room = r->room;
 		replicas[n++] = r;
 	}
@@ -249,7 +250,19 @@ static void mourn(struct waiter *w, struct replica *r)
 	died(w, r->last_exit);
 }
 
-static void on_head(struct http_req *req, unsigned status, void *data)
+/* Returns whether there was one to give back. */
+static bool free_place(struct waiter *w)
+{
+	bool had = w->placed;
+
+	w->placed = false;
+	if (had)
+		w->replica->placed--;
+	return had;
+}
+
+static void on_head(struct http_req *req, unsigned status, bool stream,
+		    void *data)
 {
 	struct waiter *w = data;
 
@@ -258,6 +271,9 @@ static void on_head(struct http_req *req, unsigned status, void *data)
 	replica_answered(w->replica, uv_hrtime() - w->sent_ns, w->ahead);
 	/* Answered, as far as deadlines go: a stream may take its time. */
 	list_remove(&w->link);
+	/* A client that reads slowly holds its connection, not the place. */
+	if (!stream && replica_frees_at_head(w->replica) && free_place(w))
+		gate_flush(w->api);
 }
 
 static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
@@ -266,6 +282,7 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 	struct waiter *w = data;
 	struct replica *r = w->replica;
 	struct api *a = w->api;
+	bool got_room = free_place(w);
 
 	(void)req;
 	w->replica = NULL;
@@ -309,7 +326,8 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		break;
 	}
 	replica_idle(r);
-	gate_flush(a);
+	if (got_room)
+		gate_flush(a);
 }
 
 static void send_to(struct waiter *w, struct replica *r)
@@ -324,7 +342,9 @@ static void send_to(struct waiter *w, struct replica *r)
 
 	to_state(w, SENT);
 	w->replica = r;
-	w->ahead = ++r->in_flight;
+	w->placed = true;
+	w->ahead = ++r->placed;
+	r->in_flight++;
 	w->sent_ns = uv_hrtime();
 	http_proxy(w->req, &r->up, &opts);
 }

@@ -79,6 +79,11 @@ void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 	r->room = balance_room(r->slots, r->service_ns);
 }
 
+bool replica_frees_at_head(const struct replica *r)
+{
+	return replica__is_ours(r);
+}
+
 /* ---- starting ---- */
 
 static void watch_start(struct replica *r)

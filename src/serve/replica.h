@@ -49,7 +49,9 @@ struct replica {
 	int port; /* command: what $PORT says */
 
 	uint32_t slots;	     /* of one of ours; 0: a command's are its own */
-	uint32_t in_flight;  /* requests with it now */
+	uint32_t in_flight;  /* requests with it now, answers that are being
+				passed on included */
+	uint32_t placed;     /* those of them that hold a place of its room */
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
 	uint64_t
@@ -90,6 +92,10 @@ void replica_leave(struct replica *r, uint32_t grace_ms);
 /* It has begun to answer a request that took so long, sent when `ahead` were
  * with it. */
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead);
+/* Whether a request's place is free again with the head of its answer, unless
+ * that is a stream: predict is over then. A command may compute on, and says
+ * so only by ending its answer. */
+bool replica_frees_at_head(const struct replica *r);
 /* A request of it ended: a leaving one may be done now. */
 void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */

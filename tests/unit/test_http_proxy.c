@@ -193,6 +193,50 @@ static void test_kinds_of_answers(void **state)
 	pair_close(&p);
 }
 
+static void note_stream(struct http_req *req, unsigned status, bool stream,
+			void *data)
+{
+	(void)req, (void)status;
+	*(bool *)data = stream;
+}
+
+/* Whether an answer's length is known is told with its head. */
+static void test_streams_are_told(void **state)
+{
+	static const struct {
+		const char *ask, *answer;
+		bool stream;
+	} cases[] = {
+		{GET("/"), OK("2") "ok", false},
+		{GET("/"), OK("0"), false},
+		{GET("/"), "HTTP/1.1 204 No\r\n\r\n", false},
+		{"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n",
+		 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+		 false},
+		{GET("/"),
+		 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+		 "0\r\n\r\n",
+		 true},
+		{GET("/"), "HTTP/1.0 200 OK\r\n\r\n", true},
+	};
+	struct pair p;
+	bool told;
+
+	(void)state;
+	pair_open(&p);
+	kit->opts.on_head = note_stream;
+	kit->opts.data = &told;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		told = !cases[i].stream;
+		ask(&p, cases[i].ask, "\r\n\r\n");
+		answer(&p, cases[i].answer, "\r\n\r\n");
+		assert_int_equal(told, cases[i].stream);
+	}
+	kit->opts.on_head = NULL;
+	kit->opts.data = NULL;
+	pair_close(&p);
+}
+
 static void test_bodies_up(void **state)
 {
 	struct pair p;
@@ -789,9 +833,10 @@ static void test_answer_to_a_refused_body(void **state)
 	pair_close(&p);
 }
 
-static void cancel_on_head(struct http_req *req, unsigned status, void *data)
+static void cancel_on_head(struct http_req *req, unsigned status, bool stream,
+			   void *data)
 {
-	(void)data;
+	(void)data, (void)stream;
 	assert_int_equal(status, 200);
 	http_proxy_cancel(req);
 }
@@ -984,6 +1029,7 @@ int main(void)
 		TEST(test_headers_up),
 		TEST(test_pool),
 		TEST(test_kinds_of_answers),
+		TEST(test_streams_are_told),
 		TEST(test_bodies_up),
 		TEST(test_pipelined_through),
 		TEST(test_big_upload),

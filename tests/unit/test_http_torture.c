@@ -58,9 +58,10 @@ static void on_torture_chunks(struct http_req *req)
 static void on_torture_end(struct http_req *req, enum http_proxy_end end,
 			   void *data);
 
-static void on_torture_head(struct http_req *req, unsigned status, void *data)
+static void on_torture_head(struct http_req *req, unsigned status, bool stream,
+			    void *data)
 {
-	(void)status, (void)data;
+	(void)status, (void)stream, (void)data;
 	if (pick(30) == 0)
 		http_proxy_cancel(req);
 }
