@@ -1,0 +1,42 @@
+/* queue.h: who of those that wait is next, and when it is worth coming again.
+ */
+#ifndef POLICY_QUEUE_H
+#define POLICY_QUEUE_H
+
+#include <stdint.h>
+
+/* Classes of requests, the first to be served first. */
+enum priority {
+	PRIORITY_HIGH,
+	PRIORITY_NORMAL,
+	PRIORITY_LOW,
+	PRIORITIES,
+};
+
+/* Of so many turns in a row one is for those who are passed over. */
+enum { PRIORITY_TURNS = 8 };
+
+#define PRIORITY_NOBODY UINT64_MAX
+
+struct priority_turn {
+	int next;	 /* enum priority, or -1: nobody waits */
+	uint32_t passed; /* for the call after this turn was taken */
+};
+
+/* Whose oldest is next. since: when the oldest of each class arrived, or
+ * PRIORITY_NOBODY. passed: how many turns in a row went to a class while a
+ * lower one waited, 0 at first. The highest class is next; after seven such
+ * turns it is the oldest of all lower classes, whichever of them it is in: so
+ * each class moves, and nobody waits for ever. */
+struct priority_turn priority_next(const uint64_t since[PRIORITIES],
+				   uint32_t passed);
+
+enum { RETRY_AFTER_MAX_S = 60 };
+
+/* In how many seconds those who wait now will have been served, for
+ * Retry-After: waiting x service time / slots, rounded up, 1 at least and
+ * RETRY_AFTER_MAX_S at most. service_ns: how long one request holds a slot; 0,
+ * or no slots: not known, 1. */
+uint32_t retry_after_s(uint64_t waiting, uint64_t slots, uint64_t service_ns);
+
+#endif
