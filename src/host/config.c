@@ -9,7 +9,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 
-enum { SLOTS_MAX = 1024 };
+enum { SLOTS_MAX = 1024, BATCH_MAX = 1024 };
 
 static char *host_dir(void)
 {
@@ -51,7 +51,7 @@ static void read_options(struct config *c, yyjson_val *map)
 int config_read(struct config *c, const char *json, size_t len, struct err *err)
 {
 	yyjson_val *root;
-	int64_t slots;
+	int64_t slots, batch;
 
 	*c = (struct config){.doc = json_parse(json, len, err)};
 	if (!c->doc)
@@ -74,6 +74,10 @@ int config_read(struct config *c, const char *json, size_t len, struct err *err)
 	c->device = json_str(root, "execution_provider", "cpu");
 	c->predict_timeout_ms =
 		(uint64_t)MAX(json_int(root, "predict_timeout_ms", 0), 0);
+	batch = json_int(root, "max_batch_size", 0);
+	c->max_batch_size = (uint32_t)MIN(MAX(batch, 0), BATCH_MAX);
+	c->batch_interval_ms =
+		(uint64_t)MAX(json_int(root, "batch_interval_ms", 0), 0);
 	c->max_body = (uint64_t)MAX(json_int(root, "max_body", 0), 0);
 	c->log_level = json_str(root, "log_level", "info");
 	read_options(c, yyjson_obj_get(root, "engine_options"));

@@ -21,7 +21,9 @@ struct config {
 	struct soma_option *options; /* owned */
 	uint32_t n_options;
 	uint64_t predict_timeout_ms; /* 0: none */
-	uint64_t max_body;	     /* 0: no limit */
+	uint32_t max_batch_size;     /* below 2: no batches */
+	uint64_t batch_interval_ms;
+	uint64_t max_body; /* 0: no limit */
 	const char *log_level;
 	void *doc;	/* private, owned: a yyjson_doc */
 	char *host_dir; /* owned: where this program lies */

@@ -4,6 +4,7 @@
  *   control.c   frames from and to the daemon
  *   plugin.c    the engine and its model
  *   jobs.c      requests on their way through: JSON, slot, JSON
+ *   batch.c     several requests as one
  *   slots.c     threads
  *
  * Everything here belongs to the thread that leads (slots.h), but for what a
@@ -17,6 +18,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "host/batch.h"
 #include "host/config.h"
 #include "host/plugin.h"
 #include "host/slots.h"
@@ -57,6 +59,7 @@ struct host {
 	struct err load_error; /* code 0: it is loaded */
 	struct buf about;      /* the answer to GET */
 	struct buf facts;      /* what READY says */
+	struct batch *batches; /* owned: one for each slot; NULL: none */
 	struct list free_jobs;
 	unsigned n_free_jobs;
 
@@ -81,7 +84,8 @@ void crash_forget(void);
 /* about.c: {"name","engine","inputs","outputs"}, and READY's facts */
 void about_make(struct host *h);
 
-/* jobs.c */
+/* jobs.c. With batches: before slots_run. */
+void jobs_init(struct host *h);
 void jobs_on_request(struct http_req *req, void *data);
 void jobs_on_all_stuck(void *data);
 void jobs_fini(struct host *h);

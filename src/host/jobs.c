@@ -1,5 +1,5 @@
-/* Requests: JSON to tensors on the leader's thread, run on a slot's, JSON made
- * there too, answered on the leader's. */
+/* Requests: JSON to tensors on the leader's thread, run on a slot's, alone or
+ * with others, JSON made there too, answered on the leader's. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "core/mem.h"
 #include "host/host.h"
 #include "host/tensors.h"
+#include "loop/log.h"
 
 enum {
 	FREE_JOBS = 64,
@@ -81,9 +82,34 @@ static void job_put(struct job *j)
 	list_push_front(&h->free_jobs, &j->work.link);
 }
 
+static bool fit(const struct work *oldest, const struct work *other)
+{
+	return batch_fit(&CONTAINER_OF(oldest, struct job, work)->in,
+			 &CONTAINER_OF(other, struct job, work)->in);
+}
+
+void jobs_init(struct host *h)
+{
+	const struct config *c = &h->config;
+
+	list_init(&h->free_jobs);
+	if (c->max_batch_size < 2)
+		return;
+	h->slots.batch_max = c->max_batch_size;
+	h->slots.batch_interval_ns = c->batch_interval_ms * 1000000;
+	h->slots.fit = fit;
+	h->batches = mem_alloc(c->slots * sizeof *h->batches);
+	for (uint32_t i = 0; i < c->slots; i++)
+		batch_init(&h->batches[i], c->max_batch_size);
+}
+
 void jobs_fini(struct host *h)
 {
 	struct list *it, *tmp;
+
+	for (uint32_t i = 0; h->batches && i < h->config.slots; i++)
+		batch_fini(&h->batches[i]);
+	free(mem_take(&h->batches));
 
 	LIST_EACH (&h->free_jobs, it, tmp)
 		job_free(LIST_ENTRY(it, struct job, work.link));
@@ -147,13 +173,24 @@ static int read_body(struct job *j, const struct http_req *req, struct str body,
 	return rc;
 }
 
+/* While its body is being read. */
+static void on_unread(struct http_req *req)
+{
+	struct host *h = req->user;
+
+	slots_coming(&h->slots, -1);
+}
+
 static void on_body(struct http_req *req, const char *body, size_t len)
 {
 	struct host *h = req->user;
 	struct err err = {0};
 	struct job *j;
 
+	if (h->batches)
+		slots_coming(&h->slots, -1);
 	req->user = NULL;
+	req->on_over = NULL;
 	/* It may have come while the last slot got stuck. */
 	if (slots_are_stuck(&h->slots)) {
 		refuse_not_begun(req);
@@ -170,6 +207,7 @@ static void on_body(struct http_req *req, const char *body, size_t len)
 	j->id[MIN(req->id.n, (size_t)ID_MAX)] = 0;
 	req->user = j;
 	req->on_over = on_over;
+	j->work.alone = !h->batches || !batch_rows(&j->in);
 	slots_add(&h->slots, &j->work);
 }
 
@@ -196,14 +234,26 @@ void jobs_on_request(struct http_req *req, void *data)
 		return;
 	}
 	req->user = h;
+	if (h->batches) {
+		slots_coming(&h->slots, 1);
+		req->on_over = on_unread;
+	}
 	http_req_body(req, (size_t)most_of(h), on_body);
 }
 
 /* ---- run, by a slot ---- */
 
-static void on_run(struct work *w)
+static void clear(struct job *j)
 {
-	struct job *j = CONTAINER_OF(w, struct job, work);
+	j->code = 0;
+	j->err.code = 0;
+	j->why.text[0] = 0;
+	buf_reset(&j->text);
+	j->text.full = false;
+}
+
+static void run_alone(struct job *j)
+{
 	const struct plugin *p = &j->host->plugin;
 	struct soma_request in = {
 		.size = sizeof in,
@@ -213,16 +263,83 @@ static void on_run(struct work *w)
 	};
 	struct soma_response out = {.size = sizeof out};
 
-	j->err.code = 0;
-	j->why.text[0] = 0;
-	buf_reset(&j->text);
-	j->text.full = false;
-	j->code = p->engine.run(p->model, w->slot, &in, &out, &j->why);
+	clear(j);
+	j->code = p->engine.run(p->model, j->work.slot, &in, &out, &j->why);
 	if (j->code)
 		return;
 	tensors_write(&j->text, &out, &j->err);
 	if (p->engine.release)
-		p->engine.release(p->model, w->slot, &out);
+		p->engine.release(p->model, j->work.slot, &out);
+}
+
+/* Each its rows; false if the response has not as many as were asked for. */
+static bool hand_out(struct batch *b, struct work *first,
+		     const struct soma_response *out)
+{
+	struct host *h = CONTAINER_OF(first, struct job, work)->host;
+	struct err why = {0};
+	int64_t at = 0;
+
+	if (batch_check(b, out, &why)) {
+		log_warn(NULL,
+			 "predictor.server_side_batching: %s; requests are run "
+			 "one by one from now on",
+			 why.msg);
+		slots_no_batches(&h->slots);
+		return false;
+	}
+	for (struct work *w = first; w; w = w->behind) {
+		struct job *j = CONTAINER_OF(w, struct job, work);
+		int64_t rows = batch_rows(&j->in);
+		struct soma_response part = batch_cut(b, out, at, rows);
+
+		at += rows;
+		clear(j);
+		tensors_write(&j->text, &part, &j->err);
+	}
+	return true;
+}
+
+static bool run_together(struct batch *b, struct work *first)
+{
+	struct job *oldest = CONTAINER_OF(first, struct job, work);
+	const struct plugin *p = &oldest->host->plugin;
+	struct soma_request in = {.size = sizeof in, .id = oldest->id};
+	struct soma_response out = {.size = sizeof out};
+	struct err no_memory;
+	bool done;
+
+	for (struct work *w = first; w; w = w->behind)
+		batch_add(b, &CONTAINER_OF(w, struct job, work)->in);
+	if (batch_join(b, &no_memory))
+		return false;
+	in.inputs = b->in;
+	in.n_inputs = b->n_in;
+	oldest->why.text[0] = 0;
+	if (p->engine.run(p->model, first->slot, &in, &out, &oldest->why))
+		return false;
+	done = hand_out(b, first, &out);
+	if (p->engine.release)
+		p->engine.release(p->model, first->slot, &out);
+	return done;
+}
+
+/* What fails together is run again one by one, so that each gets what is its
+ * own: an answer, or its failure. */
+static void on_run(struct work *w)
+{
+	struct job *j = CONTAINER_OF(w, struct job, work);
+	struct batch *b;
+
+	if (!w->behind) {
+		run_alone(j);
+		return;
+	}
+	b = &j->host->batches[w->slot];
+	if (!run_together(b, w))
+		for (; w; w = w->behind)
+			w->again = true;
+	batch_reset(b);
 }
 
 /* ---- out, by the leader ---- */
@@ -276,18 +393,13 @@ static void on_done(struct work *w)
 	job_put(j);
 }
 
-static void cancel(struct work *w)
+static void stop(struct work *first)
 {
-	struct job *j = CONTAINER_OF(w, struct job, work);
-	const struct plugin *p = &j->host->plugin;
+	const struct plugin *p =
+		&CONTAINER_OF(first, struct job, work)->host->plugin;
 
-	p->engine.cancel(p->model, w->slot);
-}
-
-static void try_cancel(struct job *j)
-{
-	if (j->host->plugin.engine.cancel)
-		slots_if_running(&j->host->slots, &j->work, cancel);
+	if (p->engine.cancel)
+		p->engine.cancel(p->model, first->slot);
 }
 
 /* The client is gone. */
@@ -296,10 +408,8 @@ static void on_over(struct http_req *req)
 	struct job *j = req->user;
 
 	j->req = NULL;
-	if (slots_take_back(&j->host->slots, &j->work))
+	if (slots_give_up(&j->host->slots, &j->work, stop))
 		job_put(j);
-	else
-		try_cancel(j);
 }
 
 static void on_late(struct work *w, uint64_t ran_ms)
@@ -316,7 +426,7 @@ static void on_late(struct work *w, uint64_t ran_ms)
 			"predict ran longer than %s (predict_timeout)",
 			str_human_ms((int64_t)h->config.predict_timeout_ms,
 				     limit));
-	try_cancel(j);
+	slots_give_up(&h->slots, w, stop);
 }
 
 static void on_stuck(struct work *w, uint64_t ran_ms)

@@ -60,7 +60,8 @@ static void on_load(struct work *w)
 	struct host *h = CONTAINER_OF(w, struct host, load);
 
 	crash_watch(h->control.fd, h->config.engine);
-	plugin_open(&h->plugin, &h->config, &h->load_error);
+	if (!plugin_open(&h->plugin, &h->config, &h->load_error) && h->batches)
+		batch_check_ports(h->plugin.ports, &h->load_error);
 	crash_forget();
 }
 
@@ -154,7 +155,7 @@ static int host_init(struct host *h, int control, struct err *err)
 	h->limits.request_line_bytes = 2 << 20;
 	h->limits.header_bytes = 32 << 20;
 	h->limits.header_count = 20000;
-	list_init(&h->free_jobs);
+	jobs_init(h);
 	buf_init(&h->about, SIZE_MAX / 4);
 	buf_init(&h->facts, FRAME_PAYLOAD_MAX);
 	h->plugin.log = on_log;
@@ -214,6 +215,7 @@ int main(void)
 	h.load.run = on_load;
 	h.load.on_done = on_loaded;
 	h.load.unlimited = true;
+	h.load.alone = true;
 	list_init(&h.load.link);
 	snprintf(h.loading, sizeof h.loading, "loading %s", h.config.engine);
 	control_send(&h, FRAME_LOADING, 0, h.loading, strlen(h.loading));

@@ -1,9 +1,8 @@
-#include "host/slots.h"
-
 #include <assert.h>
 #include <time.h>
 
 #include "core/mem.h"
+#include "host/slots_parts.h"
 
 enum {
 	NOBODY = -1,
@@ -13,17 +12,9 @@ enum {
 				 to lead */
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static uint64_t now_ms(void)
 {
-	return now_ns() / 1000000;
+	return slots__now_ns() / 1000000;
 }
 
 static void on_wake(uv_async_t *wake)
@@ -64,53 +55,50 @@ void slots_wake(struct slots *s)
 	uv_async_send(&s->wake);
 }
 
-/* Below, a name with _l says that the lock is held. */
-
-static bool wake_idle_l(struct slots *s)
-{
-	struct slot *slot;
-
-	if (list_empty(&s->idle))
-		return false;
-	slot = LIST_ENTRY(s->idle.next, struct slot, link);
-	list_remove(&slot->link);
-	pthread_cond_signal(&slot->go);
-	return true;
-}
-
 /* ---- time limits ---- */
 
-/* By the leader, without the lock: `work` of a slot changes to NULL only after
- * the work is done, and done work is ended by the leader, who is here. */
+/* The work that a slot has been running for at least limit_ms, or NULL. */
+static struct work *overdue_l(const struct slot *slot, uint64_t limit_ms,
+			      uint64_t now, uint64_t *ret_ran)
+{
+	struct work *w = slot->work;
+
+	/* It may have begun since the clock was read. */
+	if (!w || w->state != WORK_RUNNING || w->unlimited ||
+	    now < w->since_ms + limit_ms)
+		return NULL;
+	*ret_ran = now - w->since_ms;
+	return w;
+}
+
+/* By the leader, without the lock: works that are late end in `done`, and done
+ * work is ended by the leader, who is here. */
 static void judge(struct slots *s, struct slot *slot, uint64_t now)
 {
-	struct work *w;
+	struct work *first, *w;
 	uint64_t ran = 0;
-	bool running;
+	bool was_late, stuck;
 
 	pthread_mutex_lock(&s->lock);
-	w = slot->work;
-	running = w && w->state == WORK_RUNNING && !w->unlimited;
-	/* It may have begun since the clock was read. */
-	if (running && now > w->since_ms)
-		ran = now - w->since_ms;
+	first = overdue_l(slot, s->limit_ms, now, &ran);
+	was_late = first && first->late;
+	for (w = first; w; w = w->behind)
+		w->late = w->unwanted = true;
 	pthread_mutex_unlock(&s->lock);
-	if (!running || ran < s->limit_ms)
+	if (!first)
 		return;
-	if (!w->late) {
-		w->late = true;
+	for (w = first; w && !was_late; w = w->behind)
 		w->on_late(w, ran);
-	}
-	if (slot->stuck || ran < s->limit_ms + s->grace_ms)
+	if (slot->stuck)
 		return;
 	pthread_mutex_lock(&s->lock);
-	running = slot->work == w && w->state == WORK_RUNNING;
-	slot->stuck = running;
-	s->n_stuck += running;
+	stuck = overdue_l(slot, s->limit_ms + s->grace_ms, now, &ran) == first;
+	slot->stuck = stuck;
+	s->n_stuck += stuck;
 	pthread_mutex_unlock(&s->lock);
-	if (!running)
+	if (!stuck)
 		return;
-	w->on_stuck(w, ran);
+	first->on_stuck(first, ran);
 	if (s->n_stuck == s->n)
 		s->on_all_stuck(s->data);
 }
@@ -178,22 +166,28 @@ static void lead_l(struct slots *s, int who)
 	assert(s->leader == NOBODY);
 	s->leader = who;
 	while (!s->ended) {
-		uint64_t wait;
+		uint64_t wait, hold = 0;
+		bool ask;
 
 		if (!list_empty(&s->done)) {
 			pthread_mutex_unlock(&s->lock);
 			end_done(s);
 			pthread_mutex_lock(&s->lock);
 		}
-		if (watchdog ? !list_empty(&s->idle) : !list_empty(&s->queue))
+		if (watchdog ? !list_empty(&s->idle)
+			     : slots__is_due_l(s, &hold))
 			break;
 		wait = next_limit_l(s);
+		if (hold)
+			wait = wait ? MIN(wait, hold) : hold;
+		ask = hold && !s->asked;
+		s->asked = true;
 		pthread_mutex_unlock(&s->lock);
 		if (wait) {
 			uv_update_time(s->loop);
 			uv_timer_start(&s->timer, on_timer, wait, 0);
 		}
-		uv_run(s->loop, UV_RUN_ONCE);
+		uv_run(s->loop, ask ? UV_RUN_NOWAIT : UV_RUN_ONCE);
 		if (wait) {
 			uv_timer_stop(&s->timer);
 			check_limits(s);
@@ -210,7 +204,7 @@ static void provide_leader_l(struct slots *s)
 {
 	if (s->leader != NOBODY)
 		return;
-	if (s->usual_ns > WORTH_A_WAKE && wake_idle_l(s))
+	if (s->usual_ns > WORTH_A_WAKE && slots__wake_idle_l(s))
 		return;
 	if (s->dozing) {
 		s->dozing = false;
@@ -218,35 +212,36 @@ static void provide_leader_l(struct slots *s)
 	}
 }
 
-static void run_one_l(struct slots *s, struct slot *slot)
+static void run_l(struct slots *s, struct slot *slot)
 {
-	struct work *w = LIST_ENTRY(s->queue.next, struct work, link);
-	uint64_t began = now_ns(), took;
+	struct work *first = slots__take_l(s);
+	uint64_t began = slots__now_ns(), took;
 
-	list_remove(&w->link);
-	w->state = WORK_RUNNING;
-	w->slot = slot->index;
-	w->since_ms = began / 1000000;
-	slot->work = w;
+	for (struct work *w = first; w; w = w->behind) {
+		w->slot = slot->index;
+		w->since_ms = began / 1000000;
+	}
+	slot->work = first;
 	s->n_busy++;
 	s->serial++;
 	if (!list_empty(&s->queue))
-		wake_idle_l(s);
+		slots__wake_idle_l(s);
 	provide_leader_l(s);
 	pthread_mutex_unlock(&s->lock);
 
-	w->run(w);
+	first->run(first);
 
-	took = now_ns() - began;
+	took = slots__now_ns() - began;
 	pthread_mutex_lock(&s->lock);
 	s->usual_ns += took / 8 - s->usual_ns / 8;
 	slot->work = NULL;
 	s->n_busy--;
 	s->serial++;
-	w->state = WORK_DONE;
-	list_push_back(&s->done, &w->link);
+	slots__put_l(s, first);
 	if (s->leader != NOBODY)
 		uv_async_send(&s->wake);
+	else
+		s->asked = false;
 }
 
 static void wait_l(struct slots *s, struct slot *slot)
@@ -270,11 +265,12 @@ static void *slot_main(void *data)
 	/* A stuck run that has ended all the same leaves its slot unused: the
 	 * process is being replaced. */
 	while (!s->ended && !slot->stuck) {
-		if (s->leader == NOBODY &&
-		    (list_empty(&s->queue) || !list_empty(&s->done)))
+		bool due = slots__is_due_l(s, NULL);
+
+		if (s->leader == NOBODY && (!due || !list_empty(&s->done)))
 			lead_l(s, (int)slot->index);
-		else if (!list_empty(&s->queue))
-			run_one_l(s, slot);
+		else if (due)
+			run_l(s, slot);
 		else
 			wait_l(s, slot);
 	}
@@ -309,9 +305,9 @@ static void *watchdog_main(void *data)
 	while (!s->ended) {
 		if (s->leader != NOBODY) {
 			quiet++;
-		} else if (s->serial == serial && !wake_idle_l(s)) {
+		} else if (s->serial == serial && !slots__wake_idle_l(s)) {
 			lead_l(s, (int)s->n);
-			wake_idle_l(s);
+			slots__wake_idle_l(s);
 			quiet = 0;
 		}
 		serial = s->serial;
@@ -374,76 +370,4 @@ void slots_end(struct slots *s)
 		pthread_cond_signal(&s->slot[i].go);
 	pthread_cond_signal(&s->tick);
 	pthread_mutex_unlock(&s->lock);
-}
-
-void slots_add(struct slots *s, struct work *w)
-{
-	pthread_mutex_lock(&s->lock);
-	w->state = WORK_QUEUED;
-	w->late = false;
-	list_push_back(&s->queue, &w->link);
-	/* A slot that leads sees it when this callback has returned. */
-	if (s->leader == (int)s->n || w->link.prev != &s->queue)
-		wake_idle_l(s);
-	pthread_mutex_unlock(&s->lock);
-}
-
-static void take_back_l(struct work *w)
-{
-	list_remove(&w->link);
-	w->state = WORK_IDLE;
-}
-
-bool slots_take_back(struct slots *s, struct work *w)
-{
-	bool waits;
-
-	pthread_mutex_lock(&s->lock);
-	waits = w->state == WORK_QUEUED;
-	if (waits)
-		take_back_l(w);
-	pthread_mutex_unlock(&s->lock);
-	return waits;
-}
-
-struct work *slots_take_oldest(struct slots *s)
-{
-	struct work *w = NULL;
-
-	pthread_mutex_lock(&s->lock);
-	if (!list_empty(&s->queue)) {
-		w = LIST_ENTRY(s->queue.next, struct work, link);
-		take_back_l(w);
-	}
-	pthread_mutex_unlock(&s->lock);
-	return w;
-}
-
-void slots_if_running(struct slots *s, struct work *w,
-		      void (*fn)(struct work *w))
-{
-	pthread_mutex_lock(&s->lock);
-	if (w->state == WORK_RUNNING)
-		fn(w);
-	pthread_mutex_unlock(&s->lock);
-}
-
-bool slots_are_idle(struct slots *s)
-{
-	bool idle;
-
-	pthread_mutex_lock(&s->lock);
-	idle = !s->n_busy && list_empty(&s->queue) && list_empty(&s->done);
-	pthread_mutex_unlock(&s->lock);
-	return idle;
-}
-
-bool slots_are_stuck(struct slots *s)
-{
-	bool stuck;
-
-	pthread_mutex_lock(&s->lock);
-	stuck = s->n_stuck == s->n;
-	pthread_mutex_unlock(&s->lock);
-	return stuck;
 }

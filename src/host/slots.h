@@ -20,11 +20,18 @@
  *   watchdog          tick         tick tick══lead══╝
  *
  * `lock` guards all that two threads touch. Work waits in `queue` until a slot
- * takes it, and in `done` until a leader ends it. */
+ * takes it, and in `done` until a leader ends it.
+ *
+ * With batches a slot takes several works that fit to each other and runs them
+ * in one go; policy/batch.h says when. What else is coming is known once the
+ * loop has been asked: so where nobody led during a run, a slot leads for one
+ * turn before it takes what waits. And where the policy waits for more, it is
+ * the leader that waits, in the loop. */
 #ifndef HOST_SLOTS_H
 #define HOST_SLOTS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -42,11 +49,19 @@ enum work_state {
 struct work {
 	struct list link;
 	enum work_state state;
-	unsigned slot;			 /* that runs it */
-	uint64_t since_ms;		 /* it began to run */
-	bool late;			 /* on_late was called */
-	bool unlimited;			 /* no time limit */
-	void (*run)(struct work *w);	 /* by a slot, without the lead */
+	unsigned slot;	     /* that runs it */
+	uint64_t since_ms;   /* it began to run */
+	uint64_t queued_ns;  /* with batches: when it was added */
+	bool late;	     /* on_late was called */
+	bool unlimited;	     /* no time limit */
+	bool alone;	     /* joins no batch; set before slots_add */
+	bool again;	     /* set by run: it is to run once more, alone */
+	bool unwanted;	     /* nobody waits for it: it does not run again */
+	struct work *first;  /* of those that run in one go */
+	struct work *behind; /* the next of them, or NULL */
+	/* By a slot, without the lead: the first of those that run in one go,
+	 * for all of them. */
+	void (*run)(struct work *w);
 	void (*on_done)(struct work *w); /* by the leader */
 	/* By the leader, once: it has run for longer than the limit. */
 	void (*on_late)(struct work *w, uint64_t ran_ms);
@@ -73,6 +88,12 @@ struct slots {
 	/* All work is stuck: by the leader, once. */
 	void (*on_all_stuck)(void *data);
 	void *data;
+	/* Works that run in one go, at most; below 2: no batches. */
+	uint32_t batch_max;
+	uint64_t batch_interval_ns;
+	/* By any thread: whether the two may be in one batch. NULL without
+	 * batches. Must not block. */
+	bool (*fit)(const struct work *oldest, const struct work *other);
 
 	/* private */
 	pthread_mutex_t lock;
@@ -85,8 +106,10 @@ struct slots {
 	int leader; /* index of a slot, n: the watchdog, -1: nobody */
 	bool dozing;
 	bool ended;
-	uint64_t serial;   /* counts beginnings and ends of runs */
-	uint64_t usual_ns; /* what a run takes, about */
+	bool asked; /* the loop, since the last run without a leader */
+	atomic_uint n_coming; /* see slots_coming */
+	uint64_t serial;      /* counts beginnings and ends of runs */
+	uint64_t usual_ns;    /* what a run takes, about */
 	pthread_t watchdog;
 };
 
@@ -103,14 +126,18 @@ void slots_fini(struct slots *s);
 
 /* By the leader: runs it as soon as a slot is free. */
 void slots_add(struct slots *s, struct work *w);
-/* By the leader: takes it back if it has not begun. */
-bool slots_take_back(struct slots *s, struct work *w);
+/* By the leader: n more, or fewer, works are on their way to slots_add. */
+void slots_coming(struct slots *s, int n);
+/* From any thread: no more batches. */
+void slots_no_batches(struct slots *s);
 /* By the leader: takes back the oldest that has not begun, or NULL. */
 struct work *slots_take_oldest(struct slots *s);
-/* By the leader: calls fn if the work is running, and keeps it running
- * meanwhile. fn must not block. */
-void slots_if_running(struct slots *s, struct work *w,
-		      void (*fn)(struct work *w));
+/* By the leader: nobody waits for it any more. True if it had not begun, and is
+ * taken back. Otherwise it ends in on_done; when it runs, and nobody waits for
+ * any that run with it, `stop` is called with the first of them, and the run
+ * does not end meanwhile. It may be NULL, and must not block. */
+bool slots_give_up(struct slots *s, struct work *w,
+		   void (*stop)(struct work *first));
 bool slots_are_idle(struct slots *s);
 bool slots_are_stuck(struct slots *s);
 /* From any thread: the leader returns from its wait. */

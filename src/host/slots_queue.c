@@ -1,0 +1,222 @@
+/* What waits for a slot, and what of it a slot takes. */
+#include <time.h>
+
+#include "core/mem.h"
+#include "host/slots_parts.h"
+#include "policy/batch.h"
+
+enum { NS_PER_MS = 1000000 };
+
+uint64_t slots__now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+bool slots__wake_idle_l(struct slots *s)
+{
+	struct slot *slot;
+
+	if (list_empty(&s->idle))
+		return false;
+	slot = LIST_ENTRY(s->idle.next, struct slot, link);
+	list_remove(&slot->link);
+	pthread_cond_signal(&slot->go);
+	return true;
+}
+
+/* ---- batches ---- */
+
+static struct work *oldest_l(const struct slots *s)
+{
+	return LIST_ENTRY(s->queue.next, struct work, link);
+}
+
+/* What a batch with the oldest may be at most. */
+static uint32_t most_l(const struct slots *s)
+{
+	return oldest_l(s)->alone ? 1 : MAX(s->batch_max, 1u);
+}
+
+static bool joins(const struct slots *s, const struct work *w)
+{
+	return !w->alone && s->fit(oldest_l(s), w);
+}
+
+/* Returns how many of those that wait fit to the oldest, `most` at most, and
+ * whether all of them do. */
+static uint32_t count_fitting_l(const struct slots *s, uint32_t most,
+				bool *ret_all)
+{
+	const struct list *it = s->queue.next->next;
+	uint32_t n = 1;
+	bool all = true;
+
+	for (; it != &s->queue && n < most; it = it->next) {
+		bool fits = joins(s, LIST_ENTRY(it, struct work, link));
+
+		n += fits;
+		all &= fits;
+	}
+	*ret_all = all;
+	return n;
+}
+
+bool slots__is_due_l(struct slots *s, uint64_t *ret_hold)
+{
+	struct batch_facts f = {.slot_free = true,
+				.interval = s->batch_interval_ns};
+	struct batch_verdict v;
+	bool all;
+
+	if (list_empty(&s->queue))
+		return false;
+	f.max = most_l(s);
+	if (f.max == 1)
+		return true;
+	f.waiting = count_fitting_l(s, f.max, &all);
+	f.age = slots__now_ns() - oldest_l(s)->queued_ns;
+	/* Those that do not fit to it shall not wait for more that do. */
+	f.more_are_coming = !s->asked || (all && atomic_load(&s->n_coming) > 0);
+	v = batch_decide(&f);
+	if (!v.take && ret_hold)
+		*ret_hold = (v.wait + NS_PER_MS - 1) / NS_PER_MS;
+	return v.take > 0;
+}
+
+struct work *slots__take_l(struct slots *s)
+{
+	struct work *first = oldest_l(s), *last = first;
+	uint32_t most = most_l(s), n = 1;
+	struct list *it = first->link.next, *next;
+
+	for (; it != &s->queue && n < most; it = next) {
+		struct work *w = LIST_ENTRY(it, struct work, link);
+
+		next = it->next;
+		if (!joins(s, w))
+			continue;
+		list_remove(it);
+		w->state = WORK_RUNNING;
+		w->first = first;
+		last = last->behind = w;
+		n++;
+	}
+	list_remove(&first->link);
+	first->state = WORK_RUNNING;
+	first->first = first;
+	last->behind = NULL;
+	return first;
+}
+
+void slots__put_l(struct slots *s, struct work *first)
+{
+	struct list *at = &s->queue;
+
+	for (struct work *w = first; w; w = w->behind) {
+		if (w->again && !w->unwanted) {
+			w->again = false;
+			w->alone = true;
+			w->state = WORK_QUEUED;
+			list_add_after(at, &w->link);
+			at = &w->link;
+		} else {
+			w->state = WORK_DONE;
+			list_push_back(&s->done, &w->link);
+		}
+	}
+}
+
+void slots_add(struct slots *s, struct work *w)
+{
+	bool batches;
+
+	pthread_mutex_lock(&s->lock);
+	batches = s->batch_max > 1;
+	w->state = WORK_QUEUED;
+	w->late = w->again = w->unwanted = false;
+	list_push_back(&s->queue, &w->link);
+	if (batches)
+		w->queued_ns = slots__now_ns();
+	/* A slot that leads sees it when this callback has returned; with
+	 * batches it takes all that is there. */
+	if (s->leader == (int)s->n || (!batches && w->link.prev != &s->queue))
+		slots__wake_idle_l(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void take_back_l(struct work *w)
+{
+	list_remove(&w->link);
+	w->state = WORK_IDLE;
+}
+
+struct work *slots_take_oldest(struct slots *s)
+{
+	struct work *w = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	if (!list_empty(&s->queue)) {
+		w = LIST_ENTRY(s->queue.next, struct work, link);
+		take_back_l(w);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return w;
+}
+
+static bool all_unwanted(const struct work *w)
+{
+	while (w && w->unwanted)
+		w = w->behind;
+	return !w;
+}
+
+bool slots_give_up(struct slots *s, struct work *w,
+		   void (*stop)(struct work *first))
+{
+	bool waits;
+
+	pthread_mutex_lock(&s->lock);
+	waits = w->state == WORK_QUEUED;
+	w->unwanted = true;
+	if (waits)
+		take_back_l(w);
+	else if (stop && w->state == WORK_RUNNING && all_unwanted(w->first))
+		stop(w->first);
+	pthread_mutex_unlock(&s->lock);
+	return waits;
+}
+
+void slots_coming(struct slots *s, int n)
+{
+	atomic_fetch_add(&s->n_coming, (unsigned)n);
+}
+
+void slots_no_batches(struct slots *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->batch_max = 1;
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool slots_are_idle(struct slots *s)
+{
+	bool idle;
+
+	pthread_mutex_lock(&s->lock);
+	idle = !s->n_busy && list_empty(&s->queue) && list_empty(&s->done);
+	pthread_mutex_unlock(&s->lock);
+	return idle;
+}
+
+bool slots_are_stuck(struct slots *s)
+{
+	bool stuck;
+
+	pthread_mutex_lock(&s->lock);
+	stuck = s->n_stuck == s->n;
+	pthread_mutex_unlock(&s->lock);
+	return stuck;
+}
