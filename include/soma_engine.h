@@ -240,7 +240,8 @@ struct soma_request {
 	size_t size;
 	const struct soma_tensor *inputs;
 	uint32_t n_inputs;
-	const char *id; /* the request's, for a log line */
+	const char *id; /* the request's, for a log line; of several that are
+			   run as one, the oldest's */
 };
 
 /* Filled by run, and empty before but for size. On success tensors and what

@@ -9,9 +9,6 @@
 	"'predictor: {type: command}' (for example tensorflow_model_server), " \
 	"or convert it to ONNX for 'predictor: {type: onnx, model: "           \
 	"FILE.onnx}'"
-#define BATCHING_WHY                                                           \
-	"requests are not batched by this version, and predict() would get "   \
-	"single payloads; remove the key and take one payload"
 #define GRPC_WHY                                                               \
 	"gRPC is not served by this version; take JSON in predict(), or "      \
 	"serve HTTP with 'predictor: {type: command}'"

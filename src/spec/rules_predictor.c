@@ -220,6 +220,12 @@ static void fill_python(struct reader *r, struct node *api, struct spec *spec)
 	if (!given(map, "base_packages") && !given(map, "python") &&
 	    !is_ours(r->file_name))
 		spec->predictor.base_packages = BASE_PACKAGES_CORTEX;
+	if (given(map, "server_side_batching"))
+		problem_error(r, node_get(map, "server_side_batching"),
+			      path_of(r, "server_side_batching"),
+			      "requests are not batched by this version, and "
+			      "predict() would get single payloads; remove the "
+			      "key and take one payload");
 	models_apply(r, api,
 		     path_of(r, r->predictor == FOR_ONNX_CLASS
 					? "models"

@@ -66,8 +66,10 @@ struct spec {
 				       "requirements.txt" if the project has it */
 		const char *shell;  /* dependencies.sh, likewise */
 		uint32_t predict_timeout_ms; /* 0: none */
-		uint32_t max_concurrency;    /* command: requests at once per
-						replica; 0: no limit */
+		/* server_side_batching; 0: none */
+		uint32_t max_batch_size, batch_interval_ms;
+		uint32_t max_concurrency;   /* command: requests at once per
+					       replica; 0: no limit */
 		const char *readiness_path; /* command: GET answers 2xx/3xx when
 					       ready; NULL: port accepts */
 		uint32_t start_timeout_ms;  /* spawn to ready; default 10 min */

@@ -206,7 +206,9 @@ static void json_is_stable_and_whole(void **state)
 		"\"predict_timeout\":0,\"expose_tracebacks\":false,"
 		"\"start_timeout\":600000,\"log_level\":\"info\","
 		"\"dependencies\":{\"pip\":null,\"shell\":null},"
-		"\"base_packages\":\"none\",\"class\":\"PythonPredictor\","
+		"\"base_packages\":\"none\","
+		"\"server_side_batching\":{\"max_batch_size\":0,"
+		"\"batch_interval\":0},\"class\":\"PythonPredictor\","
 		"\"models\":null}}";
 	cleanup_free char *json = NULL;
 	struct spec_set set;

@@ -251,8 +251,9 @@ static void keys_that_change_answers_are_refused(void **state)
 		  "accelerators; remove compute.inf: a replica still sees the "
 		  "machine's devices\n"},
 	      {IRIS "compute: {gpu: 0, inf: ~}\n", NULL},
-	      {PY("server_side_batching: {max_batch_size: 2}"),
-	       AT "2:33: iris: predictor.server_side_batching: requests are "
+	      {PY("server_side_batching: {max_batch_size: 2, "
+		  "batch_interval: 1s}"),
+	       AT "2:55: iris: predictor.server_side_batching: requests are "
 		  "not batched by this version, and predict() would get single "
 		  "payloads; remove the key and take one payload\n"},
 	      {PY("protobuf_path: a.proto"),

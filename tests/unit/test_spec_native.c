@@ -40,6 +40,7 @@ static const char everything[] =
 	"    execution_provider: cuda\n"
 	"    engine_options: {session.x: '1', arena: false, limit: 2.5}\n"
 	"    onnxruntime: /opt/ort/libonnxruntime.so\n"
+	"    server_side_batching: {max_batch_size: 32, batch_interval: 5ms}\n"
 	"- name: mine\n"
 	"  predictor: {engine: ./engine.so, model: model.bin}\n"
 	"  compute: {cpu: 2500m}\n"
@@ -67,9 +68,12 @@ static void everything_is_kept(void **state)
 		"{\"session.x\":\"1\",\"arena\":false,\"limit\":2.5}");
 	assert_string_equal(s->predictor.onnxruntime,
 			    "/opt/ort/libonnxruntime.so");
+	assert_int_equal(s->predictor.max_batch_size, 32);
+	assert_int_equal(s->predictor.batch_interval_ms, 5);
 	s = &set.specs[1];
 	assert_int_equal(s->predictor.type, PREDICTOR_ENGINE);
 	assert_string_equal(s->predictor.engine, "engine.so");
+	assert_int_equal(s->predictor.max_batch_size, 0);
 	assert_string_equal(s->predictor.model, "model.bin");
 	assert_int_equal(s->predictor.intra_op_threads, 3);
 	s = &set.specs[2];
@@ -155,6 +159,17 @@ static void what_is_wrong_with_a_model_is_told(void **state)
 	tells(ONNX(", graph_optimization: most"),
 	      "predictor.graph_optimization: expected disabled, basic, "
 	      "extended or all, found 'most'\n");
+	tells(ONNX(", server_side_batching: {max_batch_size: 1, "
+		   "batch_interval: 0s}"),
+	      AT "2:71: iris: "
+		 "predictor.server_side_batching.max_batch_size: expected an "
+		 "integer from 2 to 1024, found '1'\n" AT "2:90: iris: "
+		 "predictor.server_side_batching.batch_interval: expected a "
+		 "duration above 0, found '0s'\n");
+	tells(ONNX(", server_side_batching: {max_batch_size: 8}"),
+	      AT "2:54: iris: "
+		 "predictor.server_side_batching.batch_interval: required key "
+		 "is missing; for example 'batch_interval: 10ms'\n");
 	tells(ONNX(", engine_options: {a: [1], b: ~}"),
 	      AT "2:52: iris: predictor.engine_options.a: expected a text, a "
 		 "number or a boolean, found a list\n" AT
