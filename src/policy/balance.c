@@ -39,12 +39,14 @@ uint64_t balance_service(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead,
 	return so_far_ns ? so_far_ns - so_far_ns / 16 + one / 16 : one;
 }
 
-uint32_t balance_room(uint32_t slots, uint64_t service_ns)
+uint32_t balance_room(uint32_t slots, uint64_t service_ns, uint32_t batch)
 {
 	uint64_t ahead = service_ns ? WORTH_A_TRIP_NS / service_ns : 0;
+	uint32_t single =
+		slots + MAX(MAX(slots, 2u),
+			    slots * (uint32_t)MIN(ahead, (uint64_t)AHEAD_MAX));
 
-	return slots + MAX(MAX(slots, 2u),
-			   slots * (uint32_t)MIN(ahead, (uint64_t)AHEAD_MAX));
+	return MAX(single, (slots + 1) * batch);
 }
 
 bool balance_admit(uint64_t in_flight, uint32_t replicas,

@@ -32,8 +32,9 @@ uint64_t balance_service(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead,
  * a trip between processes, a millisecond's worth of them, 32 a slot at most:
  * daemon and replica then change places once for many requests. What lies
  * inside can no longer go to another replica, so it is no more than that.
- * service_ns 0: not known. */
-uint32_t balance_room(uint32_t slots, uint64_t service_ns);
+ * service_ns 0: not known. `batch` is the most that a slot takes at a time: of
+ * full batches there is one for each slot, and one to take next. */
+uint32_t balance_room(uint32_t slots, uint64_t service_ns, uint32_t batch);
 
 /* Whether one more request may be admitted (Cortex's max_replica_concurrency:
  * in flight per replica, waiting ones included, before 503). */

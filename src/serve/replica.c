@@ -60,7 +60,8 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 		       : mem_printf("%s-%lld-%u", rev->api->name,
 				    (long long)rev->number, index);
 	r->slots = replica__is_ours(r) ? spec->predictor.threads : 0;
-	r->room = r->slots ? balance_room(r->slots, 0)
+	r->batch = spec->predictor.max_batch_size;
+	r->room = r->slots ? balance_room(r->slots, 0, r->batch)
 			   : spec->predictor.max_concurrency;
 	list_init(&r->link);
 	list_init(&r->mourners);
@@ -76,7 +77,7 @@ void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 		return;
 	r->service_ns =
 		balance_service(r->service_ns, took_ns, ahead, r->slots);
-	r->room = balance_room(r->slots, r->service_ns);
+	r->room = balance_room(r->slots, r->service_ns, r->batch);
 }
 
 bool replica_frees_at_head(const struct replica *r)

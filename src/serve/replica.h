@@ -52,6 +52,7 @@ struct replica {
 	uint32_t in_flight;  /* requests with it now, answers that are being
 				passed on included */
 	uint32_t placed;     /* those of them that hold a place of its room */
+	uint32_t batch;	     /* most that a slot takes at a time; 0: one */
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
 	uint64_t

@@ -120,15 +120,19 @@ static void service_is_learned(void **state)
 static void room_is_a_millisecond_of_work(void **state)
 {
 	(void)state;
-	assert_int_equal(balance_room(1, 0), 3);
-	assert_int_equal(balance_room(4, 0), 8);
+	assert_int_equal(balance_room(1, 0, 0), 3);
+	assert_int_equal(balance_room(4, 0, 0), 8);
 	/* 20 ms a request: what lies inside could go to another replica. */
-	assert_int_equal(balance_room(1, 20000000), 3);
-	assert_int_equal(balance_room(4, 20000000), 8);
-	assert_int_equal(balance_room(1, 100000), 11);
-	assert_int_equal(balance_room(4, 100000), 44);
-	assert_int_equal(balance_room(1, 1), 33);
-	assert_int_equal(balance_room(1, UINT64_MAX), 3);
+	assert_int_equal(balance_room(1, 20000000, 0), 3);
+	assert_int_equal(balance_room(4, 20000000, 0), 8);
+	assert_int_equal(balance_room(1, 100000, 0), 11);
+	assert_int_equal(balance_room(4, 100000, 0), 44);
+	assert_int_equal(balance_room(1, 1, 0), 33);
+	assert_int_equal(balance_room(1, UINT64_MAX, 0), 3);
+	/* One full batch for each slot, and the next. */
+	assert_int_equal(balance_room(1, 20000000, 32), 64);
+	assert_int_equal(balance_room(4, 20000000, 2), 10);
+	assert_int_equal(balance_room(1, 1, 2), 33);
 }
 
 static void admission_counts_all_replicas(void **state)

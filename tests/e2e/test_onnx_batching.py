@@ -1,0 +1,49 @@
+"""server_side_batching of native models: several requests in one run."""
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from test_onnx import engine_api, onnx_api, onnx_project
+
+from soma import models, projects
+from soma.client import error_of
+
+BATCHES = {"server_side_batching": {"max_batch_size": 16, "batch_interval": "20ms"}}
+
+
+def test_each_caller_gets_its_own_rows(daemon):
+    daemon.admin.deploy(onnx_project(models.linear(), onnx_api("joined", predictor=BATCHES)))
+    weights = np.array([daemon.admin.post("/joined", json={"x": [row]}).json()["y"][0] for row in np.eye(3).tolist()])
+    rest = np.array(daemon.admin.post("/joined", json={"x": [[0, 0, 0]]}).json()["y"][0])
+
+    def client(number):
+        bad = []
+        for i in range(50):
+            x = [[number, i, row] for row in range(1 + i % 3)]
+            answer = daemon.admin.post("/joined", json={"x": x})
+            if answer.status_code != 200 or not np.allclose(answer.json()["y"], np.array(x) @ (weights - rest) + rest, rtol=1e-4, atol=1e-3):
+                bad.append((x, answer.text))
+            if i % 10 == 0:
+                error_of(daemon.admin.post("/joined", json={"x": [[1]]}), 400, "invalid")
+        return bad
+
+    with ThreadPoolExecutor(16) as pool:
+        assert [bad for bad in pool.map(client, range(16)) if bad] == []
+
+
+def test_full_batches_reach_the_replica(daemon):
+    """64 requests to a model that takes 0.2 s, whatever it gets: four batches of 16, not 64 runs."""
+    keys = {"engine_options": {"inputs": "x:int64[-1]", "delay_ms": 200}, **BATCHES}
+    daemon.admin.deploy({"soma.yaml": projects.yaml_value([engine_api("slow", "echo", **keys)])})
+    before = time.monotonic()
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda i: daemon.admin.post("/slow", json={"x": [i]}), range(64)))
+    assert [a.json() for a in answers] == [{"x": [i]} for i in range(64)]
+    assert time.monotonic() - before < 5
+
+
+def test_a_model_that_cannot_be_batched_fails_the_rollout(daemon):
+    api = engine_api("fixed", "echo", engine_options={"inputs": "x:float32[1,3]"}, **BATCHES)
+    told = daemon.admin.deploy_failing({"soma.yaml": projects.yaml_value([api])})
+    assert "predictor.server_side_batching: the first dimension of the input 'x' is always 1" in json.dumps(told)
