@@ -72,6 +72,9 @@ static void say_state(void)
 		return;
 	}
 	control_send(FRAME_READY, 0, "{}", 2, false);
+	if (worker.n_released)
+		control_send(FRAME_SLOT_FREE, worker.n_released, NULL, 0,
+			     false);
 	for (unsigned i = 0; i < worker.n_slots; i++) {
 		const struct slot *s = &worker.slots[i];
 

@@ -178,6 +178,13 @@ static bool pass(struct stream *st, PyObject *chunk)
 	return more;
 }
 
+/* The daemon may send as many more. */
+static void count_released(int change)
+{
+	worker.n_released += (unsigned)change;
+	control_send(FRAME_SLOT_FREE, worker.n_released, NULL, 0, false);
+}
+
 /* Gives the slot up: the rest is for a thread of its own. False with an
  * exception. */
 static bool release(struct stream *st)
@@ -196,7 +203,7 @@ static bool release(struct stream *st)
 		st->slot = NULL;
 		st->wake = wake;
 		s->request = NULL;
-		worker.n_released++;
+		count_released(1);
 		worker_unlock();
 		done = PyObject_CallFunctionObjArgs(hooks.go_on, self, NULL);
 	}
@@ -212,7 +219,7 @@ static bool release(struct stream *st)
 	st->slot = s;
 	st->wake = s->wake;
 	s->request = st->request;
-	worker.n_released--;
+	count_released(-1);
 	worker_unlock();
 	close(wake);
 	return false;
@@ -372,7 +379,7 @@ void stream_go_on(struct stream *st)
 	worker_lock();
 	r->stream = NULL;
 	request_destroy(r);
-	worker.n_released--;
+	count_released(-1);
 	if (worker.state != WORKER_SERVING)
 		poll_wake(worker.prod); /* it waits for this */
 	worker_unlock();

@@ -104,7 +104,7 @@ static struct replica *pick(struct api *a, const struct waiter *w)
 		if (w->skip_id == place_of(r))
 			skip = (int)n;
 		items[n].ready = replica_is_ready(r) && r->hold_until <= now;
-		items[n].in_flight = r->placed;
+		items[n].in_flight = r->placed - MIN(r->placed, r->released);
 		items[n].room = r->room;
 		replicas[n++] = r;
 	}

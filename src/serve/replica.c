@@ -224,6 +224,10 @@ static void on_frame(struct process *p, const struct frame *f,
 			 f->arg);
 		stuck(r, why);
 		break;
+	case FRAME_SLOT_FREE:
+		r->released = f->arg;
+		gate_flush(r->rev->api);
+		break;
 	default:
 		break;
 	}
@@ -371,6 +375,7 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 	struct replica *r = p->data;
 
 	r->process = NULL;
+	r->released = 0;
 	died(r, cause, launched);
 	process_close(p);
 }

@@ -53,6 +53,7 @@ struct replica {
 				passed on included */
 	uint32_t placed;     /* those of them that hold a place of its room */
 	uint32_t batch;	     /* most that a slot takes at a time; 0: one */
+	uint32_t released;   /* those whose stream has given it back since */
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
 	uint64_t

@@ -208,13 +208,15 @@ def test_a_client_that_leaves_is_noticed_at_once(api, name, expression):
     assert closed - gone < 0.1
 
 
-def test_a_released_slot_serves_another(api):
-    s = Stream(api, "released()", "one")
-    assert s.chunk() == b"first"
+def test_released_slots_serve_others(api):
+    """More streams than the gate would send to a replica of one slot."""
+    streams = [Stream(api, "released()", "one") for _ in range(8)]
+    assert [s.chunk() for s in streams] == [b"first"] * 8
     assert ask(api, "'other'", "one").text == "other"
-    ask(api, "steps.release()", "one")
-    assert s.rest() == [b"last", b""]
-    s.close()
+    ask(api, "steps.release(8)", "one")
+    for s in streams:
+        assert s.rest() == [b"last", b""]
+        s.close()
 
 
 SERVER = '''

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from harness import BYE, STOP, STUCK
+from harness import BYE, SLOT_FREE, STOP, STUCK
 
 PREDICTOR = """
     import asyncio, os, time
@@ -322,8 +322,10 @@ def test_stopping_waits_for_released_streams(serve):
     c = Client(w, "released(0.6)")
     c.head()
     c.chunk()
+    assert w.expect(SLOT_FREE)[1] == 1
     w.send(STOP, 5000)
     assert c.chunks()[-1] == b""
+    assert w.expect(SLOT_FREE)[1] == 0
     w.expect(BYE)
     assert w.wait() == 0
 
