@@ -43,7 +43,7 @@ void batch_add(struct batch *b, const struct tensors *t);
 /* Makes `in` of them. E_NOMEM. */
 int batch_join(struct batch *b, struct err *err);
 /* Whether each output has as many rows as all inputs together; else E_INTERNAL
- * with the output's name. */
+ * with the output's name. What else may be wrong with it tensors_write says. */
 int batch_check(const struct batch *b, const struct soma_response *out,
 		struct err *err);
 /* The rows of a response that answer to the rows [first, first + n) of the
