@@ -14,7 +14,7 @@ struct hooks {
 	PyObject *response;	/* (response-like): an answer */
 	PyObject *chunks;	/* (async iterator): an iterator */
 	PyObject *release;	/* yielded, it gives the slot up */
-	PyObject *go_on;	/* (stream): goes on with it in a new thread */
+	PyObject *go_on; /* ((stream,)): goes on with it in a new thread */
 	PyObject *stream_error; /* as error: the JSON to end a stream with */
 	PyObject *error;	/* (exception, request id, method): an answer */
 	PyObject *late_error;	/* the same, of what runs after the answer */

@@ -191,7 +191,8 @@ static bool release(struct stream *st)
 {
 	struct slot *s = st->slot;
 	int wake = eventfd(0, EFD_CLOEXEC);
-	PyObject *self = PyCapsule_New(st, NULL, NULL), *done = NULL;
+	PyObject *self = Py_BuildValue("(N)", PyCapsule_New(st, NULL, NULL));
+	PyObject *done = NULL;
 
 	if (wake < 0) {
 		PyErr_SetFromErrno(PyExc_OSError);

@@ -100,6 +100,45 @@ def test_results_that_others_change_meanwhile(serve, python):
     assert wrong == [] and worker.process.poll() is None
 
 
+def test_streams_beside_each_other(serve, python):
+    """Some in slots, some released, some async, some left by their clients."""
+    worker = serve("""
+        import soma
+        def plain(tag, n):
+            for i in range(n):
+                yield [tag, i]
+        def released(tag, n):
+            yield soma.release_slot()
+            yield from plain(tag, n)
+        async def later(tag, n):
+            for chunk in plain(tag, n):
+                yield chunk
+        class PythonPredictor:
+            def predict(self, payload): return globals()[payload["kind"]](payload["tag"], payload["n"])
+        """, python=python, threads=4)
+    wrong = []
+
+    def ask(seed):
+        for i in range(40):
+            kind, tag = ("plain", "released", "later")[(seed + i) % 3], "%d-%d" % (seed, i)
+            if i % 5 == 4:
+                leaving = worker.connect()
+                leaving.request("POST", "/", json.dumps({"kind": kind, "tag": tag, "n": 10 ** 6}).encode(), {"content-type": "application/json"})
+                leaving.getresponse().read(10)
+                leaving.close()
+                continue
+            answer = worker.predict({"kind": kind, "tag": tag, "n": 50}, timeout=60)
+            if [json.loads(line) for line in answer.body.splitlines()] != [[tag, n] for n in range(50)]:
+                wrong.append(answer.body)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and worker.process.poll() is None, worker.log
+
+
 def test_a_build_that_is_missing_is_named(start, python, tmp_path, monkeypatch):
     """The build for all others would be loaded, and crash."""
     shutil.copytree(harness.worker_dir(), tmp_path / "python/soma", ignore=shutil.ignore_patterns("*.cpython-*"))
