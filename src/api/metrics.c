@@ -34,11 +34,27 @@ static uint64_t ready(const struct api *a)
 	return a->want ? revision_ready(a->want) : 0;
 }
 
+static uint64_t late(const struct api *a)
+{
+	return a->gate.counts.late;
+}
+
+static uint64_t overloads(const struct api *a)
+{
+	return a->gate.counts.overloads;
+}
+
 static const struct metric table[] = {
 	{"soma_in_flight_requests", "gauge",
 	 "Requests admitted and not yet answered in full", in_flight},
 	{"soma_queued_requests", "gauge", "Requests waiting for a replica",
 	 queued},
+	{"soma_deadline_drops_total", "counter",
+	 "Requests whose time was over before a replica had room: dropped "
+	 "unserved",
+	 late},
+	{"soma_overload_refusals_total", "counter",
+	 "Requests refused at once because too many were there", overloads},
 	{"soma_replica_restarts_total", "counter",
 	 "Replicas that ended unasked and were replaced", restarts},
 	{"soma_replicas_requested", "gauge", "Replicas asked for", requested},
@@ -108,6 +124,38 @@ static void latencies(struct buf *b, const struct serve *s)
 	}
 }
 
+static void oldest(struct buf *b, const struct serve *s)
+{
+	static const char name[] = "soma_queue_oldest_seconds";
+	uint64_t now = uv_hrtime();
+	const struct api *a;
+
+	head(b, name, "gauge",
+	     "How long the oldest of the requests waiting for a replica has");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		buf_addf(b, "%s{api=\"%s\"} %.6f\n", name, a->name,
+			 (double)gate_oldest_ns(&a->gate, now) / 1e9);
+}
+
+/* Apart from errors: nobody was there to be told. */
+static void cancelled(struct buf *b, const struct serve *s)
+{
+	static const char name[] = "soma_cancelled_requests_total";
+	static const char *const stages[] = {[STAGE_QUEUE] = "queue",
+					     [STAGE_REPLICA] = "replica",
+					     [STAGE_ANSWER] = "answer"};
+	const struct api *a;
+
+	head(b, name, "counter",
+	     "Requests whose client went away, by where they were then");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		for (size_t k = 0; k < GATE_STAGES; k++)
+			buf_addf(b, "%s{api=\"%s\",stage=\"%s\"} %llu\n", name,
+				 a->name, stages[k],
+				 (unsigned long long)
+					 a->gate.counts.cancelled[k]);
+}
+
 static void daemon_wide(struct buf *b, const struct admin *admin)
 {
 	const struct lane *lane = admin->serve->lane;
@@ -139,6 +187,8 @@ void admin_metrics(struct http_req *req, const char *arg)
 	requests(&b, admin->serve);
 	latencies(&b, admin->serve);
 	per_api(&b, admin->serve);
+	oldest(&b, admin->serve);
+	cancelled(&b, admin->serve);
 	daemon_wide(&b, admin);
 	http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", b.data,
 		   b.len);

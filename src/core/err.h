@@ -33,8 +33,9 @@
 	  "the path is right, the method is not",                              \
 	  "use one that the Allow header has")                                 \
 	X(E_TIMEOUT, 6, 504, "timeout",                                        \
-	  "no answer began within request_timeout, or predict took longer "    \
-	  "than predict_timeout",                                              \
+	  "no answer began within request_timeout or the caller's "            \
+	  "X-Request-Timeout, though replicas were ready, or predict took "    \
+	  "longer than predict_timeout",                                       \
 	  "make predict faster, raise the timeout, or add replicas; 'soma "    \
 	  "logs API' shows what it did")                                       \
 	X(E_CONFLICT, 7, 409, "conflict",                                      \

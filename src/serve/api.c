@@ -65,6 +65,7 @@ static void on_logs_closed(struct logbook *b)
 
 void api_free(struct api *a)
 {
+	gate_fini(&a->gate);
 	logbook_close(&a->logs, on_logs_closed);
 }
 

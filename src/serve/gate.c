@@ -6,9 +6,10 @@
 #include "http/proxy.h"
 #include "loop/log.h"
 #include "policy/balance.h"
-#include "serve/api.h"
+#include "serve/gate_parts.h"
 #include "serve/replica.h"
 #include "serve/serve.h"
+#include "serve/wish.h"
 
 enum {
 	TRIES_MAX = 5,	 /* replicas that may die under one request */
@@ -17,38 +18,16 @@ enum {
 	REPLICAS_MAX = 1024,
 };
 
-/*
- * A request's way, one struct in its arena:
- *
- *   accept -> QUEUED <-> SENT -> answered by the replica
- *               |          |  \-> MOURNING -> 502 with the cause
- *               +- timeout +----> 503, 504
- */
-enum waiter_state { QUEUED, SENT, MOURNING, ANSWERED };
-
-struct waiter {
-	struct list link;  /* in gate.requests, until answered */
-	struct list queue; /* in gate.queue or replica.mourners */
-	struct http_req *req;
-	struct api *api;
-	struct replica *replica; /* SENT: where */
-	enum waiter_state state;
-	struct str target;
-	uint64_t deadline; /* uv_now; 0: none */
-	uint64_t mourn_until;
-	uint64_t sent_ns; /* uv_hrtime */
-	uint32_t ahead;	  /* requests with the replica then, itself included */
-	uint32_t tries;
-	uint32_t skip_id; /* its last replica's index and number, plus one */
-	bool placed;	  /* SENT: holds a place of the replica's room */
-	bool reached;	  /* some replica may have begun to work on it */
-};
-
 void gate_init(struct gate *g)
 {
 	*g = (struct gate){0};
-	list_init(&g->requests);
-	list_init(&g->queue);
+	for (int i = 0; i < PRIORITIES; i++)
+		list_init(&g->queue[i]);
+}
+
+void gate_fini(struct gate *g)
+{
+	heap_fini(&g->due);
 }
 
 static void to_state(struct waiter *w, enum waiter_state state)
@@ -61,16 +40,15 @@ static void to_state(struct waiter *w, enum waiter_state state)
 	}
 	w->state = state;
 	if (state == ANSWERED)
-		list_remove(&w->link);
+		heap_remove(&w->api->gate.due, &w->due);
 }
 
-static void fail(struct waiter *w, int code, unsigned status, const char *cause,
-		 const char *text)
+void gate__fail(struct waiter *w, int code, const char *cause, const char *text)
 {
 	struct api *a = w->api;
 
 	to_state(w, ANSWERED);
-	http_reply_error_full(w->req, code, status, a->name, cause, "%s", text);
+	http_reply_error_full(w->req, code, 0, a->name, cause, "%s", text);
 }
 
 struct revision *gate_serving(const struct api *a)
@@ -122,28 +100,21 @@ static bool ending(const struct api *a)
 	return a->deleting || a->serve->stopping;
 }
 
-static void turn_away(struct waiter *w)
-{
-	http_reply_header(w->req, "Retry-After", "1");
-	fail(w, E_UNAVAILABLE, 0, NULL,
-	     w->api->serve->stopping ? "Soma is stopping"
-				     : "the api is being deleted");
-}
-
 static void enqueue(struct waiter *w, bool front)
 {
 	struct gate *g = &w->api->gate;
 
 	/* Nobody will come to take it. */
 	if (ending(w->api)) {
-		turn_away(w);
+		gate__turn_away(w);
 		return;
 	}
 	to_state(w, QUEUED);
+	w->stage = STAGE_QUEUE;
 	if (front)
-		list_push_front(&g->queue, &w->queue);
+		list_push_front(&g->queue[w->priority], &w->queue);
 	else
-		list_push_back(&g->queue, &w->queue);
+		list_push_back(&g->queue[w->priority], &w->queue);
 	g->queued++;
 }
 
@@ -172,70 +143,6 @@ static bool may_repeat(const struct waiter *w)
 	return repeat_allowed(&facts);
 }
 
-static void timed_out(struct waiter *w)
-{
-	struct api *a = w->api;
-	struct revision *rev = gate_serving(a);
-	uint32_t limit = rev ? rev->spec->request_timeout_ms : 0;
-	char after[32];
-	char *text;
-
-	str_human_ms(limit, after);
-	if (w->reached) {
-		text = arena_printf(w->req->arena,
-				    "no answer within %s (request_timeout)",
-				    after);
-		fail(w, E_TIMEOUT, 0, NULL, text);
-		return;
-	}
-	http_reply_header(w->req, "Retry-After", "1");
-	if (rev && revision_ready(rev) > 0)
-		text = arena_printf(w->req->arena,
-				    "no replica of '%s' had room within %s "
-				    "(request_timeout)",
-				    a->name, after);
-	else
-		text = arena_printf(w->req->arena,
-				    "'%s' has no ready replica, waited %s "
-				    "(request_timeout)%s%s",
-				    a->name, after,
-				    rev && rev->message ? ": " : "",
-				    rev && rev->message ? rev->message : "");
-	fail(w, E_UNAVAILABLE, 0, NULL, text);
-}
-
-/* cause NULL: it lives, only this connection ended. */
-static void died(struct waiter *w, const char *cause)
-{
-	const char *name = w->api->name;
-	char *text;
-
-	if (!cause) {
-		cause = "connection closed";
-		text = arena_printf(w->req->arena,
-				    "a replica of '%s' closed the connection "
-				    "without an answer%s",
-				    name,
-				    w->tries
-					    ? ", again and again"
-					    : "; the request was not repeated");
-	} else if (w->tries) {
-		text = arena_printf(w->req->arena,
-				    "%u replicas of '%s' died one after the "
-				    "other while they had this request, the "
-				    "last by %s; it is not sent to another",
-				    w->tries, name, cause);
-	} else {
-		text = arena_printf(w->req->arena,
-				    "a replica of '%s' died while it had this "
-				    "request (%s); the request was not "
-				    "repeated",
-				    name, cause);
-	}
-
-	fail(w, E_UPSTREAM, 0, cause, text);
-}
-
 /* The replica broke off. Its exit, with the cause, is on its way. */
 static void mourn(struct waiter *w, struct replica *r)
 {
@@ -243,11 +150,12 @@ static void mourn(struct waiter *w, struct replica *r)
 
 	if (r->process && r->process->state != PROCESS_EXITED) {
 		to_state(w, MOURNING);
-		w->mourn_until = now + MOURN_MS;
+		if (!w->due.at || now + MOURN_MS < w->due.key)
+			heap_put(&w->api->gate.due, &w->due, now + MOURN_MS);
 		list_push_back(&r->mourners, &w->queue);
 		return;
 	}
-	died(w, r->last_exit);
+	gate__died(w, r->last_exit);
 }
 
 /* Returns whether there was one to give back. */
@@ -270,7 +178,8 @@ static void on_head(struct http_req *req, unsigned status, bool stream,
 	(void)status;
 	replica_answered(w->replica, uv_hrtime() - w->sent_ns, w->ahead);
 	/* Answered, as far as deadlines go: a stream may take its time. */
-	list_remove(&w->link);
+	heap_remove(&w->api->gate.due, &w->due);
+	w->stage = STAGE_ANSWER;
 	/* A client that reads slowly holds its connection, not the place. */
 	if (!stream && replica_frees_at_head(w->replica) && free_place(w))
 		gate_flush(w->api);
@@ -288,13 +197,16 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 	w->replica = NULL;
 	r->in_flight--;
 	switch (end) {
-	case PROXY_DONE:
 	case PROXY_GONE:
+		w->left = true;
+		to_state(w, ANSWERED);
+		break;
+	case PROXY_DONE:
 	case PROXY_CUT:
 		to_state(w, ANSWERED);
 		break;
 	case PROXY_CANCELED:
-		timed_out(w);
+		gate__timed_out(w);
 		break;
 	case PROXY_NO_CONNECT:
 		r->hold_until = uv_now(a->serve->loop) + HOLD_MS;
@@ -307,9 +219,10 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		if (http_proxy_repeatable(w->req))
 			enqueue(w, true);
 		else
-			fail(w, E_UNAVAILABLE, 0, NULL,
-			     "the replica that had this request is being "
-			     "replaced, and its body is too large to be kept");
+			gate__fail(w, E_UNAVAILABLE, NULL,
+				   "the replica that had this request is being "
+				   "replaced, and its body is too large to be "
+				   "kept");
 		break;
 	case PROXY_DIED:
 		w->skip_id = place_of(r);
@@ -321,8 +234,8 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		break;
 	case PROXY_BAD_RESPONSE:
 		w->reached = true;
-		fail(w, E_UPSTREAM, 0, "bad response",
-		     "the replica's answer was not HTTP");
+		gate__fail(w, E_UPSTREAM, "bad response",
+			   "the replica's answer was not HTTP");
 		break;
 	}
 	replica_idle(r);
@@ -342,6 +255,7 @@ static void send_to(struct waiter *w, struct replica *r)
 
 	to_state(w, SENT);
 	w->replica = r;
+	w->stage = STAGE_REPLICA;
 	w->placed = true;
 	w->ahead = ++r->placed;
 	r->in_flight++;
@@ -349,19 +263,50 @@ static void send_to(struct waiter *w, struct replica *r)
 	http_proxy(w->req, &r->up, &opts);
 }
 
+static struct waiter *first_of(const struct gate *g, int class)
+{
+	return LIST_ENTRY(g->queue[class].next, struct waiter, queue);
+}
+
+/* Those who wait, as policy sees them. */
+static void look(const struct gate *g, uint64_t since[PRIORITIES])
+{
+	for (int i = 0; i < PRIORITIES; i++)
+		since[i] = list_empty(&g->queue[i])
+				   ? PRIORITY_NOBODY
+				   : first_of(g, i)->req->start_ns;
+}
+
+static void expire(struct api *a);
+
 void gate_flush(struct api *a)
 {
 	struct gate *g = &a->gate;
 
-	while (!list_empty(&g->queue)) {
-		struct waiter *w =
-			LIST_ENTRY(g->queue.next, struct waiter, queue);
-		struct replica *r = pick(a, w);
+	while (g->queued && !g->expiring) {
+		uint64_t since[PRIORITIES];
+		struct priority_turn turn;
+		struct replica *r;
 
+		expire(a);
+		look(g, since);
+		turn = priority_next(since, g->passed);
+		r = turn.next < 0 ? NULL : pick(a, first_of(g, turn.next));
 		if (!r)
 			return;
-		send_to(w, r);
+		g->passed = turn.passed;
+		send_to(first_of(g, turn.next), r);
 	}
+}
+
+uint64_t gate_oldest_ns(const struct gate *g, uint64_t now_ns)
+{
+	uint64_t since[PRIORITIES], oldest = now_ns;
+
+	look(g, since);
+	for (int i = 0; i < PRIORITIES; i++)
+		oldest = MIN(oldest, since[i]);
+	return now_ns - oldest;
 }
 
 static void on_over(struct http_req *req)
@@ -370,6 +315,8 @@ static void on_over(struct http_req *req)
 	struct api *a = w->api;
 
 	assert(!w->replica);
+	if (req->gone && (w->left || w->state != ANSWERED))
+		a->gate.counts.cancelled[w->stage]++;
 	to_state(w, ANSWERED);
 	a->gate.in_flight--;
 	stats_add(&a->stats, req->gone && !req->status ? 0 : req->status,
@@ -394,84 +341,116 @@ static struct str target_of(struct http_req *req, struct str rest)
 	return (struct str){t, n + req->query.n};
 }
 
+/* How long it may take: the least of its api's time and its own. */
+static void set_limit(struct waiter *w, const struct spec *spec,
+		      const struct wish *wish)
+{
+	int64_t limit_ms = spec->request_timeout_ms;
+
+	if (wish->timeout_ms >= 0 &&
+	    (!limit_ms || wish->timeout_ms < limit_ms)) {
+		limit_ms = MIN(wish->timeout_ms, (int64_t)UINT32_MAX);
+		w->limit_is_wish = true;
+	}
+	w->limit_ms = (uint32_t)limit_ms;
+	if (limit_ms)
+		heap_put(&w->api->gate.due, &w->due,
+			 w->req->start_ns / 1000000 + w->limit_ms);
+}
+
+/* Whether it may come in; if not it has been answered. */
+static bool admit(struct waiter *w, const struct spec *spec)
+{
+	struct api *a = w->api;
+	struct arena *mem = w->req->arena;
+	struct wish wish;
+	const char *wrong = wish_read(w->req, &wish);
+
+	if (wrong) {
+		gate__fail(w, E_INVALID, NULL, wrong);
+		return false;
+	}
+	if (wish.timeout_ms == 0) {
+		a->gate.counts.late++;
+		gate__fail(w, E_TIMEOUT, NULL,
+			   "its time was over before it came (" WISH_TIMEOUT
+			   " is 0)");
+		return false;
+	}
+	if (!balance_admit(a->gate.in_flight - 1, spec->scale.init_replicas,
+			   spec->scale.max_replica_concurrency)) {
+		gate__overload(
+			w, arena_printf(mem,
+					"'%s' has %u requests in flight, as "
+					"many as it takes "
+					"(max_replica_concurrency)",
+					a->name, a->gate.in_flight - 1));
+		return false;
+	}
+	w->priority = wish.priority;
+	set_limit(w, spec, &wish);
+	return true;
+}
+
 void gate_accept(struct api *a, struct http_req *req, struct str rest)
 {
 	struct waiter *w = arena_zalloc(req->arena, sizeof *w);
 	struct revision *rev = gate_serving(a);
 	struct replica *r;
-	uint32_t replicas;
 
 	w->req = req;
 	w->api = a;
 	w->state = SENT; /* in no list yet */
 	list_init(&w->queue);
-	list_init(&w->link);
 	req->user = w;
 	req->on_over = on_over;
 	a->gate.in_flight++;
 	if (!rev || ending(a)) {
-		turn_away(w);
+		gate__turn_away(w);
 		return;
 	}
-	replicas = rev->spec->scale.init_replicas;
-	if (!balance_admit(a->gate.in_flight - 1, replicas,
-			   rev->spec->scale.max_replica_concurrency)) {
-		http_reply_header(req, "Retry-After", "1");
-		fail(w, E_OVERLOAD, 0, NULL,
-		     arena_printf(req->arena,
-				  "'%s' has %u requests in flight, as many as "
-				  "it takes (max_replica_concurrency)",
-				  a->name, a->gate.in_flight - 1));
+	if (!admit(w, rev->spec))
 		return;
-	}
-	list_push_back(&a->gate.requests, &w->link);
 	w->target = target_of(req, rest);
-	if (rev->spec->request_timeout_ms)
-		w->deadline =
-			uv_now(a->serve->loop) + rev->spec->request_timeout_ms;
 	/* Nobody overtakes who waits already. */
-	r = list_empty(&a->gate.queue) ? pick(a, w) : NULL;
+	r = a->gate.queued ? NULL : pick(a, w);
 	if (r)
 		send_to(w, r);
 	else
 		enqueue(w, false);
 }
 
-/* The first in the list whose time is over, or NULL. Deadlines are not in the
- * order of arrival: a new revision may have another timeout. */
-static struct waiter *overdue(struct gate *g, uint64_t now)
+/* Gives up on those whose time is over. */
+static void expire(struct api *a)
 {
-	struct list *it, *tmp;
+	struct heap *due = &a->gate.due;
+	uint64_t now = uv_now(a->serve->loop);
+	struct heap_node *first;
 
-	LIST_EACH (&g->requests, it, tmp) {
-		struct waiter *w = LIST_ENTRY(it, struct waiter, link);
+	/* Each turn takes one out; others may go with it. What falls free
+	 * meanwhile is for those who are left. */
+	a->gate.expiring = true;
+	while ((first = heap_first(due)) && first->key <= now) {
+		struct waiter *w = CONTAINER_OF(first, struct waiter, due);
 
-		if (w->state == MOURNING && now >= w->mourn_until)
-			return w;
-		if (w->deadline && now >= w->deadline)
-			return w;
-	}
-	return NULL;
-}
-
-void gate_tick(struct api *a, uint64_t now)
-{
-	struct waiter *w;
-
-	/* Each turn takes one out of the list; others may go with it. */
-	while ((w = overdue(&a->gate, now))) {
+		heap_remove(due, first);
 		if (w->state == MOURNING) {
-			died(w, NULL);
+			gate__died(w, NULL);
 		} else if (w->state == SENT) {
-			/* Out of the list first: when its answer is already
-			 * on its way the cancel has nothing to do. */
-			list_remove(&w->link);
+			/* When its answer is already on its way the cancel has
+			 * nothing to do. */
 			w->reached = true;
 			http_proxy_cancel(w->req);
 		} else {
-			timed_out(w);
+			gate__timed_out(w);
 		}
 	}
+	a->gate.expiring = false;
+}
+
+void gate_tick(struct api *a)
+{
+	expire(a);
 	gate_flush(a);
 }
 
@@ -482,12 +461,13 @@ void gate_on_exit(struct api *a, struct replica *r, const char *cause)
 		struct waiter *w =
 			LIST_ENTRY(r->mourners.next, struct waiter, queue);
 
-		died(w, cause);
+		gate__died(w, cause);
 	}
 }
 
 void gate_end(struct api *a)
 {
-	while (!list_empty(&a->gate.queue))
-		turn_away(LIST_ENTRY(a->gate.queue.next, struct waiter, queue));
+	for (int i = 0; i < PRIORITIES; i++)
+		while (!list_empty(&a->gate.queue[i]))
+			gate__turn_away(first_of(&a->gate, i));
 }

@@ -1,26 +1,48 @@
-/* gate.h: holds requests until a replica has room: admission, queue, deadline,
- * repeat. */
+/* gate.h: holds requests until a replica has room: admission, queue, priority,
+ * deadline, repeat. */
 #ifndef SERVE_GATE_H
 #define SERVE_GATE_H
 
 #include <stdint.h>
 
+#include "core/heap.h"
 #include "core/list.h"
 #include "http/server.h"
+#include "policy/queue.h"
 
 struct api;
 struct replica;
 struct revision;
 
+/* Where a request is, for counting who went away from there. */
+enum gate_stage {
+	STAGE_QUEUE,   /* waits for a replica */
+	STAGE_REPLICA, /* a replica has it */
+	STAGE_ANSWER,  /* its answer has begun */
+	GATE_STAGES,
+};
+
+/* Since the daemon's start. */
+struct gate_counts {
+	uint64_t late;	    /* dropped unserved: their time was over */
+	uint64_t overloads; /* refused at once: too many were there */
+	uint64_t cancelled[GATE_STAGES]; /* the client went away */
+};
+
 struct gate {
-	struct list requests; /* unanswered, in order of arrival */
-	struct list queue;    /* those of them that wait for a replica */
+	struct heap due;	       /* unanswered ones with a deadline */
+	struct list queue[PRIORITIES]; /* those who wait for a replica, by
+					  arrival */
 	uint32_t in_flight; /* admitted and not over, answered ones included */
-	uint32_t queued;
-	size_t last; /* the replica picked last */
+	uint32_t queued;    /* in all queues */
+	uint32_t passed;    /* priority_next's */
+	bool expiring;	    /* private */
+	size_t last;	    /* the replica picked last */
+	struct gate_counts counts;
 };
 
 void gate_init(struct gate *g);
+void gate_fini(struct gate *g);
 /* The revision that takes requests: the newest that was live, else the one that
  * is on its way; NULL: none. */
 struct revision *gate_serving(const struct api *a);
@@ -30,7 +52,9 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest);
 /* A replica got room, or became ready: sends on what waits. */
 void gate_flush(struct api *a);
 /* Gives up on what has waited too long. */
-void gate_tick(struct api *a, uint64_t now);
+void gate_tick(struct api *a);
+/* How long the oldest of those who wait has; 0: nobody does. */
+uint64_t gate_oldest_ns(const struct gate *g, uint64_t now_ns);
 /* The replica is dead, and this is why: answers those who waited to hear. */
 void gate_on_exit(struct api *a, struct replica *r, const char *cause);
 /* The api goes: answers all that wait. */

@@ -73,11 +73,18 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 {
-	if (!r->slots)
+	uint32_t slots = replica_slots(r);
+
+	if (!slots)
 		return;
-	r->service_ns =
-		balance_service(r->service_ns, took_ns, ahead, r->slots);
-	r->room = balance_room(r->slots, r->service_ns, r->batch);
+	r->service_ns = balance_service(r->service_ns, took_ns, ahead, slots);
+	if (r->slots)
+		r->room = balance_room(r->slots, r->service_ns, r->batch);
+}
+
+uint32_t replica_slots(const struct replica *r)
+{
+	return r->slots ? r->slots : r->room;
 }
 
 bool replica_frees_at_head(const struct replica *r)

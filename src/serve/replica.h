@@ -94,6 +94,8 @@ void replica_leave(struct replica *r, uint32_t grace_ms);
 /* It has begun to answer a request that took so long, sent when `ahead` were
  * with it. */
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead);
+/* Requests that it works on at the same time; 0: it has not said. */
+uint32_t replica_slots(const struct replica *r);
 /* Whether a request's place is free again with the head of its answer, unless
  * that is a stream: predict is over then. A command may compute on, and says
  * so only by ending its answer. */

@@ -230,12 +230,11 @@ static void step_stopping(struct serve *s);
 static void on_tick(uv_timer_t *timer)
 {
 	struct serve *s = timer->data;
-	uint64_t now = uv_now(s->loop);
 	struct api *a, *gone;
 
 	s->turns++;
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
-		gate_tick(a, now);
+		gate_tick(a);
 		logfile_flush(&a->logs.file);
 		if (s->turns % SECOND_TICKS == 0)
 			tick_replicas(a);

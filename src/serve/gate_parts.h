@@ -1,0 +1,52 @@
+/* gate_parts.h: what the files of the gate share: the way of a request
+ * (gate.c), and what it is told when no replica answers it (gate_words.c). */
+#ifndef SERVE_GATE_PARTS_H
+#define SERVE_GATE_PARTS_H
+
+#include "serve/api.h"
+
+/*
+ * A request's way, one struct in its arena:
+ *
+ *   accept -> QUEUED <-> SENT -> answered by the replica
+ *               |          |  \-> MOURNING -> 502 with the cause
+ *               +- timeout +----> 503, 504
+ */
+enum waiter_state { QUEUED, SENT, MOURNING, ANSWERED };
+
+struct waiter {
+	struct heap_node due; /* in gate.due while it is unanswered: the end of
+				 its time, or of its mourning, uv_now */
+	struct list queue;    /* in gate.queue or replica.mourners */
+	struct http_req *req;
+	struct api *api;
+	struct replica *replica; /* SENT: where */
+	enum waiter_state state;
+	enum priority priority;
+	struct str target;
+	uint32_t limit_ms;  /* from its arrival; 0: none */
+	bool limit_is_wish; /* the caller's, not request_timeout */
+	bool placed;	    /* SENT: holds a place of the replica's room */
+	bool reached;	    /* some replica may have begun to work on it */
+	bool left;	    /* its client went away from `stage` */
+	enum gate_stage stage;
+	uint64_t sent_ns; /* uv_hrtime */
+	uint32_t ahead;	  /* requests with the replica then, itself included */
+	uint32_t tries;
+	uint32_t skip_id; /* its last replica's index and number, plus one */
+};
+
+/* gate.c: answers it with an error; cause may be NULL. */
+void gate__fail(struct waiter *w, int code, const char *cause,
+		const char *text);
+
+/* gate_words.c: each answers w. */
+/* The api takes no more requests. */
+void gate__turn_away(struct waiter *w);
+void gate__overload(struct waiter *w, const char *text);
+/* Its time is over. */
+void gate__timed_out(struct waiter *w);
+/* Its replica died; cause NULL: that lives, only the connection ended. */
+void gate__died(struct waiter *w, const char *cause);
+
+#endif

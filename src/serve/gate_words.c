@@ -1,0 +1,119 @@
+/*
+ * What a request is told that no replica answers.
+ */
+#include <stdio.h>
+
+#include "serve/gate_parts.h"
+#include "serve/replica.h"
+#include "serve/serve.h"
+#include "serve/wish.h"
+
+static void retry_after(struct waiter *w, uint32_t seconds)
+{
+	char text[12];
+
+	snprintf(text, sizeof text, "%u", seconds);
+	http_reply_header(w->req, "Retry-After", text);
+}
+
+/* When those who wait will have been served, by what was measured. */
+static uint32_t queue_takes_s(const struct api *a)
+{
+	const struct revision *rev = gate_serving(a);
+	uint64_t slots = 0, busy_ns = 0;
+
+	if (!rev)
+		return 1;
+	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
+	     it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+		uint32_t n = replica_slots(r);
+
+		if (!replica_is_ready(r) || !r->service_ns || !n)
+			continue;
+		slots += n;
+		busy_ns += n * r->service_ns;
+	}
+	return retry_after_s(a->gate.in_flight, slots,
+			     slots ? busy_ns / slots : 0);
+}
+
+void gate__turn_away(struct waiter *w)
+{
+	retry_after(w, 1);
+	gate__fail(w, E_UNAVAILABLE, NULL,
+		   w->api->serve->stopping ? "Soma is stopping"
+					   : "the api is being deleted");
+}
+
+void gate__overload(struct waiter *w, const char *text)
+{
+	w->api->gate.counts.overloads++;
+	retry_after(w, queue_takes_s(w->api));
+	gate__fail(w, E_OVERLOAD, NULL, text);
+}
+
+void gate__timed_out(struct waiter *w)
+{
+	struct api *a = w->api;
+	struct arena *mem = w->req->arena;
+	const struct revision *rev = gate_serving(a);
+	const char *key = w->limit_is_wish ? WISH_TIMEOUT : "request_timeout";
+	char after[32];
+
+	str_human_ms(w->limit_ms, after);
+	if (w->reached) {
+		gate__fail(w, E_TIMEOUT, NULL,
+			   arena_printf(mem, "no answer within %s (%s)", after,
+					key));
+		return;
+	}
+	a->gate.counts.late++;
+	if (rev && revision_ready(rev) > 0) {
+		gate__fail(w, E_TIMEOUT, NULL,
+			   arena_printf(mem,
+					"no replica of '%s' had room within "
+					"%s (%s); the request was dropped, no "
+					"replica has seen it",
+					a->name, after, key));
+		return;
+	}
+	retry_after(w, 1);
+	gate__fail(w, E_UNAVAILABLE, NULL,
+		   arena_printf(
+			   mem, "'%s' has no ready replica, waited %s (%s)%s%s",
+			   a->name, after, key, rev && rev->message ? ": " : "",
+			   rev && rev->message ? rev->message : ""));
+}
+
+void gate__died(struct waiter *w, const char *cause)
+{
+	const char *name = w->api->name;
+	char *text;
+
+	if (!cause) {
+		cause = "connection closed";
+		text = arena_printf(w->req->arena,
+				    "a replica of '%s' closed the connection "
+				    "without an answer%s",
+				    name,
+				    w->tries
+					    ? ", again and again"
+					    : "; the request was not repeated");
+	} else if (w->tries) {
+		text = arena_printf(w->req->arena,
+				    "%u replicas of '%s' died one after the "
+				    "other while they had this request, the "
+				    "last by %s; it is not sent to another",
+				    w->tries, name, cause);
+	} else {
+		text = arena_printf(w->req->arena,
+				    "a replica of '%s' died while it had this "
+				    "request (%s); the request was not "
+				    "repeated",
+				    name, cause);
+	}
+
+	gate__fail(w, E_UPSTREAM, cause, text);
+}

@@ -1,0 +1,61 @@
+#include "serve/wish.h"
+
+#include <ctype.h>
+
+enum { SHOWN_MAX = 40 }; /* of a value that makes no sense */
+
+/* In a message, without what a terminal would act upon. */
+static const char *shown(struct http_req *req, struct str value)
+{
+	char *text = arena_strndup(req->arena, value.p,
+				   MIN(value.n, (size_t)SHOWN_MAX));
+
+	for (char *p = text; *p; p++)
+		if (!isprint((unsigned char)*p))
+			*p = '?';
+	return text;
+}
+
+/* Seconds, "1.5", or one of Go's durations, "250ms". */
+static bool read_timeout(struct http_req *req, struct str value, int64_t *ret)
+{
+	const char *text = arena_strndup(req->arena, value.p, value.n);
+
+	if (value.n && !isalpha((unsigned char)text[value.n - 1]))
+		text = arena_printf(req->arena, "%ss", text);
+	return str_duration_ms(text, ret);
+}
+
+static bool read_priority(struct str value, enum priority *ret)
+{
+	static const char *const words[] = {[PRIORITY_HIGH] = "high",
+					    [PRIORITY_NORMAL] = "normal",
+					    [PRIORITY_LOW] = "low"};
+
+	for (unsigned i = 0; i < PRIORITIES; i++)
+		if (str_ieq(value, str_of(words[i]))) {
+			*ret = i;
+			return true;
+		}
+	return false;
+}
+
+const char *wish_read(struct http_req *req, struct wish *ret)
+{
+	struct str timeout = http_req_header(req, WISH_TIMEOUT);
+	struct str priority = http_req_header(req, WISH_PRIORITY);
+
+	*ret = (struct wish){.timeout_ms = -1, .priority = PRIORITY_NORMAL};
+	if (timeout.p && !read_timeout(req, timeout, &ret->timeout_ms))
+		return arena_printf(req->arena,
+				    WISH_TIMEOUT
+				    " '%s' is no time; give seconds such as "
+				    "1.5, or a duration such as 250ms",
+				    shown(req, timeout));
+	if (priority.p && !read_priority(priority, &ret->priority))
+		return arena_printf(req->arena,
+				    WISH_PRIORITY " '%s' is unknown; give "
+						  "high, normal or low",
+				    shown(req, priority));
+	return NULL;
+}
