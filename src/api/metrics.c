@@ -86,7 +86,8 @@ static void requests(struct buf *b, const struct serve *s)
 	const struct api *a;
 
 	head(b, "soma_requests_total", "counter",
-	     "Requests that are over, by the class of their status");
+	     "Requests that are over, by the class of their status; 5xx "
+	     "also if an answer broke off, client_gone if the client did");
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		for (size_t c = 0; c < ARRAY_LEN(codes); c++)
 			if (a->stats.codes[c])

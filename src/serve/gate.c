@@ -203,6 +203,7 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		break;
 	case PROXY_DONE:
 	case PROXY_CUT:
+		w->cut = end == PROXY_CUT;
 		to_state(w, ANSWERED);
 		break;
 	case PROXY_CANCELED:
@@ -309,6 +310,15 @@ uint64_t gate_oldest_ns(const struct gate *g, uint64_t now_ns)
 	return now_ns - oldest;
 }
 
+/* The status that it counts as, whatever a stream's head said: a client that
+ * left is no error (0), an answer that broke off is one. */
+static unsigned outcome(const struct waiter *w)
+{
+	if (w->cut)
+		return 502;
+	return w->req->gone && w->req->status < 400 ? 0 : w->req->status;
+}
+
 static void on_over(struct http_req *req)
 {
 	struct waiter *w = req->user;
@@ -319,8 +329,7 @@ static void on_over(struct http_req *req)
 		a->gate.counts.cancelled[w->stage]++;
 	to_state(w, ANSWERED);
 	a->gate.in_flight--;
-	stats_add(&a->stats, req->gone && !req->status ? 0 : req->status,
-		  (req->end_ns - req->start_ns) / 1000);
+	stats_add(&a->stats, outcome(w), (req->end_ns - req->start_ns) / 1000);
 }
 
 /* "/rest?query", in the arena. */

@@ -29,6 +29,7 @@ struct waiter {
 	bool placed;	    /* SENT: holds a place of the replica's room */
 	bool reached;	    /* some replica may have begun to work on it */
 	bool left;	    /* its client went away from `stage` */
+	bool cut;	    /* its replica broke off in the middle of the answer */
 	enum gate_stage stage;
 	uint64_t sent_ns; /* uv_hrtime */
 	uint32_t ahead;	  /* requests with the replica then, itself included */

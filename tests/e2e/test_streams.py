@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import time
 
 import pytest
@@ -217,6 +218,23 @@ def test_released_slots_serve_others(api):
     for s in streams:
         assert s.rest() == [b"last", b""]
         s.close()
+
+
+def counts(daemon, name):
+    """Requests that are over, by class."""
+    found = re.findall(r'soma_requests_total\{api="%s",code="([^"]+)"\} (\d+)' % name, daemon.admin.call("GET", "/metrics").text)
+    return {code: int(n) for code, n in found}
+
+
+def test_clients_that_left_are_counted_apart_from_errors(daemon):
+    daemon.admin.deploy(python_project(PREDICTOR, python_api("counted")))
+    for expression in ("endless(10, 0.005)", "endless_async()"):
+        s = Stream(daemon, expression, "counted")
+        s.chunk()
+        s.close()
+    assert Stream(daemon, "failing('a')", "counted").rest() == [b"a", None]
+    assert Stream(daemon, "iter('abc')", "counted").rest()[-1] == b""
+    wait_for("they are counted", lambda: counts(daemon, "counted") == {"client_gone": 2, "5xx": 1, "2xx": 1})
 
 
 SERVER = '''
