@@ -61,41 +61,68 @@ def _run_asgi(response):
     return status, _lines(headers), b"".join(body)
 
 
-def _of_streaming(response):
-    """The answer of an ASGI response that makes its body bit by bit: the rest comes as it is sent."""
+def _take_background(response):
+    """starlette's background task, for after the answer; None: it has none."""
+    task = getattr(response, "background", None)
+    if task is None or not callable(response):
+        return None
+    response.background = None
+
+    def run():
+        import asyncio
+
+        asyncio.run(task())
+
+    return run
+
+
+def _start_streaming(response):
+    """An ASGI response that makes its body bit by bit: the rest comes as it is sent."""
     chunks = streams.AsyncChunks(streams.asgi_messages(response))
     try:
         status, headers = next(chunks)
-        lines = _lines(headers)
+        return int(status), _lines(headers), b"", chunks
     except BaseException:
         chunks.close()
         raise
-    return int(status), lines, b"", chunks
 
 
-def of_response(response):
-    """The answer of an object with `status_code`, as it says; with a fourth item, an iterator over its body, if that is streamed."""
+def _header_pairs(response):
+    pairs = getattr(response, "raw_headers", None)
+    if pairs is not None:
+        return pairs
+    headers = getattr(response, "headers", None) or {}
+    pairs = list(headers.items() if hasattr(headers, "items") else headers)
+    media_type = getattr(response, "media_type", None)
+    if media_type and not any(str(name).lower() == "content-type" for name, _ in pairs):
+        pairs.append(("content-type", media_type))
+    return pairs
+
+
+def _answer(response):
+    """Status, header lines, body, an iterator over the rest of it."""
     body = getattr(response, "body", None)
     if callable(response) and hasattr(response, "body_iterator"):
-        return _of_streaming(response)
-    if callable(response) and (body is None or getattr(response, "background", None) is not None):
-        return _run_asgi(response)
+        return _start_streaming(response)
+    if callable(response) and body is None:
+        return (*_run_asgi(response), None)
+    status, lines, chunks = int(response.status_code), _lines(_header_pairs(response)), None
     if body is None:
         body = b""
     elif isinstance(body, str):
         body = body.encode(getattr(response, "charset", "utf-8"))
-    pairs = getattr(response, "raw_headers", None)
-    if pairs is None:
-        headers = getattr(response, "headers", None) or {}
-        pairs = list(headers.items() if hasattr(headers, "items") else headers)
-        media_type = getattr(response, "media_type", None)
-        if media_type and not any(str(name).lower() == "content-type" for name, _ in pairs):
-            pairs.append(("content-type", media_type))
-    if hasattr(body, "__anext__"):
-        return int(response.status_code), _lines(pairs), b"", streams.AsyncChunks(body)
-    if hasattr(body, "__next__"):
-        return int(response.status_code), _lines(pairs), b"", body
-    return int(response.status_code), _lines(pairs), bytes(body)
+    elif hasattr(body, "__anext__"):
+        body, chunks = b"", streams.AsyncChunks(body)
+    elif hasattr(body, "__next__"):
+        body, chunks = b"", body
+    return status, lines, bytes(body), chunks
+
+
+def of_response(response):
+    """The answer of an object with `status_code`, as it says. Two more items, or None: an iterator over the rest of its
+    body, if that is streamed, and what is to be called after it."""
+    background = _take_background(response)
+    return (*_answer(response), background)
 
 
 def _log(error, title):

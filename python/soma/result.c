@@ -13,13 +13,22 @@ void reply_failed(struct request *r, struct buf *out, struct reply *reply,
 				.body = {out->data, out->len}};
 }
 
-/* Of a hook: (status, header lines, body[, iterator over the rest]). Takes
- * `answer`; call holds it. */
+static PyObject *something(PyObject *o)
+{
+	if (o == Py_None)
+		return NULL;
+	Py_INCREF(o);
+	return o;
+}
+
+/* Of a hook: (status, header lines, body), or with two more: an iterator over
+ * the rest of the body, what comes after the answer. Takes `answer`; call holds
+ * it. */
 static int reply_of_hook(PyObject *answer, struct call *call,
 			 struct reply *reply)
 {
 	const char *headers, *body;
-	PyObject *chunks = NULL;
+	PyObject *chunks = Py_None, *after = Py_None;
 	Py_ssize_t headers_len, body_len;
 	int status;
 
@@ -27,11 +36,12 @@ static int reply_of_hook(PyObject *answer, struct call *call,
 		return -1;
 	Py_XDECREF(call->hold);
 	call->hold = answer;
-	if (!PyArg_ParseTuple(answer, "iy#y#|O", &status, &headers,
-			      &headers_len, &body, &body_len, &chunks))
+	if (!PyArg_ParseTuple(answer, "iy#y#|OO", &status, &headers,
+			      &headers_len, &body, &body_len, &chunks, &after))
 		return -1;
-	Py_XINCREF(chunks);
-	call->chunks = chunks;
+	call->chunks = something(chunks);
+	if (!call->after)
+		call->after = something(after);
 	*reply = (struct reply){.status = status,
 				.headers = {headers, (size_t)headers_len},
 				.body = {body, (size_t)body_len}};

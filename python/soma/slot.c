@@ -15,7 +15,7 @@ struct request *slot_current(void)
 	return current;
 }
 
-void slot_enter(struct request *r)
+void slot_set_current(struct request *r)
 {
 	current = r;
 }

@@ -199,7 +199,7 @@ static bool release(struct stream *st)
 	} else if (self) {
 		output_end_lines();
 		mine = NULL;
-		slot_enter(NULL);
+		slot_set_current(NULL);
 		worker_lock();
 		st->slot = NULL;
 		st->wake = wake;
@@ -215,7 +215,7 @@ static bool release(struct stream *st)
 	if (st->slot)
 		return false;
 	mine = st;
-	slot_enter(st->request);
+	slot_set_current(st->request);
 	worker_lock();
 	st->slot = s;
 	st->wake = s->wake;
@@ -370,12 +370,12 @@ void stream_go_on(struct stream *st)
 {
 	struct request *r = st->request;
 
-	slot_enter(r);
+	slot_set_current(r);
 	run(st);
 	output_end_lines();
 	call_after(r, &st->call);
 	output_end_lines();
-	slot_enter(NULL);
+	slot_set_current(NULL);
 	call_fini(&st->call);
 	worker_lock();
 	r->stream = NULL;

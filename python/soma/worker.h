@@ -303,7 +303,7 @@ int slots_check(void);
 int slot_run(unsigned index);
 /* The request that this thread handles, or NULL. */
 struct request *slot_current(void);
-void slot_enter(struct request *r);
+void slot_set_current(struct request *r);
 
 /* --- streams (stream.h) ----------------------------------------------------
  */

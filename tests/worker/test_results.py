@@ -60,6 +60,23 @@ def test_responses(evaluator):
     assert (answer.status, answer.body, answer.headers["content-type"], answer.headers["transfer-encoding"]) == (201, b"012", "text/x", None)
 
 
+def test_background_comes_after_the_answer(serve):
+    w = serve("""
+        import asyncio
+        class Response:
+            status_code, body, headers = 200, b"answer", {}
+            def __init__(self, background): self.background = background
+            async def __call__(self, scope, receive, send): raise AssertionError("not needed")
+        async def background():
+            await asyncio.sleep(0.3)
+            print("background", flush=True)
+        class PythonPredictor:
+            def predict(self, payload): return Response(background)
+    """)
+    assert w.predict(1).body == b"answer" and "background" not in w.log
+    w.wait_log("background")
+
+
 def test_response_splitting_is_refused(evaluator):
     answer = ask(evaluator, "Response(headers={'x': 'a\\r\\nset-cookie: b'})")
     assert answer.status == 500 and "a header that HTTP cannot carry" in answer.error["message"]

@@ -189,11 +189,13 @@ def test_streaming_response_of_starlette(serve):
         class StreamingResponse:
             def __init__(self, content, status_code=200, media_type=None):
                 self.body_iterator, self.status_code, self.media_type = content, status_code, media_type
+                self.background = None
             async def __call__(self, scope, receive, send):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": [(b"content-type", self.media_type.encode())]})
                 async for chunk in self.body_iterator:
                     await send({"type": "http.response.body", "body": chunk.encode(), "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if self.background: await self.background()
         """, "predictor.py": """
         import asyncio
         from starlette.responses import StreamingResponse
@@ -202,8 +204,14 @@ def test_streaming_response_of_starlette(serve):
                 yield "data: %d\\n\\n" % i
                 await asyncio.sleep(0.2)
             if n == 1: raise ValueError("no more")
+        async def background():
+            await asyncio.sleep(0.2)
+            print("background", flush=True)
         class PythonPredictor:
-            def predict(self, payload): return StreamingResponse(slowly(payload), 201, "text/event-stream")
+            def predict(self, payload):
+                response = StreamingResponse(slowly(payload), 201, "text/event-stream")
+                response.background = background
+                return response
     """})
     c = Client(w, "")
     c.head()
@@ -213,7 +221,8 @@ def test_streaming_response_of_starlette(serve):
     begin, answer = time.monotonic(), c.getresponse()
     assert (answer.status, answer.headers["content-type"]) == (201, "text/event-stream")
     assert answer.read1() == b"data: 0\n\n" and time.monotonic() - begin < 0.15
-    assert answer.read() == b"data: 1\n\ndata: 2\n\n"
+    assert answer.read() == b"data: 1\n\ndata: 2\n\n" and "background" not in w.log
+    w.wait_log("background")
     answer = w.raw(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1\r\n\r\n1")
     assert b"data: 0\n\n" in answer and b"event: error\n" in answer and b"ValueError: no more" in answer and not answer.endswith(b"0\r\n\r\n")
 
