@@ -72,6 +72,7 @@ def test_run_answers_and_stops(place):
     assert answers["text-embedding"]["dimensions"] == 384
     assert answers["iris"] == answers["cortex-iris"] == {"label": "setosa"}
     assert answers["fastapi"]["label"] == "python"
+    assert re.search(r"^word-stream: python predictor, POST .* -> the water .* \(12 words\)$", done.stdout, re.M)
     clients = dict(re.findall(r"^(\S+): onnx predictor, client.py .* -> (.*)$", done.stdout, re.M))
     assert re.fullmatch(r"speech in speech.wav: (0.[89]|1.0) s to .*4\.\d s", clients["voice-activity"])
     assert re.fullmatch(r"client.py is python \(.*\), soma.yaml is yaml \(.*\), README.md is markdown \(.*\), speech.wav is wav \(.*\)", clients["file-type"])
@@ -89,7 +90,7 @@ def test_run_answers_and_stops(place):
     again = place.run()
     assert again.returncode == 0
     assert "Soma runs already" in again.stdout
-    assert again.stdout.count(" -> ") == len(lines) + len(clients)
+    assert again.stdout.count(" -> ") == len(lines) + len(clients) + 1
 
     moved = place.run(SOMA_LISTEN=f"127.0.0.1:{free_port()}")
     assert moved.returncode == 1
