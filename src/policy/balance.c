@@ -1,10 +1,13 @@
 #include "policy/balance.h"
 
+#include <math.h>
+
 #include "core/mem.h"
 
 enum {
 	WORTH_A_TRIP_NS = 1000000, /* of work that may lie ahead of a slot */
 	AHEAD_MAX = 32,		   /* requests of it */
+	PRE_MAX = 1024,		   /* requests in pre_predict */
 };
 
 static bool has_room(const struct balance_item *item)
@@ -39,14 +42,26 @@ uint64_t balance_service(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead,
 	return so_far_ns ? so_far_ns - so_far_ns / 16 + one / 16 : one;
 }
 
-uint32_t balance_room(uint32_t slots, uint64_t service_ns, uint32_t batch)
+/* Requests on their way to the slots: as many as these take meanwhile. */
+static uint32_t in_pre(const struct balance_process *p)
 {
-	uint64_t ahead = service_ns ? WORTH_A_TRIP_NS / service_ns : 0;
-	uint32_t single =
-		slots + MAX(MAX(slots, 2u),
-			    slots * (uint32_t)MIN(ahead, (uint64_t)AHEAD_MAX));
+	uint64_t taken = (uint64_t)p->slots * MAX(p->batch, 1u);
 
-	return MAX(single, (slots + 1) * batch);
+	if (!p->pre_ns || !p->predict_ns)
+		return 0;
+	return (uint32_t)MIN(
+		ceil((double)taken * (double)p->pre_ns / (double)p->predict_ns),
+		(double)PRE_MAX);
+}
+
+uint32_t balance_room(const struct balance_process *p)
+{
+	uint64_t ahead = p->service_ns ? WORTH_A_TRIP_NS / p->service_ns : 0;
+	uint32_t slots = p->slots, single;
+
+	single = slots + MAX(MAX(slots, 2u),
+			     slots * (uint32_t)MIN(ahead, (uint64_t)AHEAD_MAX));
+	return MAX(single, (slots + 1) * p->batch) + in_pre(p);
 }
 
 bool balance_admit(uint64_t in_flight, uint32_t replicas,

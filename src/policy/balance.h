@@ -26,15 +26,25 @@ int balance_pick(const struct balance_item *items, size_t n, size_t last,
 uint64_t balance_service(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead,
 			 uint32_t slots);
 
-/* Requests a replica process with so many slots is sent at once: all slots,
- * and as many again waiting inside, so that a slot that falls free finds its
- * next request there and not a round trip away. Where requests take less than
- * a trip between processes, a millisecond's worth of them, 32 a slot at most:
- * daemon and replica then change places once for many requests. What lies
- * inside can no longer go to another replica, so it is no more than that.
- * service_ns 0: not known. `batch` is the most that a slot takes at a time: of
- * full batches there is one for each slot, and one to take next. */
-uint32_t balance_room(uint32_t slots, uint64_t service_ns, uint32_t batch);
+/* What is known of a replica's process. Times in ns, 0: not known. */
+struct balance_process {
+	uint32_t slots;
+	uint32_t batch;	     /* most that a slot takes at a time; 0: one */
+	uint64_t service_ns; /* of one request, as balance_service has it */
+	uint64_t pre_ns;     /* what it takes to make one ready for a slot */
+	uint64_t predict_ns; /* of what a slot takes at a time */
+};
+
+/* Requests that the process is sent at once: all slots, and as many again
+ * waiting inside, so that a slot that falls free finds its next request there
+ * and not a round trip away. Where requests take less than a trip between
+ * processes, a millisecond's worth of them, 32 a slot at most: daemon and
+ * replica then change places once for many requests. Of full batches there is
+ * one for each slot, and one to take next. What is in pre_predict comes on top:
+ * while predict runs once, pre / predict times what the slots take must be on
+ * its way to them. What lies inside can no longer go to another replica, so it
+ * is no more than that. */
+uint32_t balance_room(const struct balance_process *p);
 
 /* Whether one more request may be admitted (Cortex's max_replica_concurrency:
  * in flight per replica, waiting ones included, before 503). */

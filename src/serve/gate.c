@@ -425,6 +425,14 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 	r = a->gate.queued ? NULL : pick(a, w);
 	if (r)
 		send_to(w, r);
+	else if (rev->spec->max_queue_length &&
+		 a->gate.queued >= rev->spec->max_queue_length)
+		gate__overload(w,
+			       arena_printf(req->arena,
+					    "%u requests wait for a replica of "
+					    "'%s', as many as may "
+					    "(max_queue_length)",
+					    a->gate.queued, a->name));
 	else
 		enqueue(w, false);
 }

@@ -6,7 +6,6 @@
 #include "core/mem.h"
 #include "loop/log.h"
 #include "policy/backoff.h"
-#include "policy/balance.h"
 #include "serve/replica_parts.h"
 #include "serve/told.h"
 
@@ -50,7 +49,6 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 			       unsigned number)
 {
 	struct replica *r = mem_alloc(sizeof *r);
-	const struct spec *spec = rev->spec;
 
 	r->rev = rev;
 	r->index = index;
@@ -59,37 +57,13 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 				    (long long)rev->number, index, number)
 		       : mem_printf("%s-%lld-%u", rev->api->name,
 				    (long long)rev->number, index);
-	r->slots = replica__is_ours(r) ? spec->predictor.threads : 0;
-	r->batch = spec->predictor.max_batch_size;
-	r->room = r->slots ? balance_room(r->slots, 0, r->batch)
-			   : spec->predictor.max_concurrency;
+	replica__room_init(r);
 	list_init(&r->link);
 	list_init(&r->mourners);
 	uv_timer_init(rev->api->serve->loop, &r->timer);
 	r->timer.data = r;
 	r->timer_open = true;
 	return r;
-}
-
-void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
-{
-	uint32_t slots = replica_slots(r);
-
-	if (!slots)
-		return;
-	r->service_ns = balance_service(r->service_ns, took_ns, ahead, slots);
-	if (r->slots)
-		r->room = balance_room(r->slots, r->service_ns, r->batch);
-}
-
-uint32_t replica_slots(const struct replica *r)
-{
-	return r->slots ? r->slots : r->room;
-}
-
-bool replica_frees_at_head(const struct replica *r)
-{
-	return replica__is_ours(r);
 }
 
 /* ---- starting ---- */
@@ -230,6 +204,9 @@ static void on_frame(struct process *p, const struct frame *f,
 			 "stopped",
 			 f->arg);
 		stuck(r, why);
+		break;
+	case FRAME_STAGES:
+		replica__room_learn(r, payload);
 		break;
 	case FRAME_SLOT_FREE:
 		r->released = f->arg;

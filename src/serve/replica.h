@@ -10,6 +10,7 @@
 #include "core/list.h"
 #include "http/proxy.h"
 #include "serve/local.h"
+#include "serve/told.h"
 
 struct revision;
 
@@ -52,10 +53,10 @@ struct replica {
 	uint32_t in_flight;  /* requests with it now, answers that are being
 				passed on included */
 	uint32_t placed;     /* those of them that hold a place of its room */
-	uint32_t batch;	     /* most that a slot takes at a time; 0: one */
 	uint32_t released;   /* those whose stream has given it back since */
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
+	struct told_stages stages; /* what it last said of them */
 	uint64_t
 		hold_until; /* uv_now: refused a connection, not tried before */
 	struct list mourners; /* requests that wait to hear why it died */

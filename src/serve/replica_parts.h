@@ -34,6 +34,11 @@ void replica__too_slow(struct replica *r);
 /* Called by every part that ends; the last one frees. */
 void replica__maybe_free(struct replica *r);
 
+/* room.c: how many requests it is sent, at first and once it has said what is
+ * in its stages. */
+void replica__room_init(struct replica *r);
+void replica__room_learn(struct replica *r, struct str stages);
+
 /* launch.c: starts its process and opens the way to it. On error r->process may
  * be there all the same, and is then to be killed. */
 int replica__launch(struct replica *r, struct err *err);

@@ -158,6 +158,13 @@ const struct key keys_api[] = {
 	 AT(request_timeout_ms), .def = "60s", RANGE(0, 720 * HOURS),
 	 .text = "Longest time of a request, waiting for a replica included: "
 		 "504 after it, 503 when none was ready. 0: no limit."},
+	{"max_queue_length", KEY_INT, WORKS, "soma", RT, 0,
+	 AT(max_queue_length), RANGE(1, 1000000), .unit = "requests",
+	 .def_shown = "as many as autoscaling.max_replica_concurrency lets in",
+	 .example = "max_queue_length: 100",
+	 .text = "Requests that wait until a replica has room for them; one "
+		 "more gets 503 at once, and Retry-After by the speed that was "
+		 "measured."},
 	{"retry", KEY_CHOICE, WORKS, "soma", RT, 0, AT(retry_safe),
 	 .words = "never safe", .def = "never",
 	 .text = "safe: any request may run twice, so one whose replica died "

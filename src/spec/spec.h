@@ -65,6 +65,8 @@ struct spec {
 		const char *pip;    /* requirements file, relative; NULL:
 				       "requirements.txt" if the project has it */
 		const char *shell;  /* dependencies.sh, likewise */
+		/* Requests that a process is sent at once; 0: learned. */
+		uint32_t max_in_flight;
 		uint32_t predict_timeout_ms; /* 0: none */
 		/* server_side_batching; 0: none */
 		uint32_t max_batch_size, batch_interval_ms;
@@ -116,6 +118,7 @@ struct spec {
 	} scale;
 	uint32_t request_timeout_ms; /* whole request, waiting included; default
 					60 s; 0: none */
+	uint32_t max_queue_length;   /* wait in the gate; 0: no limit */
 	bool retry_safe;	     /* `retry: safe` */
 	uint32_t grace_ms; /* to end in-flight requests on stop; default 60 s */
 };

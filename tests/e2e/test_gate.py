@@ -10,7 +10,7 @@ import pytest
 
 from soma import projects
 from soma.client import error_of, plain
-from soma.waiting import seconds, wait_for
+from soma.waiting import SLOW, seconds, wait_for
 
 BIG = 48 << 20  # more than all buffers on the way hold
 
@@ -197,3 +197,40 @@ def test_retry_after_is_the_time_of_the_queue(daemon):
         error_of(answer, 503, "overloaded")
         assert 6 <= int(answer.headers["Retry-After"]) <= 9
         assert [h.result().status_code for h in held] == [200] * 6
+
+
+# --- keys --------------------------------------------------------------------
+
+
+def test_max_queue_length(daemon):
+    """One in the replica, two that wait; the third is refused at once, and never was in the queue."""
+    daemon.admin.deploy(projects.probe_project(projects.probe_api(
+        "short", predictor={"max_concurrency": 1}, max_queue_length=2)))
+    port = daemon.admin.get("/short/env").json()["PORT"]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        held = [pool.submit(daemon.admin.post, "/short/hold") for _ in range(3)]
+        wait_for("two wait", lambda: daemon.admin.api("short")["queued"] == 2)
+        for priority in ("normal", "high"):
+            begun = time.monotonic()
+            answer = daemon.admin.get("/short/echo", headers={"X-Soma-Priority": priority})
+            assert time.monotonic() - begun < seconds(1)
+            error = error_of(answer, 503, "overloaded")
+            assert error["message"] == "2 requests wait for a replica of 'short', as many as may (max_queue_length)"
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert daemon.admin.api("short")["queued"] == 2
+        assert counted(daemon.admin, "soma_overload_refusals_total", "short") == 2
+        plain("POST", f"http://127.0.0.1:{port}/go?n=3")
+        assert [h.result().status_code for h in held] == [200] * 3
+    assert daemon.admin.get("/short/echo").status_code == 200
+
+
+def test_max_in_flight(daemon):
+    """Two at most are sent to the process, though it would take three."""
+    source = projects.predictor("import time\ntime.sleep(payload)\nreturn 'done'")
+    daemon.admin.deploy(projects.python_project(source, projects.python_api("two", predictor={"max_in_flight": 2})))
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        sent = [pool.submit(daemon.admin.post, "/two", json=0.5 * SLOW) for _ in range(5)]
+        wait_for("all are there", lambda: daemon.admin.api("two")["in_flight"] == 5)
+        api = daemon.admin.api("two")
+        assert [r["in_flight"] for r in api["replicas"]] == [2] and api["queued"] == 3
+        assert [s.result().text for s in sent] == ["done"] * 5

@@ -117,22 +117,53 @@ static void service_is_learned(void **state)
 	assert_in_range(ns, 5000, 5500);
 }
 
+static uint32_t room(uint32_t slots, uint64_t service_ns, uint32_t batch)
+{
+	return balance_room(&(struct balance_process){
+		.slots = slots, .service_ns = service_ns, .batch = batch});
+}
+
 static void room_is_a_millisecond_of_work(void **state)
 {
 	(void)state;
-	assert_int_equal(balance_room(1, 0, 0), 3);
-	assert_int_equal(balance_room(4, 0, 0), 8);
+	assert_int_equal(room(1, 0, 0), 3);
+	assert_int_equal(room(4, 0, 0), 8);
 	/* 20 ms a request: what lies inside could go to another replica. */
-	assert_int_equal(balance_room(1, 20000000, 0), 3);
-	assert_int_equal(balance_room(4, 20000000, 0), 8);
-	assert_int_equal(balance_room(1, 100000, 0), 11);
-	assert_int_equal(balance_room(4, 100000, 0), 44);
-	assert_int_equal(balance_room(1, 1, 0), 33);
-	assert_int_equal(balance_room(1, UINT64_MAX, 0), 3);
+	assert_int_equal(room(1, 20000000, 0), 3);
+	assert_int_equal(room(4, 20000000, 0), 8);
+	assert_int_equal(room(1, 100000, 0), 11);
+	assert_int_equal(room(4, 100000, 0), 44);
+	assert_int_equal(room(1, 1, 0), 33);
+	assert_int_equal(room(1, UINT64_MAX, 0), 3);
 	/* One full batch for each slot, and the next. */
-	assert_int_equal(balance_room(1, 20000000, 32), 64);
-	assert_int_equal(balance_room(4, 20000000, 2), 10);
-	assert_int_equal(balance_room(1, 1, 2), 33);
+	assert_int_equal(room(1, 20000000, 32), 64);
+	assert_int_equal(room(4, 20000000, 2), 10);
+	assert_int_equal(room(1, 1, 2), 33);
+}
+
+static uint32_t room_with_pre(uint32_t slots, uint32_t batch, uint64_t pre_ms,
+			      uint64_t predict_ms)
+{
+	return balance_room(
+		&(struct balance_process){.slots = slots,
+					  .batch = batch,
+					  .service_ns = 20000000,
+					  .pre_ns = pre_ms * 1000000,
+					  .predict_ns = predict_ms * 1000000});
+}
+
+/* While pre_predict waits 50 ms, a slot of 20 ms takes two and a half. */
+static void room_has_what_is_in_pre(void **state)
+{
+	(void)state;
+	assert_int_equal(room_with_pre(1, 0, 50, 20), 3 + 3);
+	assert_int_equal(room_with_pre(4, 0, 50, 20), 8 + 10);
+	assert_int_equal(room_with_pre(1, 16, 50, 20), 32 + 40);
+	/* one of them is not known, or there is none */
+	assert_int_equal(room_with_pre(1, 0, 50, 0), 3);
+	assert_int_equal(room_with_pre(1, 0, 0, 20), 3);
+	/* an hour against a millisecond */
+	assert_int_equal(room_with_pre(8, 0, 3600000, 1), 16 + 1024);
 }
 
 static void admission_counts_all_replicas(void **state)
@@ -170,6 +201,7 @@ int main(void)
 		cmocka_unit_test(a_failed_replica_is_the_last_choice),
 		cmocka_unit_test(service_is_learned),
 		cmocka_unit_test(room_is_a_millisecond_of_work),
+		cmocka_unit_test(room_has_what_is_in_pre),
 		cmocka_unit_test(admission_counts_all_replicas),
 		cmocka_unit_test(only_the_repeatable_repeats),
 	};

@@ -30,6 +30,8 @@ static void the_least_gets_every_default(void **state)
 	assert_null(s->predictor.shell);
 	assert_int_equal(s->predictor.predict_timeout_ms, 0);
 	assert_int_equal(s->predictor.max_concurrency, 0);
+	assert_int_equal(s->predictor.max_in_flight, 0);
+	assert_int_equal(s->max_queue_length, 0);
 	assert_null(s->predictor.readiness_path);
 	assert_int_equal(s->predictor.start_timeout_ms, 600000);
 	assert_false(s->predictor.expose_tracebacks);
@@ -192,7 +194,8 @@ static void json_is_stable_and_whole(void **state)
 		"\"allow_credentials\":false,\"max_age\":1728000000}},"
 		"\"autoscaling\":{\"min_replicas\":1,\"max_replicas\":100,"
 		"\"init_replicas\":1,\"max_replica_concurrency\":1024},"
-		"\"request_timeout\":60000,\"retry\":\"never\","
+		"\"request_timeout\":60000,\"max_queue_length\":0,"
+		"\"retry\":\"never\","
 		"\"grace_period\":60000,\"predictor\":{\"type\":\"command\","
 		"\"path\":null,\"model\":null,\"engine\":null,"
 		"\"intra_op_threads\":1,\"graph_optimization\":\"all\","
@@ -203,6 +206,7 @@ static void json_is_stable_and_whole(void **state)
 		"\"python\":\".venv\",\"config\":{},"
 		"\"env\":[{\"name\":\"GREETING\",\"value\":\"hello\"}],"
 		"\"processes_per_replica\":1,\"threads_per_process\":1,"
+		"\"max_in_flight\":0,"
 		"\"predict_timeout\":0,\"expose_tracebacks\":false,"
 		"\"start_timeout\":600000,\"log_level\":\"info\","
 		"\"dependencies\":{\"pip\":null,\"shell\":null},"
