@@ -165,7 +165,7 @@ static void what_is_wrong_with_a_model_is_told(void **state)
 		 "predictor.server_side_batching.max_batch_size: expected an "
 		 "integer from 2 to 1024, found '1'\n" AT "2:90: iris: "
 		 "predictor.server_side_batching.batch_interval: expected a "
-		 "duration above 0, found '0s'\n");
+		 "duration from 1ms to 24h, found '0s'\n");
 	tells(ONNX(", server_side_batching: {max_batch_size: 8}"),
 	      AT "2:54: iris: "
 		 "predictor.server_side_batching.batch_interval: required key "
