@@ -1,5 +1,6 @@
 """Many requests over many connections: every answer is its own."""
 import gzip
+import http.client
 import json
 import os
 import socket
@@ -116,3 +117,54 @@ def test_a_bomb_takes_no_memory(serve):
         answer = w.request(body=gzip.compress(bytes(1 << 20) * 200, 9), headers={"content-encoding": "gzip"})
         assert answer.status == 413
     assert w.rss_kib() - before < 16 * 1024
+
+
+def test_a_stream_that_is_always_ahead_costs_no_memory(serve):
+    w = serve("""
+        class PythonPredictor:
+            def predict(self, payload):
+                while True:
+                    yield b"x" * 4096
+    """)
+    connection = w.connect()
+    connection.request("POST", "/")
+    answer = connection.getresponse()
+    answer.read(10 << 20)
+    before = w.rss_kib()
+    answer.read(100 << 20)
+    assert w.rss_kib() - before < 2000
+    connection.close()
+
+
+def test_streams_do_not_leak(serve):
+    w = serve("""
+        import soma
+        def plain(last):
+            yield "a"
+            yield {"b": 1}
+            if last: raise last
+        def released(last):
+            yield soma.release_slot()
+            yield from plain(last)
+        async def later(last):
+            for chunk in plain(last):
+                yield chunk
+        class PythonPredictor:
+            def predict(self, payload):
+                return globals()[payload["kind"]](HTTPError() if payload["fails"] else None)
+        class HTTPError(Exception):
+            status_code, detail = 400, "no"
+        """)
+
+    def round_(n):
+        for i in range(n):
+            body = {"kind": ("plain", "released", "later")[i % 3], "fails": i % 2}
+            try:
+                assert w.predict(body, headers={"accept": "text/event-stream"}).body.count(b"data: ") == 2
+            except http.client.IncompleteRead as answer:
+                assert body["fails"] and b"event: error" in answer.partial
+
+    round_(600)
+    before = w.rss_kib()
+    round_(3000)
+    assert w.rss_kib() - before < 2000

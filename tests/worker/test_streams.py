@@ -294,16 +294,6 @@ def test_while_it_waits_the_only_slot_still_notices_all_else(serve):
     assert ask(w, "'next'").body == b"next"
 
 
-def test_a_client_that_is_a_little_late_costs_no_memory(two):
-    c = Client(two, "until_closed(0, 'x' * 4096)")
-    c.head()
-    c.file.read(10 << 20)
-    before = two.rss_kib()
-    c.file.read(50 << 20)
-    assert two.rss_kib() - before < 2048
-    c.close()
-
-
 # --- release_slot
 
 
