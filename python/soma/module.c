@@ -1,4 +1,5 @@
 /* The extension module `_worker`: what worker_main.py calls. */
+#include "batch.h"
 #include "stream.h"
 
 #include <fcntl.h>
@@ -275,6 +276,8 @@ static PyMethodDef methods[] = {
 	{"go_on", go_on, METH_O, go_on_doc},
 	{"cancelled", cancelled, METH_NOARGS, cancelled_doc},
 	{"wake_fd", wake_fd, METH_NOARGS, wake_fd_doc},
+	{"batch_wait", batch_wait, METH_NOARGS, batch_wait_doc},
+	{"batch_begin", batch_begin, METH_VARARGS, batch_begin_doc},
 	{"bye", bye, METH_NOARGS, bye_doc},
 	{"write", write_text, METH_VARARGS, write_doc},
 	{"flush", flush, METH_VARARGS, flush_doc},

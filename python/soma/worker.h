@@ -288,7 +288,8 @@ struct slot {
 	struct request *request; /* running; NULL: none */
 	bool busy;		 /* runs a predict or a post_predict */
 	bool stuck;	   /* its predict passed the timeout: it gets no more */
-	bool paused;	   /* its stream waits for the client: no time passes */
+	bool paused;	   /* its stream waits for the client, or its request
+			      for a batch: no time passes */
 	uint64_t since_ms; /* the predict's begin, or its last chunk */
 	struct buf out;	   /* of its own: an answer being made */
 };

@@ -36,6 +36,10 @@ static void put_common(yyjson_mut_doc *doc, yyjson_mut_val *root,
 	yyjson_mut_obj_add_strcpy(
 		doc, root, "log_level",
 		spec->predictor.log_level ? spec->predictor.log_level : "info");
+	yyjson_mut_obj_add_uint(doc, root, "max_batch_size",
+				spec->predictor.max_batch_size);
+	yyjson_mut_obj_add_uint(doc, root, "batch_interval_ms",
+				spec->predictor.batch_interval_ms);
 	yyjson_mut_obj_add_uint(doc, root, "max_body", 0);
 }
 
@@ -96,10 +100,6 @@ static char *host_config(const struct replica *r)
 	yyjson_mut_obj_add_strcpy(doc, root, "lib_dir", lib_dir);
 	yyjson_mut_obj_add_uint(doc, root, "intra_op_threads",
 				spec->predictor.intra_op_threads);
-	yyjson_mut_obj_add_uint(doc, root, "max_batch_size",
-				spec->predictor.max_batch_size);
-	yyjson_mut_obj_add_uint(doc, root, "batch_interval_ms",
-				spec->predictor.batch_interval_ms);
 	yyjson_mut_obj_add_strcpy(doc, root, "graph_optimization",
 				  spec->predictor.graph_optimization);
 	yyjson_mut_obj_add_strcpy(doc, root, "execution_provider",

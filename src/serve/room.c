@@ -25,13 +25,23 @@ static void set_room(struct replica *r)
 	r->room = asked ? asked : balance_room(&p);
 }
 
+/* A class that batches runs one batch at a time: its threads are those of the
+ * requests that wait. */
+static uint32_t slots_of(const struct spec *spec)
+{
+	bool batches = spec->predictor.type == PREDICTOR_PYTHON &&
+		       spec->predictor.max_batch_size;
+
+	return batches ? 1 : spec->predictor.threads;
+}
+
 void replica__room_init(struct replica *r)
 {
 	if (!replica__is_ours(r)) {
 		r->room = spec_of(r)->predictor.max_concurrency;
 		return;
 	}
-	r->slots = spec_of(r)->predictor.threads;
+	r->slots = slots_of(spec_of(r));
 	set_room(r);
 }
 

@@ -208,6 +208,22 @@ static bool is_ours(const char *file_name)
 	return strcmp(name, "soma.yaml") == 0 || strcmp(name, "soma.yml") == 0;
 }
 
+/* Each request of a batch waits in a thread of its own. */
+static void check_batching(struct reader *r, struct node *map,
+			   const struct spec *spec)
+{
+	struct node *block = node_get(map, "server_side_batching");
+	uint32_t most = spec->predictor.max_batch_size;
+
+	if (most > spec->predictor.threads)
+		problem_error(r, node_get(block, "max_batch_size"),
+			      path_of(r, "server_side_batching.max_batch_size"),
+			      "'%u' is more than %s.threads_per_process, '%u': "
+			      "each request of a batch waits in a thread; set "
+			      "both to the same number",
+			      most, r->block, spec->predictor.threads);
+}
+
 static void fill_python(struct reader *r, struct node *api, struct spec *spec)
 {
 	struct node *map = node_get(api, r->block);
@@ -220,12 +236,7 @@ static void fill_python(struct reader *r, struct node *api, struct spec *spec)
 	if (!given(map, "base_packages") && !given(map, "python") &&
 	    !is_ours(r->file_name))
 		spec->predictor.base_packages = BASE_PACKAGES_CORTEX;
-	if (given(map, "server_side_batching"))
-		problem_error(r, node_get(map, "server_side_batching"),
-			      path_of(r, "server_side_batching"),
-			      "requests are not batched by this version, and "
-			      "predict() would get single payloads; remove the "
-			      "key and take one payload");
+	check_batching(r, map, spec);
 	models_apply(r, api,
 		     path_of(r, r->predictor == FOR_ONNX_CLASS
 					? "models"

@@ -253,9 +253,10 @@ static void keys_that_change_answers_are_refused(void **state)
 	      {IRIS "compute: {gpu: 0, inf: ~}\n", NULL},
 	      {PY("server_side_batching: {max_batch_size: 2, "
 		  "batch_interval: 1s}"),
-	       AT "2:55: iris: predictor.server_side_batching: requests are "
-		  "not batched by this version, and predict() would get single "
-		  "payloads; remove the key and take one payload\n"},
+	       AT "2:72: iris: predictor.server_side_batching.max_batch_size: "
+		  "'2' is more than predictor.threads_per_process, '1': each "
+		  "request of a batch waits in a thread; set both to the same "
+		  "number\n"},
 	      {PY("protobuf_path: a.proto"),
 	       AT "2:33: iris: predictor.protobuf_path: gRPC is not served by "
 		  "this version; take JSON in predict(), or serve HTTP with "

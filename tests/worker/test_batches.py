@@ -1,0 +1,173 @@
+"""server_side_batching of a class: lists in, a list out, and each caller its own."""
+import threading
+import time
+
+import pytest
+
+BATCHES = {"threads": 8, "max_batch_size": 8, "batch_interval_ms": 50}
+
+PREDICTOR = """
+    import time
+    import threading
+
+    class HTTPException(Exception):
+        def __init__(self, status_code, detail):
+            self.status_code, self.detail = status_code, detail
+
+    class PythonPredictor:
+        def __init__(self, config):
+            self.delay = config.get("delay", 0)
+            self.inside = threading.Lock()
+
+        def predict(self, payload, headers, query_params):
+            assert self.inside.acquire(blocking=False), "two batches at a time"
+            try:
+                time.sleep(self.delay)
+                if any(p == "raise" for p in payload):
+                    raise ValueError("the whole batch")
+                if any(p == "teapot" for p in payload):
+                    raise HTTPException(418, "short and stout")
+                if payload[0] == "short":
+                    return payload[1:]
+                if payload[0] == "dict":
+                    return {"n": len(payload)}
+                assert len(payload) == len(headers) == len(query_params)
+                return [KeyError("alone") if p == "fail" else {"got": p, "n": len(payload), "q": dict(q), "h": h.get("x-mine")}
+                        for p, q, h in zip(payload, query_params, headers)]
+            finally:
+                self.inside.release()
+"""
+
+
+def later(worker, value, **more):
+    result = []
+    thread = threading.Thread(target=lambda: result.append(worker.predict(value, **more)))
+    thread.start()
+
+    def answer():
+        thread.join(30)
+        return result[0]
+
+    return answer
+
+
+def together(worker, values):
+    """Their answers; all but the first wait while another runs."""
+    first = later(worker, "first")
+    time.sleep(0.1)
+    rest = [later(worker, v) for v in values]
+    assert first().status == 200
+    return [r() for r in rest]
+
+
+def test_lists_in_and_a_list_out(serve):
+    w = serve(PREDICTOR, config={"delay": 0.3}, **BATCHES)
+    first = later(w, "a", path="/?k=1", headers={"x-mine": "A"})
+    time.sleep(0.1)
+    rest = [later(w, i, path=f"/?k={i}", headers={"x-mine": str(i)}) for i in range(5)]
+    assert first().json() == {"got": "a", "n": 1, "q": {"k": "1"}, "h": "A"}
+    assert [r().json() for r in rest] == [{"got": i, "n": 5, "q": {"k": str(i)}, "h": str(i)} for i in range(5)]
+
+
+def test_one_client_waits_for_nobody(serve):
+    w = serve(PREDICTOR, **{**BATCHES, "batch_interval_ms": 3000})
+    start = time.monotonic()
+    assert [w.predict(i).json()["n"] for i in range(20)] == [1] * 20
+    assert time.monotonic() - start < 2.5
+
+
+def test_those_who_ask_again_are_waited_for(serve):
+    """Two clients, each with its next request when it has the answer: they share batches, and do not take turns."""
+    w = serve(PREDICTOR, config={"delay": 0.05}, **{**BATCHES, "batch_interval_ms": 1000})
+    sizes = []
+
+    def client():
+        for _ in range(10):
+            sizes.append(w.predict("x").json()["n"])
+
+    clients = [threading.Thread(target=client) for _ in range(2)]
+    for c in clients:
+        c.start()
+    for c in clients:
+        c.join()
+    assert sizes.count(2) >= 14
+
+
+def test_one_of_them_fails_alone(serve):
+    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    got = together(w, [1, "fail", 2])
+    assert [g.status for g in got] == [200, 500, 200]
+    assert got[1].error["message"] == "KeyError: 'alone'"
+    assert [got[0].json()["got"], got[2].json()["got"]] == [1, 2]
+
+
+@pytest.mark.parametrize("value, status, message", [
+    ("raise", 500, "ValueError: the whole batch"),
+    ("dict", 500, "TypeError: predict returned dict for 3 requests: with server_side_batching it takes lists and returns a list with one result for each"),
+    ("short", 500, "ValueError: predict returned a list of 2 for 3 requests: with server_side_batching it returns one result for each"),
+])
+def test_what_fails_for_all(serve, value, status, message):
+    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    got = together(w, [value] * 3)
+    assert [(g.status, g.error["message"]) for g in got] == [(status, message)] * 3
+    assert w.predict("x").json()["got"] == "x"
+
+
+def test_an_exception_with_a_status(serve):
+    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    assert [(g.status, g.body) for g in together(w, ["teapot"] * 3)] == [(418, b"short and stout")] * 3
+
+
+def test_one_that_is_no_json_does_not_join(serve):
+    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    first = later(w, "first")
+    time.sleep(0.05)
+    good = [later(w, i) for i in range(2)]
+    assert w.predict(raw="{").status == 400
+    assert [g().json()["n"] for g in good] == [2, 2]
+    assert first().status == 200
+
+
+def test_those_whose_clients_went_leave_the_batch(serve):
+    w = serve(PREDICTOR, config={"delay": 0.3}, **BATCHES)
+    first = later(w, "first")
+    time.sleep(0.1)
+    stays = later(w, "stays")
+    for _ in range(3):
+        c = w.connect()
+        c.request("POST", "/", b'"goes"')
+        time.sleep(0.02)
+        c.close()
+    assert stays().json() == {"got": "stays", "n": 1, "q": {}, "h": None}
+    assert first().status == 200
+
+
+def test_waiting_is_not_the_predicts_time(serve):
+    w = serve(PREDICTOR, config={"delay": 0.5}, predict_timeout_ms=800, **BATCHES)
+    assert [g.status for g in together(w, [1, 2, 3])] == [200] * 3
+
+
+def test_a_batch_that_takes_too_long(serve):
+    w = serve(PREDICTOR, config={"delay": 60}, predict_timeout_ms=300, **BATCHES)
+    assert w.predict("x").status == 504
+
+
+def test_each_gets_its_own(serve):
+    w = serve(PREDICTOR, config={"delay": 0.001}, **BATCHES)
+    bad = []
+
+    def client(number):
+        c = w.connect()
+        for i in range(60):
+            value = [number, i]
+            answer = w.predict(value, connection=c)
+            if answer.status != 200 or answer.json()["got"] != value:
+                bad.append(answer.body)
+        c.close()
+
+    clients = [threading.Thread(target=client, args=(n,)) for n in range(16)]
+    for c in clients:
+        c.start()
+    for c in clients:
+        c.join()
+    assert bad == []
