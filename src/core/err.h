@@ -63,9 +63,11 @@
 	  "try again after Retry-After; 'soma get API' says why none is "      \
 	  "ready")                                                             \
 	X(E_OVERLOAD, 13, 503, "overloaded",                                   \
-	  "more requests at once than replicas, or connections, may have",     \
+	  "more requests at once than replicas, queue or connections may "     \
+	  "have, or than can be answered before their time is over",           \
 	  "try again after Retry-After; add replicas, or raise "               \
-	  "max_replica_concurrency")                                           \
+	  "max_replica_concurrency, max_queue_length or the time that the "    \
+	  "message names")                                                     \
 	X(E_NOMEM, 14, 507, "out_of_memory", "there was no memory for it",     \
 	  "give the api more, make the request smaller, or have fewer "        \
 	  "requests at once")                                                  \

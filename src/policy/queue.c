@@ -23,13 +23,22 @@ struct priority_turn priority_next(const uint64_t since[PRIORITIES],
 	return (struct priority_turn){next, passed + 1};
 }
 
+/* Of so many requests, through all slots. */
+static double take_ns(uint64_t n, uint64_t slots, uint64_t service_ns)
+{
+	return slots ? (double)n * (double)service_ns / (double)slots : 0;
+}
+
+bool waits_in_vain(uint64_t ahead, uint64_t slots, uint64_t service_ns,
+		   uint64_t limit_ns)
+{
+	return take_ns(ahead + 1, slots, service_ns) > 0.75 * (double)limit_ns;
+}
+
 uint32_t retry_after_s(uint64_t waiting, uint64_t slots, uint64_t service_ns)
 {
-	double s;
+	double s = take_ns(waiting, slots, service_ns) / 1e9;
 
-	if (!slots)
-		return 1;
-	s = (double)waiting * (double)service_ns / (double)slots / 1e9;
 	if (s >= RETRY_AFTER_MAX_S)
 		return RETRY_AFTER_MAX_S;
 	return MAX((uint32_t)s + ((double)(uint32_t)s < s), 1u);

@@ -9,7 +9,6 @@
 #include "serve/gate_parts.h"
 #include "serve/replica.h"
 #include "serve/serve.h"
-#include "serve/wish.h"
 
 enum {
 	TRIES_MAX = 5,	 /* replicas that may die under one request */
@@ -350,57 +349,6 @@ static struct str target_of(struct http_req *req, struct str rest)
 	return (struct str){t, n + req->query.n};
 }
 
-/* How long it may take: the least of its api's time and its own. */
-static void set_limit(struct waiter *w, const struct spec *spec,
-		      const struct wish *wish)
-{
-	int64_t limit_ms = spec->request_timeout_ms;
-
-	if (wish->timeout_ms >= 0 &&
-	    (!limit_ms || wish->timeout_ms < limit_ms)) {
-		limit_ms = MIN(wish->timeout_ms, (int64_t)UINT32_MAX);
-		w->limit_is_wish = true;
-	}
-	w->limit_ms = (uint32_t)limit_ms;
-	if (limit_ms)
-		heap_put(&w->api->gate.due, &w->due,
-			 w->req->start_ns / 1000000 + w->limit_ms);
-}
-
-/* Whether it may come in; if not it has been answered. */
-static bool admit(struct waiter *w, const struct spec *spec)
-{
-	struct api *a = w->api;
-	struct arena *mem = w->req->arena;
-	struct wish wish;
-	const char *wrong = wish_read(w->req, &wish);
-
-	if (wrong) {
-		gate__fail(w, E_INVALID, NULL, wrong);
-		return false;
-	}
-	if (wish.timeout_ms == 0) {
-		a->gate.counts.late++;
-		gate__fail(w, E_TIMEOUT, NULL,
-			   "its time was over before it came (" WISH_TIMEOUT
-			   " is 0)");
-		return false;
-	}
-	if (!balance_admit(a->gate.in_flight - 1, spec->scale.init_replicas,
-			   spec->scale.max_replica_concurrency)) {
-		gate__overload(
-			w, arena_printf(mem,
-					"'%s' has %u requests in flight, as "
-					"many as it takes "
-					"(max_replica_concurrency)",
-					a->name, a->gate.in_flight - 1));
-		return false;
-	}
-	w->priority = wish.priority;
-	set_limit(w, spec, &wish);
-	return true;
-}
-
 void gate_accept(struct api *a, struct http_req *req, struct str rest)
 {
 	struct waiter *w = arena_zalloc(req->arena, sizeof *w);
@@ -418,22 +366,14 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 		gate__turn_away(w);
 		return;
 	}
-	if (!admit(w, rev->spec))
+	if (!gate__admit(w, rev->spec))
 		return;
 	w->target = target_of(req, rest);
 	/* Nobody overtakes who waits already. */
 	r = a->gate.queued ? NULL : pick(a, w);
 	if (r)
 		send_to(w, r);
-	else if (rev->spec->max_queue_length &&
-		 a->gate.queued >= rev->spec->max_queue_length)
-		gate__overload(w,
-			       arena_printf(req->arena,
-					    "%u requests wait for a replica of "
-					    "'%s', as many as may "
-					    "(max_queue_length)",
-					    a->gate.queued, a->name));
-	else
+	else if (gate__may_wait(w, rev->spec))
 		enqueue(w, false);
 }
 

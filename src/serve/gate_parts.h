@@ -1,5 +1,6 @@
 /* gate_parts.h: what the files of the gate share: the way of a request
- * (gate.c), and what it is told when no replica answers it (gate_words.c). */
+ * (gate.c), who may come in (gate_admit.c), and what it is told when no replica
+ * answers it (gate_words.c). */
 #ifndef SERVE_GATE_PARTS_H
 #define SERVE_GATE_PARTS_H
 
@@ -29,7 +30,7 @@ struct waiter {
 	bool placed;	    /* SENT: holds a place of the replica's room */
 	bool reached;	    /* some replica may have begun to work on it */
 	bool left;	    /* its client went away from `stage` */
-	bool cut;	    /* its replica broke off in the middle of the answer */
+	bool cut; /* its replica broke off in the middle of the answer */
 	enum gate_stage stage;
 	uint64_t sent_ns; /* uv_hrtime */
 	uint32_t ahead;	  /* requests with the replica then, itself included */
@@ -41,7 +42,22 @@ struct waiter {
 void gate__fail(struct waiter *w, int code, const char *cause,
 		const char *text);
 
-/* gate_words.c: each answers w. */
+/* gate_admit.c: each returns false when it has answered w instead. */
+/* Whether it may come in at all; reads what it asks for. */
+bool gate__admit(struct waiter *w, const struct spec *spec);
+/* Whether it may wait, when no replica has room. A queue in which everybody
+ * waits in vain would keep the slots at work for nobody. */
+bool gate__may_wait(struct waiter *w, const struct spec *spec);
+
+/* gate_words.c */
+/* What was measured of the replicas that take requests now: their slots, and
+ * how long one request holds one. 0: not known. */
+struct gate_rate {
+	uint64_t slots, service_ns;
+};
+struct gate_rate gate__rate(const struct api *a);
+
+/* Each answers w. */
 /* The api takes no more requests. */
 void gate__turn_away(struct waiter *w);
 void gate__overload(struct waiter *w, const char *text);

@@ -16,14 +16,13 @@ static void retry_after(struct waiter *w, uint32_t seconds)
 	http_reply_header(w->req, "Retry-After", text);
 }
 
-/* When those who wait will have been served, by what was measured. */
-static uint32_t queue_takes_s(const struct api *a)
+struct gate_rate gate__rate(const struct api *a)
 {
 	const struct revision *rev = gate_serving(a);
 	uint64_t slots = 0, busy_ns = 0;
 
 	if (!rev)
-		return 1;
+		return (struct gate_rate){0};
 	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
 	     it = it->next) {
 		const struct replica *r = CONTAINER_OF(
@@ -35,8 +34,7 @@ static uint32_t queue_takes_s(const struct api *a)
 		slots += n;
 		busy_ns += n * r->service_ns;
 	}
-	return retry_after_s(a->gate.in_flight, slots,
-			     slots ? busy_ns / slots : 0);
+	return (struct gate_rate){slots, slots ? busy_ns / slots : 0};
 }
 
 void gate__turn_away(struct waiter *w)
@@ -49,8 +47,11 @@ void gate__turn_away(struct waiter *w)
 
 void gate__overload(struct waiter *w, const char *text)
 {
+	struct gate_rate rate = gate__rate(w->api);
+
 	w->api->gate.counts.overloads++;
-	retry_after(w, queue_takes_s(w->api));
+	retry_after(w, retry_after_s(w->api->gate.in_flight, rate.slots,
+				     rate.service_ns));
 	gate__fail(w, E_OVERLOAD, NULL, text);
 }
 

@@ -1,5 +1,6 @@
 """Who is let in when: places of a replica, and the queue before it."""
 
+import collections
 import concurrent.futures
 import contextlib
 import re
@@ -8,6 +9,7 @@ import socket
 import time
 
 import pytest
+import requests
 
 from soma import projects
 from soma.client import error_of, plain
@@ -277,3 +279,35 @@ def test_thousands_wait_and_go_away(daemon):
         plain("POST", f"http://127.0.0.1:{port}/go")
         assert held.result().status_code == 200
     assert "/echo" not in plain("GET", f"http://127.0.0.1:{port}/seen").text, "a replica has seen what was dropped"
+
+
+# --- overload ----------------------------------------------------------------
+
+
+def test_overload_keeps_the_slot_at_work_for_those_it_can_serve(daemon):
+    """Ten times as many as it can, all with a deadline: who comes too late is refused at once, the others are in time."""
+    service = 0.02 * SLOW
+    source = projects.predictor(f"import time\ntime.sleep({service})\nreturn 'done'")
+    daemon.admin.deploy(projects.python_project(source, projects.python_api("crowd")))
+    for _ in range(20):
+        daemon.admin.post("/crowd", json=1)
+    codes = collections.Counter()
+    end = time.monotonic() + 4
+
+    def client():
+        with requests.Session() as s:
+            s.trust_env = False
+            while time.monotonic() < end:
+                answer = s.post(daemon.url + "/crowd", json=1, headers={"X-Request-Timeout": str(10 * service)}, timeout=30)
+                codes[answer.status_code] += 1
+                if answer.status_code == 503:
+                    assert error_of(answer, 503, "overloaded")["message"].endswith("too long for its X-Request-Timeout")
+                    assert int(answer.headers["Retry-After"]) >= 1
+                    time.sleep(service)
+
+    with concurrent.futures.ThreadPoolExecutor(30) as pool:
+        for done in [pool.submit(client) for _ in range(30)]:
+            done.result()
+    assert set(codes) <= {200, 503, 504} and codes[503] > codes[200], codes
+    assert codes[200] >= 0.8 * 4 / service, codes
+    assert codes[504] <= 0.05 * codes[200], codes

@@ -68,6 +68,22 @@ static void low_does_not_starve(void **state)
 	assert_int_equal(last, 8);
 }
 
+static void who_waits_in_vain_is_known(void **state)
+{
+	const uint64_t ms = 1000000;
+
+	(void)state;
+	/* 10 ms each: six ahead and itself are 70 of 100 ms, seven 80. */
+	assert_false(waits_in_vain(6, 1, 10 * ms, 100 * ms));
+	assert_true(waits_in_vain(7, 1, 10 * ms, 100 * ms));
+	assert_false(waits_in_vain(14, 2, 10 * ms, 100 * ms));
+	assert_true(waits_in_vain(15, 2, 10 * ms, 100 * ms));
+	assert_true(waits_in_vain(UINT64_MAX - 1, 1, ms, ms));
+	/* nothing is known */
+	assert_false(waits_in_vain(1000, 0, 10 * ms, 100 * ms));
+	assert_false(waits_in_vain(1000, 1, 0, 100 * ms));
+}
+
 static void retry_after_is_the_time_that_the_queue_takes(void **state)
 {
 	const uint64_t ms = 1000000;
@@ -93,6 +109,7 @@ int main(void)
 		cmocka_unit_test(the_highest_class_is_next),
 		cmocka_unit_test(nobody_is_passed_over_by_being_alone),
 		cmocka_unit_test(low_does_not_starve),
+		cmocka_unit_test(who_waits_in_vain_is_known),
 		cmocka_unit_test(retry_after_is_the_time_that_the_queue_takes),
 	};
 
