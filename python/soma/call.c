@@ -270,6 +270,11 @@ static void check_late(PyObject *result, const struct request *r,
 	Py_XDECREF(result);
 }
 
+bool call_has_after(const struct call *call)
+{
+	return call->args[ARG_RESPONSE] && (post_predict.method || call->after);
+}
+
 void call_after(struct request *r, struct call *call)
 {
 	char name[64];

@@ -135,7 +135,7 @@ void poll_stop(uint64_t grace_ms)
 static bool has_work(void)
 {
 	if (!list_empty(&worker.queue) || worker.n_busy > worker.n_stuck ||
-	    worker.n_released)
+	    worker.n_released || worker.n_posts)
 		return true;
 	for (size_t i = 0; i < worker.conns_cap; i++) {
 		const struct conn *c = worker.conns[i];
@@ -164,8 +164,9 @@ static void check_stop(void)
 		dprintf(STDERR_FILENO,
 			"soma: the grace period is over and %s: the process "
 			"ends\n",
-			worker.n_busy ? "a predict still runs"
-				      : "a client is still there");
+			worker.n_busy	 ? "a predict still runs"
+			: worker.n_posts ? "a post_predict still runs"
+					 : "a client is still there");
 		process_exit(1);
 	}
 }
@@ -226,7 +227,7 @@ void poll_as_main(int timeout_ms)
 
 	if (timeout_ms) {
 		worker_lock();
-		if (worker.lead != LEAD_MAIN || !list_empty(&worker.queue)) {
+		if (worker.lead != LEAD_MAIN || slots_have_work()) {
 			worker_unlock();
 			return;
 		}

@@ -34,12 +34,23 @@ void slots_init(void)
 		s->wake = eventfd(0, EFD_CLOEXEC);
 		buf_init(&s->out, SIZE_MAX / 4);
 	}
+	hooks_init();
+}
+
+bool slots_have_work(void)
+{
+	return !list_empty(&worker.queue) && !hooks_pile_up();
 }
 
 void slot_queue(struct request *r)
 {
 	r->state = REQUEST_QUEUED;
 	list_push_back(&worker.queue, &r->link);
+	slot_wake();
+}
+
+void slot_wake(void)
+{
 	if (!list_empty(&worker.idle)) {
 		struct slot *s =
 			LIST_ENTRY(worker.idle.next, struct slot, link);
@@ -125,7 +136,7 @@ static void run(struct slot *s, struct request *r)
 {
 	struct call call = {.hold = NULL};
 	struct reply reply = {0};
-	bool late;
+	bool after, posted = false;
 
 	list_remove(&r->link);
 	r->state = REQUEST_RUNNING;
@@ -153,12 +164,15 @@ static void run(struct slot *s, struct request *r)
 
 	worker_lock();
 	s->request = NULL;
-	late = s->stuck;
 	if (r->conn)
 		conn_reply(r->conn, &reply);
+	/* What comes after the answer is not the slot's. */
+	after = !s->stuck && call_has_after(&call);
+	if (after)
+		posted = hooks_post(r, &call);
 	worker_unlock();
 
-	if (!late)
+	if (after && !posted)
 		call_after(r, &call);
 	output_end_lines();
 	current = NULL;
@@ -169,7 +183,8 @@ static void run(struct slot *s, struct request *r)
 		buf_fini(&s->out);
 
 	worker_lock();
-	request_destroy(r);
+	if (!posted)
+		request_destroy(r);
 	over(s);
 }
 
@@ -203,7 +218,7 @@ int slot_run(unsigned index)
 			     worker.state == WORKER_SERVING;
 		int rc;
 
-		if (!list_empty(&worker.queue) && !s->stuck) {
+		if (slots_have_work() && !s->stuck) {
 			run(s, LIST_ENTRY(worker.queue.next, struct request,
 					  link));
 			continue;
@@ -213,7 +228,7 @@ int slot_run(unsigned index)
 			worker_unlock();
 			poll_as_main(0); /* cheaper than giving the GIL up */
 			worker_lock();
-			if (!list_empty(&worker.queue))
+			if (slots_have_work())
 				continue;
 		} else if (!s->stuck) {
 			list_remove(&s->link);

@@ -67,6 +67,9 @@ enum {
 	JSON_DEPTH_MAX = 1024,
 	LINE_MAX_BYTES = 64 * 1024, /* a longer line of output is cut in two */
 	SLOTS_MAX = 1024,
+	HOOKS_MAX = 64,	       /* threads that run post_predict */
+	POSTS_FOR_A_HOOK = 4,  /* so many for each wait or run, and slots take
+				  nothing new until there are fewer */
 	STOP_GRACE_MS = 30000, /* when SIGTERM asks: it names none */
 	ATEXIT_MS = 5000,      /* what atexit handlers may take */
 };
@@ -235,6 +238,7 @@ struct worker {
 	struct list idle;   /* of slots, newest first */
 	struct slot *slots; /* owned */
 	unsigned n_busy, n_stuck;
+	unsigned n_posts; /* requests answered whose post_predict is not over */
 	unsigned n_released; /* streams that run without a slot */
 
 	struct conn **conns; /* owned; by descriptor */
@@ -286,7 +290,7 @@ struct slot {
 	unsigned index;
 	int wake;		 /* eventfd, blocking */
 	struct request *request; /* running; NULL: none */
-	bool busy;		 /* runs a predict or a post_predict */
+	bool busy;		 /* runs a predict */
 	bool stuck;	   /* its predict passed the timeout: it gets no more */
 	bool paused;	   /* its stream waits for the client, or its request
 			      for a batch: no time passes */
@@ -297,6 +301,9 @@ struct slot {
 void slots_init(void);
 /* Queues a complete request. */
 void slot_queue(struct request *r);
+/* Whether a slot has something to take; if so since now, one is to look. */
+bool slots_have_work(void);
+void slot_wake(void);
 /* Answers predicts that ran too long; returns the ms until the next may be. */
 int slots_check(void);
 /* Runs until the process drains; the GIL is held. 0, or -1 with an exception
@@ -315,6 +322,17 @@ void stream_taken(struct stream *st, size_t pending);
 /* Ends it with what its client can be told: a chunk took longer than
  * predict_timeout. */
 void stream_give_up(struct stream *st, const char *message);
+
+/* --- hooks (hooks.c) ------------------------------------------------------ */
+
+struct call;
+void hooks_init(void);
+/* Runs what comes after the answer on a thread beside the slots: takes the
+ * request and what is in call. The lock is held. False: there is no thread for
+ * it, and both stay the caller's. */
+bool hooks_post(struct request *r, struct call *call);
+/* So many posts wait that slots are to take nothing new. */
+bool hooks_pile_up(void);
 
 /* --- the user's code (call.c) --------------------------------------------- */
 
@@ -352,6 +370,8 @@ void call_run(struct request *r, struct call *call, struct buf *out,
 /* Runs what comes after the answer, if there is something and the method gave
  * a result: post_predict, or a handler's own callable. */
 void call_after(struct request *r, struct call *call);
+/* Whether there is something. */
+bool call_has_after(const struct call *call);
 void call_fini(struct call *call);
 
 /* --- JSON ------------------------------------------------------------------
