@@ -32,8 +32,6 @@ bool hooks_pile_up(void)
 /* The GIL is held, and the lock on entry and on return. */
 static void run(struct post *p)
 {
-	bool held_back;
-
 	worker_unlock();
 	slot_set_current(p->request);
 	call_after(p->request, &p->call);
@@ -45,9 +43,9 @@ static void run(struct post *p)
 	worker_lock();
 	request_destroy(p->request);
 	free(p);
-	held_back = hooks_pile_up();
 	worker.n_posts--;
-	if (held_back && !list_empty(&worker.queue))
+	/* One for each post that ends: all slots may have been held back. */
+	if (slots_have_work())
 		slot_wake();
 	if (worker.state != WORKER_SERVING)
 		poll_wake(worker.prod); /* it waits for this */

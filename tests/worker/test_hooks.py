@@ -105,3 +105,31 @@ def test_a_handlers_callable_runs_beside_the_slot_too(serve):
         assert w.predict({"x": x}).json() == x
     assert time.monotonic() - began < 1
     w.wait_log("called 4")
+
+
+def test_all_slots_go_on_after_a_pile_up(serve, tmp_path):
+    gate = tmp_path / "open"
+    w = serve("""
+        import os, time
+        class PythonPredictor:
+            def predict(self, payload):
+                time.sleep(payload)
+                return payload
+            def post_predict(self, payload):
+                while not os.path.exists(%r):
+                    time.sleep(0.02)
+    """ % str(gate), threads=4)
+    c = w.connect()
+    for _ in range(256):
+        assert w.predict(0, connection=c).json() == 0
+    answers = []
+    clients = [threading.Thread(target=lambda: answers.append(w.predict(1).json())) for _ in range(4)]
+    for t in clients:
+        t.start()
+    time.sleep(0.3)
+    assert not answers
+    began = time.monotonic()
+    gate.touch()
+    for t in clients:
+        t.join(30)
+    assert answers == [1] * 4 and time.monotonic() - began < 2.5, "slots slept while requests waited"
