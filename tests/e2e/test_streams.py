@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from soma import projects
+from soma.chunks import ChunkReader
 from soma.client import Raw
 from soma.projects import python_api, python_project
 from soma.waiting import seconds, wait_for
@@ -101,31 +102,16 @@ def facts(daemon, name="s"):
     return ask(daemon, "facts", name).json()
 
 
-class Stream:
+class Stream(ChunkReader):
     """An answer read chunk by chunk, by the bytes that the gateway sent."""
 
     def __init__(self, daemon, expression, name="s", headers=(), version="1.1"):
         self.raw = Raw(daemon.port)
         head = [f"POST /{name} HTTP/{version}", "Host: x", "Content-Type: text/plain", f"Content-Length: {len(expression)}", *headers]
         self.raw.send("\r\n".join(head).encode() + b"\r\n\r\n" + expression.encode())
-        self.file = self.raw.sock.makefile("rb")
+        super().__init__(self.raw.sock.makefile("rb"))
         self.status = int(self.file.readline().split()[1])
         self.headers = http.client.parse_headers(self.file)
-
-    def chunk(self):
-        size = self.file.readline()
-        if not size:
-            return None
-        data = self.file.read(int(size, 16))
-        assert self.file.read(2) == b"\r\n"
-        return data
-
-    def rest(self):
-        """All chunks to the end: b"" is the last one, None an end without it."""
-        got = [self.chunk()]
-        while got[-1]:
-            got.append(self.chunk())
-        return got
 
     def close(self):
         self.file.close()

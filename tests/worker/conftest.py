@@ -1,5 +1,10 @@
 """Replicas that end with their test, and places to build environments at."""
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from building import OFFLINE, UV, Env, make_wheel, path_with
 from harness import Worker

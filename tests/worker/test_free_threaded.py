@@ -13,6 +13,15 @@ def is_built(version):
     return list(harness.worker_dir().glob(f"_worker.cpython-{version.replace('.', '')}-*.so"))
 
 
+def together(ask, arguments):
+    """A thread for each, until all are over."""
+    threads = [threading.Thread(target=ask, args=(one,)) for one in arguments]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 @pytest.fixture(params=["3.13t", "3.14t"])
 def python(request):
     python = interpreters.find(request.param)
@@ -56,11 +65,7 @@ def test_slots_compute_at_the_same_time(serve, python):
     def ask(first):
         answers[first] = worker.predict({"first": first}, timeout=60).json()
 
-    threads = [threading.Thread(target=ask, args=(first,)) for first in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(ask, (0, 1))
     assert sorted(answers) == [0, 1] and max(answers.values()) == 200
 
 
@@ -92,11 +97,7 @@ def test_results_that_others_change_meanwhile(serve, python):
             if answer.status != 200 or set(json.loads(answer.body)) != {"list", "dict"}:
                 wrong.append(answer.body)
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(ask, range(6))
     assert wrong == [] and worker.process.poll() is None
 
 
@@ -131,11 +132,7 @@ def test_streams_beside_each_other(serve, python):
             if [json.loads(line) for line in answer.body.splitlines()] != [[tag, n] for n in range(50)]:
                 wrong.append(answer.body)
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(ask, range(6))
     assert wrong == [] and worker.process.poll() is None, worker.log
 
 

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness import BYE, SLOT_FREE, STOP, STUCK
+from soma.chunks import ChunkReader
 
 PREDICTOR = """
     import asyncio, os, time
@@ -100,7 +101,7 @@ def two(serve):
     return serve(PREDICTOR, threads=2)
 
 
-class Client:
+class Client(ChunkReader):
     """A connection that sees each chunk by itself."""
 
     def __init__(self, worker, expression, headers=(), method="POST", version="1.1"):
@@ -113,7 +114,7 @@ class Client:
         body = expression.encode()
         lines = ["%s / HTTP/%s" % (method, version), "host: x", "content-type: text/plain", "content-length: %d" % len(body), *("%s: %s" % h for h in headers)]
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-        self.file = self.socket.makefile("rb")
+        super().__init__(self.socket.makefile("rb"))
 
     def head(self):
         self.status = int(self.file.readline().split()[1])
@@ -124,22 +125,6 @@ class Client:
                 return self
             name, value = line.split(": ", 1)
             self.headers[name.lower()] = value
-
-    def chunk(self):
-        """The next; b"" is the last one, None an end without it."""
-        size = self.file.readline()
-        if not size:
-            return None
-        data = self.file.read(int(size, 16))
-        assert self.file.read(2) == b"\r\n"
-        return data
-
-    def chunks(self):
-        got = []
-        while True:
-            got.append(self.chunk())
-            if not got[-1]:
-                return got
 
     def close(self):
         self.file.close()
@@ -173,7 +158,7 @@ def test_forms(worker, expression, headers, content_type, chunks):
     if chunks is None:
         assert c.headers["content-length"] == "0"
     else:
-        assert c.headers["transfer-encoding"] == "chunked" and c.chunks() == [*chunks, b""]
+        assert c.headers["transfer-encoding"] == "chunked" and c.rest() == [*chunks, b""]
     c.send("'the connection goes on'")
     assert c.head().status == 200
     c.close()
@@ -181,7 +166,7 @@ def test_forms(worker, expression, headers, content_type, chunks):
 
 def test_status_and_headers_of_a_response(worker):
     c = Client(worker, "soma.Response(chunks('a'), 202, {'x-model': 'b', 'content-type': 'text/x'})").head()
-    assert (c.status, c.headers["x-model"], c.headers["content-type"], c.chunks()) == (202, "b", "text/x", [b"a", b""])
+    assert (c.status, c.headers["x-model"], c.headers["content-type"], c.rest()) == (202, "b", "text/x", [b"a", b""])
 
 
 def test_streaming_response_of_starlette(serve):
@@ -258,7 +243,7 @@ def test_head_has_no_body(serve):
     assert (c.status, c.headers["transfer-encoding"]) == (200, "chunked")
     w.wait_log("closed")
     c.send("", method="GET")
-    assert c.head().chunks() == [b"a", b"b", b""]
+    assert c.head().rest() == [b"a", b"b", b""]
 
 
 def test_post_predict_comes_after_the_stream(worker):
@@ -303,7 +288,7 @@ def test_released_slot_takes_the_next_request(worker):
     assert c.chunk() == b"slot"
     begin = time.monotonic()
     assert ask(worker, "'other'").body == b"other" and time.monotonic() - begin < 0.4
-    assert c.chunks() == [b"free0", b"free1", b"free2", b""]
+    assert c.rest() == [b"free0", b"free1", b"free2", b""]
     log = worker.wait_log("\x1efree\x1fafter|generator\n")
     assert "\x1efree\x1fin the thread\n" in log
     c.send("'the connection goes on'")
@@ -327,7 +312,7 @@ def test_stopping_waits_for_released_streams(serve):
     c.chunk()
     assert w.expect(SLOT_FREE)[1] == 1
     w.send(STOP, 5000)
-    assert c.chunks()[-1] == b""
+    assert c.rest()[-1] == b""
     assert w.expect(SLOT_FREE)[1] == 0
     w.expect(BYE)
     assert w.wait() == 0
@@ -348,11 +333,11 @@ def test_raises_before_the_first_chunk(worker):
 def test_raises_midway(worker, kind):
     request_id = "midway-" + kind
     c = Client(worker, "%s('a', fail=ValueError('mid'))" % kind, [("x-request-id", request_id)]).head()
-    assert c.chunks() == [b"a", None]  # no last chunk: the client knows
+    assert c.rest() == [b"a", None]  # no last chunk: the client knows
     worker.wait_log("\x1e%s\x1fValueError: mid\n" % request_id)
     assert "\x1e%s\x1fpredict failed in the middle of its stream:\n" % request_id in worker.log
     c = Client(worker, "%s('a', fail=ValueError('mid'))" % kind, [("x-request-id", request_id), *SSE.items()]).head()
-    first, error, end = c.chunks()
+    first, error, end = c.rest()
     assert (first, end) == (b"data: a\n\n", None)
     name, data = error.split(b"\n", 1)
     assert name == b"event: error"
@@ -362,7 +347,7 @@ def test_raises_midway(worker, kind):
 
 def test_a_chunk_that_is_not_json_midway(worker):
     c = Client(worker, "chunks([1], [{2}])").head()
-    assert c.chunks() == [b"[1]\n", None]
+    assert c.rest() == [b"[1]\n", None]
     worker.wait_log("set is not JSON serializable; return a list of it (at result[0])")
 
 
@@ -386,9 +371,9 @@ def test_raises_when_it_is_closed(serve):
 
 def test_predict_timeout_is_for_each_chunk(serve):
     w = serve(PREDICTOR, predict_timeout_ms=400)
-    assert Client(w, "chunks(*'abcdef', pause=0.15)").head().chunks() == [b"a", b"b", b"c", b"d", b"e", b"f", b""]
+    assert Client(w, "chunks(*'abcdef', pause=0.15)").head().rest() == [b"a", b"b", b"c", b"d", b"e", b"f", b""]
     c = Client(w, "chunks('a', 'b', pause=30)", [("x-request-id", "hangs"), *SSE.items()]).head()
-    first, error, end = c.chunks()
+    first, error, end = c.rest()
     assert (first, end) == (b"data: a\n\n", None)
     assert json.loads(error.split(b"data: ")[1])["error"] == {"code": "timeout", "message": "predict ran longer than 400 ms without a chunk (predict_timeout); the process is replaced", "request_id": "hangs"}
     assert w.expect(STUCK)[2] == "hangs"
