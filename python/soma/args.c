@@ -86,7 +86,7 @@ static PyObject *make_text(struct request *r, struct str type, struct err *err)
 static PyObject *make_form(struct request *r, struct str type, struct err *err)
 {
 	PyObject *form = PyObject_CallFunction(
-		hooks.form, "NN", bytes_of(type),
+		python.form, "NN", bytes_of(type),
 		bytes_of((struct str){r->body.data, r->body.len}));
 
 	if (!form && PyErr_ExceptionMatches(PyExc_ValueError))
@@ -131,7 +131,7 @@ static PyObject *make_query_params(struct request *r)
 	const char *from = mark ? mark + 1 : target.p + target.n;
 
 	return PyObject_CallFunction(
-		hooks.query_params, "N",
+		python.query_params, "N",
 		PyUnicode_DecodeLatin1(
 			from, (Py_ssize_t)(target.p + target.n - from), NULL));
 }
@@ -165,7 +165,7 @@ static PyObject *make_headers(struct request *r)
 		Py_XDECREF(list);
 		return NULL;
 	}
-	return PyObject_CallFunction(hooks.headers, "N", list);
+	return PyObject_CallFunction(python.headers, "N", list);
 }
 
 PyObject *arg_make(struct request *r, enum call_arg arg, struct err *err)

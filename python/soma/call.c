@@ -29,7 +29,7 @@ static const llhttp_method_t verbs[] = {HTTP_POST, HTTP_GET, HTTP_PUT,
 
 static struct plan plans[ARRAY_LEN(verbs)], post_predict;
 
-struct hooks hooks;
+struct python python;
 
 static struct plan *plan_of(uint8_t method)
 {
@@ -129,18 +129,18 @@ int call_init(PyObject *args)
 {
 	PyObject *methods, *post;
 	const char *summary;
-	PyObject **all[] = {&hooks.query_params, &hooks.headers,
-			    &hooks.form,	 &hooks.response,
-			    &hooks.chunks,	 &hooks.release,
-			    &hooks.go_on,	 &hooks.stream_error,
-			    &hooks.error,	 &hooks.late_error};
+	PyObject **all[] = {&python.query_params, &python.headers,
+			    &python.form,	  &python.response,
+			    &python.chunks,	  &python.release,
+			    &python.go_on,	  &python.stream_error,
+			    &python.error,	  &python.late_error};
 
 	if (!PyArg_ParseTuple(args, "O!OzOOOOOOOOOO", &PyDict_Type, &methods,
-			      &post, &summary, &hooks.query_params,
-			      &hooks.headers, &hooks.form, &hooks.response,
-			      &hooks.chunks, &hooks.release, &hooks.go_on,
-			      &hooks.stream_error, &hooks.error,
-			      &hooks.late_error))
+			      &post, &summary, &python.query_params,
+			      &python.headers, &python.form, &python.response,
+			      &python.chunks, &python.release, &python.go_on,
+			      &python.stream_error, &python.error,
+			      &python.late_error))
 		return -1;
 	for (unsigned i = 0; i < ARRAY_LEN(all); i++)
 		Py_INCREF(*all[i]);
@@ -263,7 +263,7 @@ static void check_late(PyObject *result, const struct request *r,
 		       const char *name)
 {
 	if (!result)
-		result = PyObject_CallFunction(hooks.late_error, "Nss",
+		result = PyObject_CallFunction(python.late_error, "Nss",
 					       take_exception(), r->id, name);
 	if (!result)
 		PyErr_Print();

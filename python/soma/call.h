@@ -7,7 +7,7 @@
 #include "worker.h"
 
 /* Python's side (module.c names them), all owned. */
-struct hooks {
+struct python {
 	PyObject *query_params; /* (text) */
 	PyObject *headers;	/* ([(bytes, bytes)]) */
 	PyObject *form;		/* (content type, body) */
@@ -20,7 +20,7 @@ struct hooks {
 	PyObject *late_error;	/* the same, of what runs after the answer */
 };
 
-extern struct hooks hooks;
+extern struct python python;
 
 /* A new reference; NULL with err set (for the client) or an exception. */
 PyObject *arg_make(struct request *r, enum call_arg arg, struct err *err);

@@ -65,7 +65,7 @@ void reply_of_exception(struct request *r, const char *method,
 			struct call *call, struct buf *out, struct reply *reply)
 {
 	PyObject *answer = PyObject_CallFunction(
-		hooks.error, "Nss", take_exception(), r->id, method);
+		python.error, "Nss", take_exception(), r->id, method);
 	char text[128];
 
 	if (reply_of_hook(answer, call, reply) == 0)
@@ -122,7 +122,7 @@ int reply_of_result(PyObject *result, struct call *call, struct buf *out,
 		return reply_of_bytes(PyBytes_FromObject(result), call, reply);
 	if (!is_plain(result) && PyObject_HasAttrString(result, "status_code"))
 		return reply_of_hook(PyObject_CallFunctionObjArgs(
-					     hooks.response, result, NULL),
+					     python.response, result, NULL),
 				     call, reply);
 	if (!is_plain(result) && stream_wanted(result)) {
 		*reply = (struct reply){.status = 200};

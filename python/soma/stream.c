@@ -22,7 +22,8 @@ int stream_prepare(PyObject *result, struct call *call)
 		call->chunks = result;
 		return 0;
 	}
-	call->chunks = PyObject_CallFunctionObjArgs(hooks.chunks, result, NULL);
+	call->chunks =
+		PyObject_CallFunctionObjArgs(python.chunks, result, NULL);
 	return call->chunks ? 0 : -1;
 }
 
@@ -206,7 +207,7 @@ static bool release(struct stream *st)
 		s->request = NULL;
 		count_released(1);
 		worker_unlock();
-		done = PyObject_CallFunctionObjArgs(hooks.go_on, self, NULL);
+		done = PyObject_CallFunctionObjArgs(python.go_on, self, NULL);
 	}
 	Py_XDECREF(self);
 	Py_XDECREF(done);
@@ -239,7 +240,7 @@ static void fail(struct stream *st)
 		reply_of_exception(r, call_name(r), &st->call, &st->out,
 				   &reply);
 	} else {
-		text = PyObject_CallFunction(hooks.stream_error, "Nss",
+		text = PyObject_CallFunction(python.stream_error, "Nss",
 					     take_exception(), r->id,
 					     call_name(r));
 		buf_reset(&st->bytes);
@@ -288,7 +289,7 @@ static void close_chunks(struct stream *st)
 		return;
 	done = PyObject_CallMethod(st->chunks, "close", NULL);
 	if (!done)
-		done = PyObject_CallFunction(hooks.late_error, "Nss",
+		done = PyObject_CallFunction(python.late_error, "Nss",
 					     take_exception(), st->request->id,
 					     "closing the stream");
 	if (!done)
@@ -306,8 +307,8 @@ static bool run(struct stream *st)
 	while (more && (chunk = PyIter_Next(st->chunks))) {
 		if (worker.forked)
 			process_exit(0); /* a fork of the user's */
-		more = chunk == hooks.release || pass(st, chunk);
-		if (chunk == hooks.release && st->slot) {
+		more = chunk == python.release || pass(st, chunk);
+		if (chunk == python.release && st->slot) {
 			if (release(st)) {
 				Py_DECREF(chunk);
 				return true;
