@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from _soma import batches, streams
+from _soma import streams
 
 expose_tracebacks = False
 
@@ -166,8 +166,6 @@ def of_exception(error, request_id, method):
     """The answer of a method that raised."""
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         end_process(error, method)
-    if isinstance(error, batches.Gone):
-        return 499, b"", b""
     status, detail = getattr(error, "status_code", None), getattr(error, "detail", None)
     if isinstance(status, int) and 400 <= status <= 599 and hasattr(error, "detail"):
         headers = getattr(error, "headers", None) or {}

@@ -1,40 +1,265 @@
-/* Requests that wait for a batch in slots of theirs: batches.py. */
+/* Batches: what a slot takes, runs in one go and answers. */
 #include "batch.h"
 
-PyObject *batch_wait(PyObject *module, PyObject *unused)
-{
-	const struct request *r = slot_current();
-	unsigned i = 0;
+#include "policy/batch.h"
 
-	(void)module, (void)unused;
-	worker_lock();
-	while (i < worker.n_slots && worker.slots[i].request != r)
-		i++;
-	if (r && i < worker.n_slots)
-		worker.slots[i].paused = true;
-	worker_unlock();
-	if (!r || i == worker.n_slots)
-		return PyErr_Format(PyExc_RuntimeError,
-				    "this thread handles no request");
-	return PyLong_FromUnsignedLong(i);
+/* A request of a batch that runs. */
+struct member {
+	struct request *request;
+	struct call call;
+};
+
+/* Under the lock. */
+static uint32_t most;
+static uint64_t interval_ns;
+static struct batch_callers callers;
+
+void batch_init(uint32_t most_of, uint64_t interval)
+{
+	most = most_of;
+	interval_ns = interval;
+	/* Cortex's callers were waited for in any case. */
+	callers = (struct batch_callers){.share = 1, .window = interval};
+	worker.batches = most > 1;
 }
 
-PyObject *batch_begin(PyObject *module, PyObject *args)
-{
-	unsigned index;
-	struct slot *s;
-	bool wanted;
+/* --- what is taken ---------------------------------------------------------
+ */
 
-	(void)module;
-	if (!PyArg_ParseTuple(args, "I", &index))
-		return NULL;
-	if (index >= worker.n_slots)
-		return PyErr_Format(PyExc_ValueError, "no slot %u", index);
-	s = &worker.slots[index];
+void batch_note(struct request *r)
+{
+	r->queued_ns = now_ns();
+	batch_arrived(&callers, r->queued_ns);
+}
+
+bool batch_joins(const struct request *r)
+{
+	return worker.batches && r->method == HTTP_POST;
+}
+
+static uint32_t count_waiting(void)
+{
+	uint32_t n = 0;
+
+	for (const struct list *it = worker.queue.next;
+	     it != &worker.queue && n < most; it = it->next)
+		n += batch_joins(LIST_ENTRY(it, struct request, link));
+	return n;
+}
+
+uint32_t batch_due(const struct request *r, int64_t *ret_hold)
+{
+	struct batch_facts f = {
+		.slot_free = true, .max = most, .interval = interval_ns};
+	struct batch_verdict v;
+	uint64_t now;
+
+	if (!batch_joins(r))
+		return 1;
+	now = now_ns();
+	f.waiting = count_waiting();
+	f.age = now - r->queued_ns;
+	f.expected = batch_expected(&callers, now);
+	v = batch_decide(&f);
+	*ret_hold = (int64_t)v.wait;
+	return v.take;
+}
+
+/* Returns how many there are. */
+static uint32_t take(struct slot *s, struct member *all, uint32_t n)
+{
+	struct list *it, *next;
+	uint32_t taken = 0;
+
+	LIST_EACH (&worker.queue, it, next) {
+		struct request *r = LIST_ENTRY(it, struct request, link);
+
+		if (taken == n)
+			break;
+		if (!batch_joins(r))
+			continue;
+		list_remove(it);
+		list_push_back(&s->batch, it);
+		r->state = REQUEST_RUNNING;
+		all[taken++] = (struct member){.request = r};
+	}
+	return taken;
+}
+
+/* --- running; the GIL is held ----------------------------------------------
+ */
+
+static bool is_wanted(const struct request *r)
+{
+	bool is;
+
 	worker_lock();
-	s->paused = false;
-	s->since_ms = now_ms();
-	wanted = s->request && s->request->conn;
+	is = r->conn;
 	worker_unlock();
-	return PyBool_FromLong(wanted);
+	return is;
+}
+
+static void answer(struct slot *s, struct member *m, const struct reply *reply)
+{
+	worker_lock();
+	list_remove(&m->request->link);
+	worker_unlock();
+	slot_answer(s, m->request, &m->call, reply);
+}
+
+/* Leaves those that can run, and returns how many these are. */
+static uint32_t prepare(struct slot *s, struct member *all, uint32_t n)
+{
+	uint32_t good = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct member m = all[i];
+		struct reply reply = {0};
+
+		slot_set_current(m.request);
+		buf_reset(&s->out);
+		if (is_wanted(m.request) &&
+		    call_prepare(m.request, &m.call, &s->out, &reply))
+			all[good++] = m;
+		else
+			answer(s, &m, &reply);
+	}
+	worker_lock();
+	s->request = good ? all[0].request : NULL;
+	s->since_ms = now_ms();
+	worker_unlock();
+	return good;
+}
+
+/* A list with an item for each, or NULL with an exception. Takes result. */
+static PyObject *checked(PyObject *result, const char *name, uint32_t n)
+{
+	PyObject *type;
+
+	if (!result)
+		return NULL;
+	if (!PyList_Check(result)) {
+		type = PyObject_GetAttrString((PyObject *)Py_TYPE(result),
+					      "__name__");
+		PyErr_Format(PyExc_TypeError,
+			     "%s returned %U for %u requests: with batching it "
+			     "takes lists and returns a list with one result "
+			     "for each",
+			     name, type, n);
+		Py_XDECREF(type);
+	} else if (PyList_Size(result) != (Py_ssize_t)n) {
+		PyErr_Format(PyExc_ValueError,
+			     "%s returned a list of %zd for %u requests: with "
+			     "batching it returns one result for each",
+			     name, PyList_Size(result), n);
+	} else {
+		return result;
+	}
+	Py_DECREF(result);
+	return NULL;
+}
+
+static PyObject *predict(struct member *all, uint32_t n)
+{
+	struct call **calls = mem_alloc(n * sizeof *calls);
+	struct request *oldest = all[0].request;
+	PyObject *result;
+
+	for (uint32_t i = 0; i < n; i++)
+		calls[i] = &all[i].call;
+	slot_set_current(oldest);
+	result = call_together(oldest, calls, n);
+	output_end_lines();
+	free(calls);
+	return checked(result, call_name(oldest), n);
+}
+
+/* What is one request's of the list, a new reference; NULL with an exception
+ * that is its failure. */
+static PyObject *item_of(PyObject *results, uint32_t i)
+{
+	PyObject *item = PyList_GetItem(results, (Py_ssize_t)i);
+
+	if (item && PyObject_IsInstance(item, PyExc_Exception) > 0) {
+		PyErr_SetObject((PyObject *)Py_TYPE(item), item);
+		return NULL;
+	}
+	Py_XINCREF(item);
+	return item;
+}
+
+/* An item that would be streamed: the slot cannot make several at a time. */
+static void refuse_stream(struct member *m, struct buf *out,
+			  struct reply *reply)
+{
+	PyErr_Format(PyExc_TypeError,
+		     "%s returned a generator for one of its requests: with "
+		     "batching each answer is made in one piece",
+		     call_name(m->request));
+	Py_CLEAR(m->call.chunks);
+	Py_CLEAR(m->call.args[ARG_RESPONSE]);
+	reply_of_exception(m->request, call_name(m->request), &m->call, out,
+			   reply);
+}
+
+static void hand_out(struct slot *s, struct member *m, PyObject *result)
+{
+	struct reply reply = {0};
+
+	slot_set_current(m->request);
+	buf_reset(&s->out);
+	call_answer(m->request, &m->call, result, &s->out, &reply);
+	if (m->call.chunks)
+		refuse_stream(m, &s->out, &reply);
+	answer(s, m, &reply);
+}
+
+/* To all the same exception. Its traceback is in the log once. */
+static void fail_all(struct slot *s, struct member *all, uint32_t n)
+{
+	PyObject *error = take_exception();
+
+	for (uint32_t i = 0; i < n; i++) {
+		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+		hand_out(s, &all[i], NULL);
+		PyException_SetTraceback(error, Py_None);
+	}
+	Py_DECREF(error);
+}
+
+static void ended(struct slot *s, uint32_t n)
+{
+	worker_lock();
+	s->request = NULL;
+	batch_answered(&callers, n, count_waiting(), now_ns());
+	worker_unlock();
+}
+
+static void run(struct slot *s, struct member *all, uint32_t n)
+{
+	PyObject *results = predict(all, n);
+
+	ended(s, n);
+	if (!results) {
+		fail_all(s, all, n);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		hand_out(s, &all[i], item_of(results, i));
+	Py_DECREF(results);
+}
+
+void batch_run(struct slot *s, uint32_t n)
+{
+	struct member *all = mem_alloc(n * sizeof *all);
+
+	n = take(s, all, n);
+	slot_begin(s, all[0].request);
+	worker_unlock();
+	n = prepare(s, all, n);
+	if (n)
+		run(s, all, n);
+	free(all);
+	worker_lock();
+	slot_end(s);
 }

@@ -236,27 +236,71 @@ static bool unpacked(struct request *r, struct buf *out, struct reply *reply)
 	return false;
 }
 
-void call_run(struct request *r, struct call *call, struct buf *out,
-	      struct reply *reply)
+bool call_prepare(struct request *r, struct call *call, struct buf *out,
+		  struct reply *reply)
 {
-	const struct plan *p = plan_of(r->method);
 	struct err err = {0};
-	PyObject *result = NULL;
 
 	if (r->encoded && !unpacked(r, out, reply))
-		return;
-	if (make_args(r, p, call, &err) == 0)
-		result = without_after(enter(p, call), call);
-	if (!result && err.code && !PyErr_Occurred()) {
+		return false;
+	if (make_args(r, plan_of(r->method), call, &err) == 0)
+		return true;
+	if (err.code && !PyErr_Occurred())
 		reply_failed(r, out, reply, err_http(err.code),
 			     err_word(err.code), err.msg);
-		return;
-	}
+	else
+		reply_of_exception(r, call_name(r), call, out, reply);
+	return false;
+}
+
+void call_answer(struct request *r, struct call *call, PyObject *result,
+		 struct buf *out, struct reply *reply)
+{
+	result = without_after(result, call);
 	call->args[ARG_RESPONSE] = result;
 	if (!result || reply_of_result(result, call, out, reply)) {
 		Py_CLEAR(call->args[ARG_RESPONSE]);
-		reply_of_exception(r, p->name, call, out, reply);
+		reply_of_exception(r, call_name(r), call, out, reply);
 	}
+}
+
+void call_run(struct request *r, struct call *call, struct buf *out,
+	      struct reply *reply)
+{
+	if (call_prepare(r, call, out, reply))
+		call_answer(r, call, enter(plan_of(r->method), call), out,
+			    reply);
+}
+
+/* One argument of all calls. */
+static PyObject *list_of(struct call *const *calls, size_t n, unsigned arg)
+{
+	PyObject *list = PyList_New((Py_ssize_t)n);
+
+	for (size_t i = 0; list && i < n; i++) {
+		Py_INCREF(calls[i]->args[arg]);
+		PyList_SetItem(list, (Py_ssize_t)i, calls[i]->args[arg]);
+	}
+	return list;
+}
+
+PyObject *call_together(struct request *r, struct call *const *calls, size_t n)
+{
+	const struct plan *p = plan_of(r->method);
+	struct call lists = {.hold = NULL};
+	PyObject *result = NULL;
+	bool made = true;
+
+	for (unsigned arg = 0; arg < ARG_RESPONSE && made; arg++) {
+		if (!wants(p, arg))
+			continue;
+		lists.args[arg] = list_of(calls, n, arg);
+		made = lists.args[arg];
+	}
+	if (made)
+		result = enter(p, &lists);
+	call_fini(&lists);
+	return result;
 }
 
 static void check_late(PyObject *result, const struct request *r,

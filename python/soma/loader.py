@@ -8,7 +8,7 @@ import sys
 import tempfile
 import traceback
 
-from _soma import batches, classes, cortex_modules, soma_module
+from _soma import classes, cortex_modules, soma_module
 from _soma.failure import Failure, package_of, short, trace_of, user
 
 
@@ -233,11 +233,6 @@ def _summary(kind, client):
     return json.dumps(answer, separators=(",", ":"), default=str)
 
 
-def _method(settings, verb, instance, name):
-    method = getattr(instance, name)
-    return batches.of(settings, method, name) if verb == "POST" else method
-
-
 def load(settings, say):
     """Imports the file, makes the predictor. `say` takes a word on progress. Raises Failure."""
     path = settings["path"]
@@ -261,6 +256,6 @@ def load(settings, say):
     if store is not None and kind.client != "onnx_client":
         client.load_model = instance.load_model
     _set_up_logging(settings.get("log_level", "info"))
-    methods = {verb: (name, (_method(settings, verb, instance, name), *signature)) for verb, (name, signature) in signatures.methods.items()}
+    methods = {verb: (name, (getattr(instance, name), *signature)) for verb, (name, signature) in signatures.methods.items()}
     post = (instance.post_predict, *signatures.post_predict) if signatures.post_predict else None
     return Predictor(methods, post, _summary(kind, client))

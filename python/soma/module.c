@@ -36,6 +36,9 @@ static void take_settings(struct buf *text)
 	worker.n_slots = (unsigned)MAX(1, MIN(threads, SLOTS_MAX));
 	worker.predict_timeout_ms =
 		(uint64_t)MAX(0, json_int(root, "predict_timeout_ms", 0));
+	batch_init((uint32_t)MAX(0, json_int(root, "max_batch_size", 0)),
+		   (uint64_t)MAX(0, json_int(root, "batch_interval_ms", 0)) *
+			   1000000);
 	worker.max_body = max_body > 0 ? (size_t)max_body : SIZE_MAX / 4;
 	yyjson_doc_free(doc);
 }
@@ -276,8 +279,6 @@ static PyMethodDef methods[] = {
 	{"go_on", go_on, METH_O, go_on_doc},
 	{"cancelled", cancelled, METH_NOARGS, cancelled_doc},
 	{"wake_fd", wake_fd, METH_NOARGS, wake_fd_doc},
-	{"batch_wait", batch_wait, METH_NOARGS, batch_wait_doc},
-	{"batch_begin", batch_begin, METH_VARARGS, batch_begin_doc},
 	{"bye", bye, METH_NOARGS, bye_doc},
 	{"write", write_text, METH_VARARGS, write_doc},
 	{"flush", flush, METH_VARARGS, flush_doc},

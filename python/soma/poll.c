@@ -28,12 +28,17 @@ enum {
 
 struct worker worker;
 
-uint64_t now_ms(void)
+uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t now_ms(void)
+{
+	return now_ns() / 1000000;
 }
 
 void worker_lock(void)
@@ -220,22 +225,34 @@ static void handle(const struct epoll_event *events, int n, bool as_main)
 /* --- the main thread -------------------------------------------------------
  */
 
-void poll_as_main(int timeout_ms)
+/* epoll_wait's unit is too coarse for what a batch waits for. */
+static void wait_ns(int64_t timeout_ns)
+{
+	struct pollfd on = {.fd = worker.epoll, .events = POLLIN};
+	struct timespec time = {.tv_sec = timeout_ns / 1000000000,
+				.tv_nsec = timeout_ns % 1000000000};
+
+	ppoll(&on, 1, &time, NULL);
+}
+
+void poll_as_main(int64_t timeout_ns)
 {
 	struct epoll_event events[EVENTS_MAX];
-	int n;
+	int n, timeout_ms = timeout_ns < 0 ? -1 : 0;
 
-	if (timeout_ms) {
+	if (timeout_ns) {
 		worker_lock();
 		if (worker.lead != LEAD_MAIN || slots_have_work()) {
 			worker_unlock();
 			return;
 		}
 		worker.main_idle = true;
-		if (worker.deaf_until_ms)
+		if (worker.deaf_until_ms && timeout_ns < 0)
 			timeout_ms = DEAF_MS;
 		worker_unlock();
 	}
+	if (timeout_ns > 0)
+		wait_ns(timeout_ns);
 	n = epoll_wait(worker.epoll, events, EVENTS_MAX, timeout_ms);
 	worker_lock();
 	worker.main_idle = false;

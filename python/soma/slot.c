@@ -1,7 +1,9 @@
 /* Slots: the Python threads that run predict. */
+#include "batch.h"
 #include "stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -30,6 +32,7 @@ void slots_init(void)
 		struct slot *s = &worker.slots[i];
 
 		list_init(&s->link);
+		list_init(&s->batch);
 		s->index = i;
 		s->wake = eventfd(0, EFD_CLOEXEC);
 		buf_init(&s->out, SIZE_MAX / 4);
@@ -39,13 +42,15 @@ void slots_init(void)
 
 bool slots_have_work(void)
 {
-	return !list_empty(&worker.queue) && !hooks_pile_up();
+	return !list_empty(&worker.queue) && !worker.held && !hooks_pile_up();
 }
 
 void slot_queue(struct request *r)
 {
 	r->state = REQUEST_QUEUED;
 	list_push_back(&worker.queue, &r->link);
+	if (worker.batches)
+		batch_note(r);
 	slot_wake();
 }
 
@@ -70,6 +75,7 @@ static void give_up(struct slot *s, uint64_t ran_ms)
 	struct request *r = s->request;
 	bool begun = r->stream && r->conn && r->conn->state == CONN_STREAMING;
 	char limit[32], text[ERR_MSG_MAX];
+	struct list *it, *next;
 
 	s->stuck = true;
 	worker.n_stuck++;
@@ -83,6 +89,12 @@ static void give_up(struct slot *s, uint64_t ran_ms)
 		stream_give_up(r->stream, text);
 	else if (r->conn)
 		conn_refuse(r->conn, 504, "timeout", "%s", text);
+	LIST_EACH (&s->batch, it, next) {
+		r = LIST_ENTRY(it, struct request, link);
+		if (r->conn)
+			conn_refuse(r->conn, 504, "timeout", "%s", text);
+	}
+	r = s->request;
 	control_send(FRAME_STUCK, (uint32_t)ran_ms, r->id, strlen(r->id),
 		     false); /* QUERY asks again */
 	if (worker.n_stuck < worker.n_slots)
@@ -122,8 +134,54 @@ int slots_check(void)
 /* --- running ---------------------------------------------------------------
  */
 
-/* The lock is held. */
-static void over(struct slot *s)
+void slot_begin(struct slot *s, struct request *r)
+{
+	r->state = REQUEST_RUNNING;
+	s->request = r;
+	s->busy = true;
+	s->since_ms = now_ms();
+	worker.n_busy++;
+	if (worker.dozing) {
+		worker.dozing = false;
+		pthread_cond_signal(&worker.tick);
+	}
+}
+
+void slot_answer(struct slot *s, struct request *r, struct call *call,
+		 const struct reply *reply)
+{
+	bool after, posted = false;
+
+	output_end_lines();
+	if (worker.forked)
+		process_exit(0); /* a fork of the user's came back to us */
+
+	worker_lock();
+	if (s->request == r)
+		s->request = NULL;
+	if (r->conn)
+		conn_reply(r->conn, reply);
+	/* What comes after the answer is not the slot's. */
+	after = !s->stuck && call_has_after(call);
+	if (after)
+		posted = hooks_post(r, call);
+	worker_unlock();
+
+	if (after && !posted)
+		call_after(r, call);
+	output_end_lines();
+	current = NULL;
+	call_fini(call);
+	if (worker.forked)
+		process_exit(0);
+	if (posted)
+		return;
+	worker_lock();
+	request_destroy(r);
+	worker_unlock();
+}
+
+void slot_end(struct slot *s)
 {
 	s->busy = false;
 	worker.n_busy--;
@@ -136,98 +194,97 @@ static void run(struct slot *s, struct request *r)
 {
 	struct call call = {.hold = NULL};
 	struct reply reply = {0};
-	bool after, posted = false;
 
 	list_remove(&r->link);
-	r->state = REQUEST_RUNNING;
-	s->request = r;
-	s->busy = true;
-	s->since_ms = now_ms();
-	worker.n_busy++;
-	if (worker.dozing) {
-		worker.dozing = false;
-		pthread_cond_signal(&worker.tick);
-	}
+	slot_begin(s, r);
 	worker_unlock();
 
 	current = r;
 	buf_reset(&s->out);
 	call_run(r, &call, &s->out, &reply);
-	if (call.chunks && stream_run(s, r, &call, &reply)) {
-		worker_lock();
-		over(s);
+	if (!call.chunks || !stream_run(s, r, &call, &reply))
+		slot_answer(s, r, &call, &reply);
+	worker_lock();
+	slot_end(s);
+}
+
+/* Runs what is due. False: it is held back, for *ret_hold ns at the most. */
+static bool take(struct slot *s, int64_t *ret_hold)
+{
+	struct request *r = LIST_ENTRY(worker.queue.next, struct request, link);
+	uint32_t n = batch_due(r, ret_hold);
+
+	worker.held = !n;
+	if (n && batch_joins(r))
+		batch_run(s, n);
+	else if (n)
+		run(s, r);
+	return n;
+}
+
+/* Until a slot is woken, or the time is over. */
+static void wait_for_wake(const struct slot *s, int64_t timeout_ns)
+{
+	struct pollfd on = {.fd = s->wake, .events = POLLIN};
+	struct timespec time = {.tv_sec = timeout_ns / 1000000000,
+				.tv_nsec = timeout_ns % 1000000000};
+	uint64_t count;
+
+	if (timeout_ns >= 0 && ppoll(&on, 1, &time, NULL) <= 0)
 		return;
-	}
-	output_end_lines();
-	if (worker.forked)
-		process_exit(0); /* a fork of the user's came back to us */
-
-	worker_lock();
-	s->request = NULL;
-	if (r->conn)
-		conn_reply(r->conn, &reply);
-	/* What comes after the answer is not the slot's. */
-	after = !s->stuck && call_has_after(&call);
-	if (after)
-		posted = hooks_post(r, &call);
-	worker_unlock();
-
-	if (after && !posted)
-		call_after(r, &call);
-	output_end_lines();
-	current = NULL;
-	call_fini(&call);
-	if (worker.forked)
-		process_exit(0);
-	if (s->out.cap > 1 << 20)
-		buf_fini(&s->out);
-
-	worker_lock();
-	if (!posted)
-		request_destroy(r);
-	over(s);
+	if (read(s->wake, &count, sizeof count) < 0)
+		return; /* interrupted */
 }
 
 /* Waits without the GIL until there may be work. -1: a signal handler of the
  * user's raised. */
-static int wait_for_work(struct slot *s, bool leads)
+static int wait_for_work(struct slot *s, bool leads, int64_t timeout_ns)
 {
-	uint64_t count;
-	ssize_t got = 0;
 	/* A signal from here on ends the wait; one from before may have had
 	 * its wake-up read by the poll that came first. */
 	if (PyErr_CheckSignals())
 		return -1;
 	Py_BEGIN_ALLOW_THREADS;
 	if (leads)
-		poll_as_main(-1);
+		poll_as_main(timeout_ns);
 	else
-		got = read(s->wake, &count, sizeof count);
+		wait_for_wake(s, timeout_ns);
 	Py_END_ALLOW_THREADS;
-	(void)got; /* a count, or interrupted */
 	return PyErr_CheckSignals();
+}
+
+/* As the thread that leads: what has come meanwhile. Cheaper than giving the
+ * GIL up. */
+static void look(void)
+{
+	worker_unlock();
+	poll_as_main(0);
+	worker_lock();
 }
 
 int slot_run(unsigned index)
 {
 	struct slot *s = &worker.slots[index];
+	bool looked = false;
 
 	worker_lock();
 	while (worker.state != WORKER_DRAINED || s->index > 0) {
 		bool leads = worker.n_slots == 1 && !s->stuck &&
 			     worker.state == WORKER_SERVING;
+		int64_t hold = -1;
 		int rc;
 
-		if (slots_have_work() && !s->stuck) {
-			run(s, LIST_ENTRY(worker.queue.next, struct request,
-					  link));
+		/* Who is there goes with the batch. */
+		if (worker.batches && leads && !looked &&
+		    worker.lead == LEAD_MAIN)
+			look();
+		looked = worker.held = false;
+		if (slots_have_work() && !s->stuck && take(s, &hold))
 			continue;
-		}
 		if (leads) {
 			poll_lead();
-			worker_unlock();
-			poll_as_main(0); /* cheaper than giving the GIL up */
-			worker_lock();
+			if (!worker.held)
+				look();
 			if (slots_have_work())
 				continue;
 		} else if (!s->stuck) {
@@ -235,10 +292,11 @@ int slot_run(unsigned index)
 			list_push_front(&worker.idle, &s->link);
 		}
 		worker_unlock();
-		rc = wait_for_work(s, leads);
+		rc = wait_for_work(s, leads, hold);
 		if (rc)
 			return -1;
 		worker_lock();
+		looked = true;
 		list_remove(&s->link);
 	}
 	worker_unlock();

@@ -106,6 +106,7 @@ struct request {
 	bool encoded;  /* it has a Content-Encoding */
 	bool in_value; /* of the parser: which of the two a span continues */
 	int refuse;    /* HTTP status to refuse it with, 0: none */
+	uint64_t queued_ns; /* for batches: since when it waits */
 	char id[ID_MAX + 1];
 };
 
@@ -220,6 +221,7 @@ struct worker {
 	unsigned n_slots;
 	uint64_t predict_timeout_ms; /* 0: none */
 	size_t max_body;
+	bool batches; /* predict takes lists (batch.h) */
 	/* Before READY, and then constant: what GET is answered where no
 	 * method takes it, NULL: 405; and the methods for a 405 to name. */
 	char *summary; /* owned */
@@ -233,6 +235,7 @@ struct worker {
 	bool dozing; /* the looper waits on `tick` without a time */
 
 	struct list queue; /* of requests */
+	bool held;	   /* what is in it waits for others, to go with them */
 	struct list spare; /* of requests that are over */
 	unsigned n_spare;
 	struct list idle;   /* of slots, newest first */
@@ -260,13 +263,14 @@ struct worker {
 extern struct worker worker;
 
 uint64_t now_ms(void);
+uint64_t now_ns(void);
 void worker_lock(void);
 void worker_unlock(void);
 /* Starts the looper. */
 int poll_start(void);
-/* Waits as the main thread, which has one slot and holds neither lock nor
- * GIL. */
-void poll_as_main(int timeout_ms);
+/* Waits as the main thread, which has one slot and holds neither lock nor GIL.
+ * Below 0: without end. */
+void poll_as_main(int64_t timeout_ns);
 /* Takes the lead back from the looper. */
 void poll_lead(void);
 /* The main thread, which leads, is about to wait for something else. */
@@ -289,11 +293,12 @@ struct slot {
 	struct list link; /* in worker.idle */
 	unsigned index;
 	int wake;		 /* eventfd, blocking */
-	struct request *request; /* running; NULL: none */
+	struct request *request; /* running, of a batch the oldest; NULL: none
+				  */
+	struct list batch;	 /* of the requests in a batch that runs */
 	bool busy;		 /* runs a predict */
 	bool stuck;	   /* its predict passed the timeout: it gets no more */
-	bool paused;	   /* its stream waits for the client, or its request
-			      for a batch: no time passes */
+	bool paused;	   /* its stream waits for the client: no time passes */
 	uint64_t since_ms; /* the predict's begin, or its last chunk */
 	struct buf out;	   /* of its own: an answer being made */
 };
@@ -312,6 +317,17 @@ int slot_run(unsigned index);
 /* The request that this thread handles, or NULL. */
 struct request *slot_current(void);
 void slot_set_current(struct request *r);
+
+struct call;
+struct reply;
+/* Of a slot's thread, for batch.c. A predict for r begins, which is off the
+ * queue; the lock is held. Answers it, unless the client is gone, lets what
+ * comes after the answer run, and frees it; no lock is held. The predict and
+ * its answers are over; the lock is held. */
+void slot_begin(struct slot *s, struct request *r);
+void slot_answer(struct slot *s, struct request *r, struct call *call,
+		 const struct reply *reply);
+void slot_end(struct slot *s);
 
 /* --- streams (stream.h) ----------------------------------------------------
  */
@@ -367,6 +383,16 @@ const char *call_name(const struct request *r);
  * (stream.h). Never leaves an exception. */
 void call_run(struct request *r, struct call *call, struct buf *out,
 	      struct reply *reply);
+/* The same in steps. Makes what the method is given; false: it is answered. */
+bool call_prepare(struct request *r, struct call *call, struct buf *out,
+		  struct reply *reply);
+/* Calls the method of r with lists: of what each of n calls has. Returns what
+ * it did. */
+PyObject *call_together(struct request *r, struct call *const *calls, size_t n);
+/* The answer with what the method returned, which is taken; NULL: to the
+ * exception that is set. */
+void call_answer(struct request *r, struct call *call, PyObject *result,
+		 struct buf *out, struct reply *reply);
 /* Runs what comes after the answer, if there is something and the method gave
  * a result: post_predict, or a handler's own callable. */
 void call_after(struct request *r, struct call *call);

@@ -79,7 +79,10 @@ bool slots__is_due_l(struct slots *s, uint64_t *ret_hold)
 	f.waiting = count_fitting_l(s, f.max, &all);
 	f.age = slots__now_ns() - oldest_l(s)->queued_ns;
 	/* Those that do not fit to it shall not wait for more that do. */
-	f.more_are_coming = !s->asked || (all && atomic_load(&s->n_coming) > 0);
+	if (!s->asked)
+		f.expected = f.max;
+	else if (all)
+		f.expected = f.waiting + atomic_load(&s->n_coming);
 	v = batch_decide(&f);
 	if (!v.take && ret_hold)
 		*ret_hold = (v.wait + NS_PER_MS - 1) / NS_PER_MS;

@@ -28,7 +28,7 @@ static void put_common(yyjson_mut_doc *doc, yyjson_mut_val *root,
 	yyjson_mut_obj_add_strcpy(doc, root, "api", r->rev->api->name);
 	yyjson_mut_obj_add_strcpy(doc, root, "replica", r->id);
 	yyjson_mut_obj_add_strcpy(doc, root, "project", r->rev->project_dir);
-	yyjson_mut_obj_add_uint(doc, root, "threads", spec->predictor.threads);
+	yyjson_mut_obj_add_uint(doc, root, "threads", r->slots);
 	yyjson_mut_obj_add_uint(doc, root, "processes",
 				spec->predictor.processes);
 	yyjson_mut_obj_add_uint(doc, root, "predict_timeout_ms",

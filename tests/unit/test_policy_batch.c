@@ -19,7 +19,7 @@ static struct batch_facts facts(uint32_t waiting, uint64_t age, bool more)
 				    .interval = 10 * MS,
 				    .waiting = waiting,
 				    .age = age,
-				    .more_are_coming = more};
+				    .expected = waiting + more};
 }
 
 static void takes(struct batch_facts f, uint32_t n)
@@ -99,7 +99,7 @@ static void a_sequence_of_arrivals(unsigned seed)
 		for (reading = there; reading < N && head[reading] <= now;)
 			reading++;
 		f.waiting = there - taken;
-		f.more_are_coming = reading > there;
+		f.expected = reading - taken;
 		f.age = f.waiting ? now - ready[taken] : 0;
 		v = batch_decide(&f);
 		assert_in_range(v.take, 0, MIN(f.waiting, (uint32_t)MAX_SIZE));
@@ -110,7 +110,7 @@ static void a_sequence_of_arrivals(unsigned seed)
 			continue;
 		}
 		if (f.slot_free && f.waiting) {
-			assert_true(f.more_are_coming);
+			assert_true(f.expected > f.waiting);
 			assert_true(f.waiting < MAX_SIZE);
 			assert_true(f.age + v.wait == INTERVAL);
 		}
@@ -124,6 +124,42 @@ static void arrivals_of_all_kinds(void **state)
 		a_sequence_of_arrivals(seed);
 }
 
+/* Clients that ask again as soon as they are answered are expected; those who
+ * have come meanwhile, too. */
+static void who_asks_again_is_expected(void **state)
+{
+	struct batch_callers c = {.window = MS};
+	uint64_t now = 1000 * MS;
+
+	(void)state;
+	for (unsigned round = 0; round < 30; round++, now += 100 * MS) {
+		batch_answered(&c, 8, 3, now);
+		for (uint64_t i = 1; i <= 8; i++)
+			batch_arrived(&c, now + i * MS / 10);
+	}
+	now -= 100 * MS;
+	assert_int_equal(batch_expected(&c, now), 11);
+	assert_int_equal(batch_expected(&c, now + MS), 11);
+	assert_int_equal(batch_expected(&c, now + MS + 1), 0);
+}
+
+/* Arrivals that have nothing to do with answers. */
+static void others_are_not_expected(void **state)
+{
+	struct batch_callers c = {.share = 1, .window = MS};
+	uint64_t now = 1000 * MS;
+
+	(void)state;
+	for (unsigned round = 0; round < 10; round++, now += 100 * MS) {
+		batch_answered(&c, 8, 3, now);
+		for (uint64_t i = 1; i <= 8; i++)
+			batch_arrived(&c, now + i * 10 * MS);
+	}
+	assert_true(c.share < 0.1);
+	batch_answered(&c, 8, 3, now);
+	assert_int_equal(batch_expected(&c, now), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +169,8 @@ int main(void)
 			others_are_waited_for_no_longer_than_the_interval),
 		cmocka_unit_test(without_work_or_slot_nothing_goes),
 		cmocka_unit_test(arrivals_of_all_kinds),
+		cmocka_unit_test(who_asks_again_is_expected),
+		cmocka_unit_test(others_are_not_expected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-BATCHES = {"threads": 8, "max_batch_size": 8, "batch_interval_ms": 50}
+BATCHES = {"max_batch_size": 8, "batch_interval_ms": 50}
 
 PREDICTOR = """
     import time
@@ -31,6 +31,8 @@ PREDICTOR = """
                     return payload[1:]
                 if payload[0] == "dict":
                     return {"n": len(payload)}
+                if "stream" in payload:
+                    return [iter("abc") if p == "stream" else p for p in payload]
                 assert len(payload) == len(headers) == len(query_params)
                 return [KeyError("alone") if p == "fail" else {"got": p, "n": len(payload), "q": dict(q), "h": h.get("x-mine")}
                         for p, q, h in zip(payload, query_params, headers)]
@@ -103,14 +105,28 @@ def test_one_of_them_fails_alone(serve):
 
 @pytest.mark.parametrize("value, status, message", [
     ("raise", 500, "ValueError: the whole batch"),
-    ("dict", 500, "TypeError: predict returned dict for 3 requests: with server_side_batching it takes lists and returns a list with one result for each"),
-    ("short", 500, "ValueError: predict returned a list of 2 for 3 requests: with server_side_batching it returns one result for each"),
+    ("dict", 500, "TypeError: predict returned dict for 3 requests: with batching it takes lists and returns a list with one result for each"),
+    ("short", 500, "ValueError: predict returned a list of 2 for 3 requests: with batching it returns one result for each"),
 ])
 def test_what_fails_for_all(serve, value, status, message):
     w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
     got = together(w, [value] * 3)
     assert [(g.status, g.error["message"]) for g in got] == [(status, message)] * 3
     assert w.predict("x").json()["got"] == "x"
+
+
+def test_an_item_is_no_stream(serve):
+    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    got = together(w, ["stream", "plain"])
+    assert (got[0].status, got[0].error["message"]) == (500, "TypeError: predict returned a generator for one of its requests: with batching each answer is made in one piece")
+    assert got[1].body == b"plain"
+
+
+def test_one_traceback_for_all(serve):
+    w = serve(PREDICTOR, config={"delay": 0.2}, expose_tracebacks=True, **BATCHES)
+    got = together(w, ["raise"] * 3)
+    assert [g.status for g in got] == [500] * 3
+    assert w.wait_log("ValueError: the whole batch").count("in predict") == 1
 
 
 def test_an_exception_with_a_status(serve):
@@ -148,8 +164,18 @@ def test_waiting_is_not_the_predicts_time(serve):
 
 
 def test_a_batch_that_takes_too_long(serve):
-    w = serve(PREDICTOR, config={"delay": 60}, predict_timeout_ms=300, **BATCHES)
-    assert w.predict("x").status == 504
+    w = serve(PREDICTOR.replace("self.delay)", "60 if len(payload) > 1 else 0.3)"), predict_timeout_ms=600, **BATCHES)
+    assert [g.status for g in together(w, [1, 2, 3])] == [504] * 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_stopping_answers_those_who_wait(serve, threads):
+    w = serve(PREDICTOR.replace("self.inside = threading.Lock()", "self.inside = threading.Semaphore(2)"), config={"delay": 0.3}, **{**BATCHES, "threads": threads})
+    answers = [later(w, i) for i in range(5)]
+    time.sleep(0.1)
+    w.send(4, 5000)
+    assert sorted(a().json()["got"] for a in answers) == list(range(5))
+    assert w.wait() == 0
 
 
 def test_each_gets_its_own(serve):
