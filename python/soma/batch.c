@@ -2,6 +2,7 @@
 #include "batch.h"
 
 #include "policy/batch.h"
+#include "stages.h"
 
 /* A request of a batch that runs. */
 struct member {
@@ -69,6 +70,7 @@ uint32_t batch_due(const struct request *r, int64_t *ret_hold)
 static uint32_t take(struct slot *s, struct member *all, uint32_t n)
 {
 	struct list *it, *next;
+	uint64_t now = now_ns();
 	uint32_t taken = 0;
 
 	LIST_EACH (&worker.queue, it, next) {
@@ -81,6 +83,8 @@ static uint32_t take(struct slot *s, struct member *all, uint32_t n)
 		list_remove(it);
 		list_push_back(&s->batch, it);
 		r->state = REQUEST_RUNNING;
+		r->batched = true;
+		r->taken_ns = now;
 		all[taken++] = (struct member){.request = r};
 	}
 	return taken;
@@ -163,12 +167,18 @@ static PyObject *predict(struct member *all, uint32_t n)
 {
 	struct call **calls = mem_alloc(n * sizeof *calls);
 	struct request *oldest = all[0].request;
+	uint64_t began = now_ns(), end;
 	PyObject *result;
 
 	for (uint32_t i = 0; i < n; i++)
 		calls[i] = &all[i].call;
 	slot_set_current(oldest);
+	for (uint32_t i = 0; i < n; i++)
+		all[i].request->called_ns = began;
 	result = call_together(oldest, calls, n);
+	end = now_ns();
+	for (uint32_t i = 0; i < n; i++)
+		all[i].request->returned_ns = end;
 	output_end_lines();
 	free(calls);
 	return checked(result, call_name(oldest), n);
@@ -227,10 +237,11 @@ static void fail_all(struct slot *s, struct member *all, uint32_t n)
 	Py_DECREF(error);
 }
 
-static void ended(struct slot *s, uint32_t n)
+static void ended(struct slot *s, struct request *oldest, uint32_t n)
 {
 	worker_lock();
 	s->request = NULL;
+	stages_predicted(oldest, n);
 	batch_answered(&callers, n, count_waiting(), now_ns());
 	worker_unlock();
 }
@@ -239,7 +250,7 @@ static void run(struct slot *s, struct member *all, uint32_t n)
 {
 	PyObject *results = predict(all, n);
 
-	ended(s, n);
+	ended(s, all[0].request, n);
 	if (!results) {
 		fail_all(s, all, n);
 		return;

@@ -1,5 +1,6 @@
 /* The user's methods: which takes what, and calling them. */
 #include "call.h"
+#include "stages.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -267,9 +268,14 @@ void call_answer(struct request *r, struct call *call, PyObject *result,
 void call_run(struct request *r, struct call *call, struct buf *out,
 	      struct reply *reply)
 {
-	if (call_prepare(r, call, out, reply))
-		call_answer(r, call, enter(plan_of(r->method), call), out,
-			    reply);
+	PyObject *result;
+
+	if (!call_prepare(r, call, out, reply))
+		return;
+	r->called_ns = now_ns();
+	result = enter(plan_of(r->method), call);
+	r->returned_ns = now_ns();
+	call_answer(r, call, result, out, reply);
 }
 
 /* One argument of all calls. */
@@ -306,9 +312,13 @@ PyObject *call_together(struct request *r, struct call *const *calls, size_t n)
 static void check_late(PyObject *result, const struct request *r,
 		       const char *name)
 {
-	if (!result)
+	if (!result) {
+		worker_lock();
+		stages_post_failed();
+		worker_unlock();
 		result = PyObject_CallFunction(python.late_error, "Nss",
 					       take_exception(), r->id, name);
+	}
 	if (!result)
 		PyErr_Print();
 	Py_XDECREF(result);

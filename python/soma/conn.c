@@ -4,7 +4,7 @@
  *      │ refused                                          │ last one
  *      └───────────▶ (WRITING) ──▶ DISCARDING ──EOF──▶ closed
  */
-#include "worker.h"
+#include "stages.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -87,6 +87,8 @@ void conn_close(struct conn *c)
 	worker.n_conns--;
 	close(c->fd);
 	poll_hear();
+	if (r && r->state != REQUEST_READING)
+		stages_gone(r);
 	if (r && r->state == REQUEST_RUNNING) {
 		r->conn = NULL;
 		if (r->stream)
@@ -147,6 +149,8 @@ void conn__head(const struct conn *c, const struct reply *a, bool bare,
 	}
 	buf_adds(b, c->keep ? "\r\n" : "\r\nconnection: close\r\n");
 	buf_add(b, a->headers.p, a->headers.n);
+	if (c->request && c->request->timed)
+		stages_add_timing(c->request, b);
 	buf_adds(b, "\r\n");
 }
 

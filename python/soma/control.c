@@ -1,5 +1,5 @@
 /* The control channel: docs/internals/control-channel.md. */
-#include "worker.h"
+#include "stages.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -24,7 +24,7 @@ static ssize_t receive(struct frame *head, char *text, int flags)
 	return n;
 }
 
-void control_send(enum frame_type type, uint32_t arg, const char *text,
+bool control_send(enum frame_type type, uint32_t arg, const char *text,
 		  size_t len, bool wait)
 {
 	struct frame head = {
@@ -38,12 +38,12 @@ void control_send(enum frame_type type, uint32_t arg, const char *text,
 	for (;;) {
 		if (sendmsg(worker.control, &msg,
 			    MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-			return;
+			return true;
 		if (errno == EINTR)
 			continue;
 		if (errno != EAGAIN || !wait ||
 		    poll(&on, 1, SEND_PATIENCE_MS) == 0)
-			return;
+			return false;
 	}
 }
 
@@ -72,6 +72,7 @@ static void say_state(void)
 		return;
 	}
 	control_send(FRAME_READY, 0, "{}", 2, false);
+	stages_forget();
 	if (worker.n_released)
 		control_send(FRAME_SLOT_FREE, worker.n_released, NULL, 0,
 			     false);

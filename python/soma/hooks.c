@@ -44,6 +44,7 @@ static void run(struct post *p)
 	request_destroy(p->request);
 	free(p);
 	worker.n_posts--;
+	poll_rouse();
 	/* One for each post that ends: all slots may have been held back. */
 	if (slots_have_work())
 		slot_wake();

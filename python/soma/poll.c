@@ -9,7 +9,7 @@
  *                           ◀──── queue is empty again ────┘
  *   else:              LOOPER leads
  */
-#include "worker.h"
+#include "stages.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -270,6 +270,14 @@ void poll_lead(void)
 	poll_wake(worker.prod);
 }
 
+void poll_rouse(void)
+{
+	if (!worker.dozing)
+		return;
+	worker.dozing = false;
+	pthread_cond_signal(&worker.tick);
+}
+
 void poll_hand_over(void)
 {
 	if (worker.lead == LEAD_LOOPER)
@@ -288,7 +296,7 @@ static void stand_by(unsigned *idle_ticks)
 	uint64_t seen = worker.polls;
 	struct timespec until;
 
-	if (*idle_ticks >= TICKS_BEFORE_DOZE) {
+	if (*idle_ticks >= TICKS_BEFORE_DOZE && stages_told()) {
 		worker.dozing = true;
 		while (worker.dozing && worker.lead == LEAD_MAIN)
 			pthread_cond_wait(&worker.tick, &worker.lock);
@@ -303,6 +311,7 @@ static void stand_by(unsigned *idle_ticks)
 		until.tv_sec++;
 	}
 	pthread_cond_timedwait(&worker.tick, &worker.lock, &until);
+	stages_tell();
 	if (worker.lead != LEAD_MAIN)
 		return;
 	if (worker.main_idle) {
@@ -316,8 +325,10 @@ static void stand_by(unsigned *idle_ticks)
 
 static int patience(void)
 {
-	int ms = slots_check();
+	int ms = slots_check(), tell_ms = stages_tell();
 
+	if (tell_ms >= 0)
+		ms = ms < 0 ? tell_ms : MIN(ms, tell_ms);
 	if (worker.exit_at_ms) {
 		uint64_t now = now_ms();
 		int left = worker.exit_at_ms <= now

@@ -1,5 +1,6 @@
 /* Slots: the Python threads that run predict. */
 #include "batch.h"
+#include "stages.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ void slots_init(void)
 		buf_init(&s->out, SIZE_MAX / 4);
 	}
 	hooks_init();
+	stages_init();
 }
 
 bool slots_have_work(void)
@@ -51,6 +53,8 @@ void slot_queue(struct request *r)
 	list_push_back(&worker.queue, &r->link);
 	if (worker.batches)
 		batch_note(r);
+	else if (r->timed)
+		r->queued_ns = now_ns();
 	slot_wake();
 }
 
@@ -139,12 +143,10 @@ void slot_begin(struct slot *s, struct request *r)
 	r->state = REQUEST_RUNNING;
 	s->request = r;
 	s->busy = true;
-	s->since_ms = now_ms();
+	s->taken_ns = r->taken_ns = now_ns();
+	s->since_ms = s->taken_ns / 1000000;
 	worker.n_busy++;
-	if (worker.dozing) {
-		worker.dozing = false;
-		pthread_cond_signal(&worker.tick);
-	}
+	poll_rouse();
 }
 
 void slot_answer(struct slot *s, struct request *r, struct call *call,
@@ -161,6 +163,8 @@ void slot_answer(struct slot *s, struct request *r, struct call *call,
 		s->request = NULL;
 	if (r->conn)
 		conn_reply(r->conn, reply);
+	if (!r->batched)
+		stages_predicted(r, 1);
 	/* What comes after the answer is not the slot's. */
 	after = !s->stuck && call_has_after(call);
 	if (after)

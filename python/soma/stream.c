@@ -1,4 +1,5 @@
 /* Streams: asking a generator for chunks, and passing them on. */
+#include "stages.h"
 #include "stream.h"
 
 #include <errno.h>
@@ -205,6 +206,8 @@ static bool release(struct stream *st)
 		st->slot = NULL;
 		st->wake = wake;
 		s->request = NULL;
+		st->request->returned_ns = now_ns();
+		stages_predicted(st->request, 1);
 		count_released(1);
 		worker_unlock();
 		done = PyObject_CallFunctionObjArgs(python.go_on, self, NULL);
@@ -361,6 +364,7 @@ bool stream_run(struct slot *s, struct request *r, struct call *call,
 		return true;
 	*call = st->call;
 	worker_lock();
+	r->returned_ns = now_ns();
 	r->stream = NULL;
 	worker_unlock();
 	stream_fini(st);

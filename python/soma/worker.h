@@ -103,10 +103,17 @@ struct request {
 	uint32_t target_len;
 	uint8_t method; /* of llhttp */
 	bool keep_alive;
-	bool encoded;  /* it has a Content-Encoding */
-	bool in_value; /* of the parser: which of the two a span continues */
-	int refuse;    /* HTTP status to refuse it with, 0: none */
-	uint64_t queued_ns; /* for batches: since when it waits */
+	bool encoded;	 /* it has a Content-Encoding */
+	bool in_value;	 /* of the parser: which of the two a span continues */
+	int refuse;	 /* HTTP status to refuse it with, 0: none */
+	bool timed;	 /* its answer is to say when it was where, which is: */
+	bool batched;	 /* its predict is a batch's */
+	bool counted;	 /* STAGES has its predict */
+	uint64_t pre_ns; /* what pre_predict took; 0: there was none */
+	/* By now_ns, 0 before: it waits (only if timed or for a batch), has a
+	 * slot, predict was called and has returned. */
+	uint64_t queued_ns, taken_ns;
+	_Atomic uint64_t called_ns, returned_ns; /* also without the lock */
 	char id[ID_MAX + 1];
 };
 
@@ -273,6 +280,9 @@ int poll_start(void);
 void poll_as_main(int64_t timeout_ns);
 /* Takes the lead back from the looper. */
 void poll_lead(void);
+/* Something happened that the looper looks at, which may doze. The lock is
+ * held. */
+void poll_rouse(void);
 /* The main thread, which leads, is about to wait for something else. */
 void poll_hand_over(void);
 /* No descriptor is left for the next client: stops accepting for a while. A
@@ -300,6 +310,7 @@ struct slot {
 	bool stuck;	   /* its predict passed the timeout: it gets no more */
 	bool paused;	   /* its stream waits for the client: no time passes */
 	uint64_t since_ms; /* the predict's begin, or its last chunk */
+	uint64_t taken_ns; /* `request` is in it since then */
 	struct buf out;	   /* of its own: an answer being made */
 };
 
@@ -414,8 +425,9 @@ int json_out(struct buf *b, PyObject *value);
 /* The CONFIG frame as text, waited for; the caller's. */
 char *control_config(size_t *ret_len);
 void control_event(void);
-/* Waits up to some seconds when the channel is full and `wait`. */
-void control_send(enum frame_type type, uint32_t arg, const char *text,
+/* Waits up to some seconds when the channel is full and `wait`. False: it was
+ * full. */
+bool control_send(enum frame_type type, uint32_t arg, const char *text,
 		  size_t len, bool wait);
 
 /* --- process (process.c), output (output.c) ------------------------------- */

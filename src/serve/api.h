@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/tally.h"
 #include "serve/feed.h"
 #include "serve/gate.h"
 #include "serve/logbook.h"
@@ -33,6 +34,8 @@ struct api {
 	struct list revisions;
 	struct gate gate;
 	struct stats stats;
+	struct tally done; /* what its replicas' slots did, since the daemon's
+			      start; those that are gone included */
 	struct feed events;
 	struct logbook logs;
 	uint64_t restarts;

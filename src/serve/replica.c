@@ -87,6 +87,7 @@ void replica_start(struct replica *r)
 	assert(r->state == REPLICA_IDLE && !r->process && !r->up_open);
 	r->state = REPLICA_STARTING;
 	r->spawned_at = r->heard_at = replica__now(r);
+	work_begin(&r->work, false);
 	set_text(&r->detail, NULL);
 	set_text(&r->failed, NULL);
 	if (replica__launch(r, &err)) {
@@ -111,6 +112,7 @@ void replica_adopt(struct replica *r, struct process *p, int port)
 	r->port = port;
 	r->state = REPLICA_STARTING;
 	r->spawned_at = r->heard_at = replica__now(r);
+	work_begin(&r->work, true);
 	if (replica__open_upstream(r, &err)) {
 		log_warn(LOG_F(F_S("replica", r->id)),
 			 "cannot adopt: %s; replacing it", err.msg);
@@ -134,6 +136,7 @@ void replica__ready(struct replica *r)
 	r->state = REPLICA_READY;
 	r->ready_at = now;
 	r->unready = 0;
+	work_sample(&r->work, uv_hrtime());
 	set_text(&r->detail, NULL);
 	log_info(LOG_F(F_S("api", r->rev->api->name), F_S("replica", r->id),
 		       F_I("pid", r->process->pid),
@@ -223,6 +226,7 @@ void replica_tick(struct replica *r)
 
 	if (!replica__is_ours(r) || r->state != REPLICA_READY || !r->process)
 		return;
+	work_sample(&r->work, uv_hrtime());
 	if (now - r->heard_at < PING_MS) {
 		r->pings = 0;
 		return;
@@ -360,6 +364,7 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 
 	r->process = NULL;
 	r->released = 0;
+	work_begin(&r->work, false);
 	died(r, cause, launched);
 	process_close(p);
 }

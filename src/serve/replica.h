@@ -10,7 +10,7 @@
 #include "core/list.h"
 #include "http/proxy.h"
 #include "serve/local.h"
-#include "serve/told.h"
+#include "serve/work.h"
 
 struct revision;
 
@@ -56,7 +56,7 @@ struct replica {
 	uint32_t released;   /* those whose stream has given it back since */
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
-	struct told_stages stages; /* what it last said of them */
+	struct work work;    /* of its slots, as it says */
 	uint64_t
 		hold_until; /* uv_now: refused a connection, not tried before */
 	struct list mourners; /* requests that wait to hear why it died */

@@ -3,7 +3,6 @@
  */
 #include "policy/balance.h"
 #include "serve/replica_parts.h"
-#include "serve/told.h"
 
 static const struct spec *spec_of(const struct replica *r)
 {
@@ -18,8 +17,8 @@ static void set_room(struct replica *r)
 		.slots = r->slots,
 		.batch = spec_of(r)->predictor.max_batch_size,
 		.service_ns = r->service_ns,
-		.pre_ns = r->stages.pre_ns,
-		.predict_ns = r->stages.predict_ns,
+		.pre_ns = r->work.told.pre_ns,
+		.predict_ns = r->work.told.predict_ns,
 	};
 
 	r->room = asked ? asked : balance_room(&p);
@@ -47,8 +46,11 @@ void replica__room_init(struct replica *r)
 
 void replica__room_learn(struct replica *r, struct str stages)
 {
-	if (!told_stages(stages, &r->stages))
+	struct tally told;
+
+	if (!tally_read(&told, stages))
 		return;
+	work_told(&r->work, &told, uv_hrtime(), &r->rev->api->done);
 	set_room(r);
 	gate_flush(r->rev->api);
 }

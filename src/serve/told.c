@@ -3,8 +3,6 @@
 #include "core/json.h"
 #include "core/mem.h"
 
-#define TOLD_NS_MAX (3600 * UINT64_C(1000000000)) /* an hour */
-
 /* Terminals act upon these: C0, DEL, and C1, which UTF-8 writes in two bytes.
  * len: of the character at p. */
 static bool is_control(const char *p, size_t len)
@@ -70,29 +68,4 @@ char *told_sample(struct str payload)
 			       strcmp(text, sample) == 0
 		       ? mem_take(&text)
 		       : NULL;
-}
-
-static uint64_t number(yyjson_val *root, const char *key, uint64_t most)
-{
-	yyjson_val *v = yyjson_obj_get(root, key);
-
-	return yyjson_is_uint(v) ? MIN(yyjson_get_uint(v), most) : 0;
-}
-
-bool told_stages(struct str payload, struct told_stages *ret)
-{
-	cleanup_json yyjson_doc *doc = json_parse(payload.p, payload.n, NULL);
-	yyjson_val *root = yyjson_doc_get_root(doc);
-
-	if (!yyjson_is_obj(root))
-		return false;
-	*ret = (struct told_stages){
-		.pre = (uint32_t)number(root, "pre", UINT32_MAX),
-		.ready = (uint32_t)number(root, "ready", UINT32_MAX),
-		.predict = (uint32_t)number(root, "predict", UINT32_MAX),
-		.post = (uint32_t)number(root, "post", UINT32_MAX),
-		.pre_ns = number(root, "pre_ns", TOLD_NS_MAX),
-		.predict_ns = number(root, "predict_ns", TOLD_NS_MAX),
-	};
-	return true;
 }

@@ -222,43 +222,11 @@ static void a_replicas_words_do_nothing_to_a_terminal(void **state)
 	assert_null(told_sample(str_of(many)));
 }
 
-static void stages_are_numbers_or_nothing(void **state)
-{
-	struct told_stages s = {.pre = 7};
-
-	(void)state;
-	assert_false(told_stages(STR("not JSON"), &s));
-	assert_false(told_stages(STR("[1]"), &s));
-	assert_int_equal(s.pre, 7);
-	assert_true(told_stages(STR("{\"pre\":3,\"ready\":1,\"predict\":2,"
-				    "\"post\":4,\"pre_ns\":50000000,"
-				    "\"predict_ns\":20000000}"),
-				&s));
-	assert_int_equal(s.pre, 3);
-	assert_int_equal(s.ready, 1);
-	assert_int_equal(s.predict, 2);
-	assert_int_equal(s.post, 4);
-	assert_int_equal(s.pre_ns, 50000000);
-	assert_int_equal(s.predict_ns, 20000000);
-	/* User code may write there: nothing of it is believed. */
-	assert_true(told_stages(STR("{\"pre\":-1,\"ready\":\"x\",\"post\":1e9,"
-				    "\"predict\":18446744073709551615,"
-				    "\"pre_ns\":18446744073709551615}"),
-				&s));
-	assert_int_equal(s.pre, 0);
-	assert_int_equal(s.ready, 0);
-	assert_int_equal(s.post, 0);
-	assert_int_equal(s.predict, UINT32_MAX);
-	assert_int_equal(s.pre_ns, 3600000000000);
-	assert_int_equal(s.predict_ns, 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_replicas_words_are_made_text),
 		cmocka_unit_test(a_replicas_words_do_nothing_to_a_terminal),
-		cmocka_unit_test(stages_are_numbers_or_nothing),
 		cmocka_unit_test(quantiles_bound_what_was_added),
 		cmocka_unit_test(each_bucket_holds_what_its_bound_says),
 		cmocka_unit_test(feeds_keep_the_newest_and_tell_followers),

@@ -192,6 +192,13 @@ class Worker:
         assert self.process.wait(10) == 1
         return json.loads(frame[2])
 
+    def next(self, timeout=30):
+        """The next frame but for STAGES; None at the end of file."""
+        while True:
+            frame = self.receive(timeout)
+            if not frame or frame[0] != STAGES:
+                return frame
+
     def ping(self, number=7, timeout=2):
         """Seconds until the PONG."""
         start = time.monotonic()

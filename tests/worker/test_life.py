@@ -56,7 +56,7 @@ def test_drain_finishes_what_is_in_flight(serve, how, threads):
     assert b"200 OK" in begun.sock.recv(1000)
     w.expect(BYE)
     assert w.wait() == 0
-    assert w.receive() is None
+    assert w.next() is None
 
 
 def test_request_in_the_socket_counts_as_read(serve):
@@ -260,7 +260,7 @@ def test_a_fork_does_not_keep_what_is_ours(serve):
         w.process.kill()
         w.wait()
         assert c.sock is None or c.sock.recv(1) == b""
-        assert w.receive(2) is None
+        assert w.next(2) is None
     finally:
         os.kill(child, signal.SIGTERM)  # ends it: our handler is not its own
 
