@@ -11,6 +11,7 @@ _SCRIPT = """
 wrk.method = %(method)s
 wrk.body = %(body)s
 %(headers)s
+%(turns)s
 done = function(summary, latency)
   io.write(string.format('RESULT {"requests":%%d,"us":%%d,"bad":%%d,"broken":%%d,"p50_us":%%d,"p99_us":%%d}\\n',
     summary.requests, summary.duration, summary.errors.status,
@@ -20,11 +21,25 @@ end
 """
 
 
+# Further bodies: made once, sent in turn.
+_TURNS = """
+local bodies, requests, turn = {%s}, {}, 0
+init = function()
+  for i, body in ipairs(bodies) do requests[i] = wrk.format(nil, nil, nil, body) end
+end
+request = function()
+  turn = turn %% #requests + 1
+  return requests[turn]
+end
+"""
+
+
 class Case:
     """One kind of request, and what its answer must be."""
 
-    def __init__(self, name, method, path, body=None, is_right=lambda answer: True, type="application/json"):
-        self.name, self.method, self.path, self.body = name, method, path, body
+    def __init__(self, name, method, path, body=None, is_right=lambda answer: True, type="application/json", more=()):
+        """more: bodies that the load sends beside the first, in turn."""
+        self.name, self.method, self.path, self.body, self.more = name, method, path, body, more
         self.is_right, self.type = is_right, type
 
     def headers(self):
@@ -47,7 +62,8 @@ class Case:
         path.parent.mkdir(parents=True, exist_ok=True)
         headers = "\n".join(f"wrk.headers[{_lua(k)}] = {_lua(v)}" for k, v in self.headers().items())
         body = "nil" if self.body is None else _lua(self.body)
-        path.write_text(_SCRIPT % {"method": _lua(self.method), "body": body, "headers": headers})
+        turns = _TURNS % ",\n".join(map(_lua, [self.body, *self.more])) if self.more else ""
+        path.write_text(_SCRIPT % {"method": _lua(self.method), "body": body, "headers": headers, "turns": turns})
         return path
 
 

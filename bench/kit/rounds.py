@@ -20,14 +20,17 @@ class Rounds:
     def _roots(self):
         return [os.getpid(), *(s.process.pid for s in [*self.servers, *self.others] if s.process)]
 
-    def _measure(self, server, case, connections, seconds):
+    def measure(self, server, name, connections, load):
+        """Once: what load() tells, with CPU time and busyness. It is kept under the case's name."""
         watch = machine.Busy(self._roots)
         watch.begin()
         before = server.cpu_s()
-        told = server.load(case(server), connections, seconds)
+        told = load()
         if "cpu_us" not in told:
             told["cpu_us"] = (server.cpu_s() - before) * 1e6 / max(1, told["requests"])
         told["busy"] = watch.end()
+        self.cells.setdefault((server.name, name, connections), []).append(told)
+        self.busy.append(told["busy"])
         return told
 
     def run(self, cases, connections):
@@ -42,9 +45,7 @@ class Rounds:
             for name, case in cases.items():
                 for c in connections:
                     for server in self.servers:
-                        told = self._measure(server, case, c, self.seconds)
-                        self.cells.setdefault((server.name, name, c), []).append(told)
-                        self.busy.append(told["busy"])
+                        told = self.measure(server, name, c, lambda: server.load(case(server), c, self.seconds))
                         done += 1
                         progress(f"{done} of {total}, {time.monotonic() - started:.0f} s: {server.name}, {name}, "
                                  f"c={c}: {told['rps']:.0f}/s, {told['cpu_us']:.1f} us of CPU")
