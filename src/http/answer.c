@@ -1,5 +1,3 @@
-#include <stdio.h>
-
 #include "http/internal.h"
 
 enum { MAX_INTERIM = 16 };
@@ -117,7 +115,7 @@ static void pass(struct link *l, struct text *head)
 	struct gather *g = l->pieces;
 	uv_buf_t iov[GATHER_MAX + 4];
 	bool last = l->in.complete;
-	char size[24];
+	char size[CHUNK_SIZE_ROOM];
 	unsigned n = 0;
 
 	if (head->p && small_body(&l->in.head)) {
@@ -132,9 +130,7 @@ static void pass(struct link *l, struct text *head)
 		iov[n++] = uv_buf_init(head->begin,
 				       (unsigned)(head->p - head->begin));
 	if (p->chunked_out && g->bytes)
-		iov[n++] = uv_buf_init(
-			size,
-			(unsigned)snprintf(size, 24, "%zx\r\n", g->bytes));
+		iov[n++] = out__chunk_size(size, g->bytes);
 	memcpy(iov + n, g->iov, g->n * sizeof *iov);
 	n += g->n;
 	if (p->chunked_out && (g->bytes || last))

@@ -46,15 +46,21 @@ union http_handle {
 /* Writes at once what the peer takes, copies and queues the rest. */
 struct out {
 	uv_stream_t *stream; /* borrowed: lives until our last callback */
+	int fd;		     /* borrowed: the stream's */
 	size_t pending;	     /* bytes queued */
 	/* Nothing pending any more, or the connection is broken (status). */
 	void (*on_flushed)(struct out *o, int status);
 };
 
+/* The stream is open. */
 void out__init(struct out *o, uv_stream_t *stream,
 	       void (*on_flushed)(struct out *o, int status));
 /* 0, or an error with nothing of these bytes taken. */
 int out__write(struct out *o, uv_buf_t *iov, unsigned n);
+
+enum { CHUNK_SIZE_ROOM = 2 * sizeof(size_t) + 2 };
+/* The line before a chunk of n bytes, in `room`. */
+uv_buf_t out__chunk_size(char room[static CHUNK_SIZE_ROOM], size_t n);
 
 /* Pieces of a body from one read, in place, to be written together. */
 struct gather {

@@ -1,5 +1,3 @@
-#include <stdio.h>
-
 #include "http/internal.h"
 
 enum { KEEP_BODY = 1024 * 1024 };
@@ -283,7 +281,7 @@ void proxy__send(struct request *r)
 	bool chunked = r->in.head.chunked;
 	size_t fresh = g ? g->bytes : 0, body = p->replay + fresh;
 	uv_buf_t iov[GATHER_MAX + 5];
-	char size[24];
+	char size[CHUNK_SIZE_ROOM];
 	unsigned n = 0;
 
 	if (!p->link || p->broken || p->all_sent)
@@ -291,8 +289,7 @@ void proxy__send(struct request *r)
 	if (!p->head_sent)
 		iov[n++] = uv_buf_init(p->head, (unsigned)p->head_n);
 	if (chunked && body)
-		iov[n++] = uv_buf_init(
-			size, (unsigned)snprintf(size, 24, "%zx\r\n", body));
+		iov[n++] = out__chunk_size(size, body);
 	if (p->replay)
 		iov[n++] = uv_buf_init(p->kept, (unsigned)p->replay);
 	if (!p->head_sent && !chunked && body && body <= SMALL_BODY) {

@@ -279,15 +279,14 @@ bool http_reply_chunk(struct http_req *req, const void *data, size_t len)
 {
 	struct request *r = request__of(req);
 	struct conn *c = r->conn;
-	char size[24];
+	char size[CHUNK_SIZE_ROOM];
 	uv_buf_t iov[3];
 	unsigned n = 0;
 
 	if (!r->streaming || r->answered || r->silent || len == 0)
 		return true;
 	if (r->chunked)
-		iov[n++] = uv_buf_init(
-			size, (unsigned)snprintf(size, 24, "%zx\r\n", len));
+		iov[n++] = out__chunk_size(size, len);
 	iov[n++] = (uv_buf_t){(char *)(uintptr_t)data, len};
 	if (r->chunked)
 		iov[n++] = uv_buf_init((char *)(uintptr_t) "\r\n", 2);
