@@ -69,10 +69,19 @@ def install_environment(name):
 
 def build_floor():
     """bench/floor.c as a program."""
-    sources, program = [BENCH / "floor.c", BENCH / "floor_call.c"], WORK / "floor"
+    return build_program("floor", ["floor.c", "floor_call.c"], [*FLOOR_FLAGS, "-ldl"])
+
+
+def build_chunks():
+    """bench/chunks.c as a program."""
+    return build_program("chunks", ["chunks.c", "chunks_backend.c", "chunks_client.c"], ["-O2", "-D_GNU_SOURCE"])
+
+
+def build_program(name, sources, flags):
+    sources, program = [BENCH / source for source in sources], WORK / name
     if not program.exists() or any(program.stat().st_mtime < source.stat().st_mtime for source in sources):
         WORK.mkdir(parents=True, exist_ok=True)
-        subprocess.run([os.environ.get("CC", "cc"), *FLOOR_FLAGS, "-o", program, *sources, "-ldl"], check=True)
+        subprocess.run([os.environ.get("CC", "cc"), "-o", program, *sources, *flags], check=True)
     return program
 
 
