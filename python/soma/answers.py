@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 
-from _soma import streams
+from _soma import streams, tasks
 
 expose_tracebacks = False
 
@@ -42,11 +42,11 @@ def _json_answer(status, error, headers=()):
 
 def _run_asgi(response):
     """The answer of a response that makes its body as it is sent (streams, files)."""
-    import asyncio
-
     status, headers, body = response.status_code, [], []
 
     async def receive():
+        import asyncio
+
         await asyncio.Event().wait()  # the client never says anything more
 
     async def send(message):
@@ -57,7 +57,7 @@ def _run_asgi(response):
             body.append(bytes(message.get("body", b"")))
 
     scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"", "headers": [], "extensions": {}}
-    asyncio.run(response(scope, receive, send))
+    tasks.run(response(scope, receive, send))
     return status, _lines(headers), b"".join(body)
 
 
@@ -67,13 +67,7 @@ def _take_background(response):
     if task is None or not callable(response):
         return None
     response.background = None
-
-    def run():
-        import asyncio
-
-        asyncio.run(task())
-
-    return run
+    return task
 
 
 def _start_streaming(response):
@@ -172,7 +166,8 @@ def of_exception(error, request_id, method):
         if isinstance(detail, str):
             return status, _lines([("content-type", "text/plain; charset=utf-8"), *headers.items()]), detail.encode("utf-8", "replace")
         return status, _lines([("content-type", "application/json"), *headers.items()]), json.dumps({"detail": detail}, separators=(",", ":")).encode("utf-8")
-    return _json_answer(500, _error(error, request_id, _log(error, "")))
+    title = "pre_predict failed:" if method == "pre_predict" else ""
+    return _json_answer(500, _error(error, request_id, _log(error, title)))
 
 
 def of_stream_exception(error, request_id, method):

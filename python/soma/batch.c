@@ -4,12 +4,6 @@
 #include "policy/batch.h"
 #include "stages.h"
 
-/* A request of a batch that runs. */
-struct member {
-	struct request *request;
-	struct call call;
-};
-
 /* Under the lock. */
 static uint32_t most;
 static uint64_t interval_ns;
@@ -67,7 +61,7 @@ uint32_t batch_due(const struct request *r, int64_t *ret_hold)
 }
 
 /* Returns how many there are. */
-static uint32_t take(struct slot *s, struct member *all, uint32_t n)
+static uint32_t take(struct slot *s, struct request **all, uint32_t n)
 {
 	struct list *it, *next;
 	uint64_t now = now_ns();
@@ -85,7 +79,7 @@ static uint32_t take(struct slot *s, struct member *all, uint32_t n)
 		r->state = REQUEST_RUNNING;
 		r->batched = true;
 		r->taken_ns = now;
-		all[taken++] = (struct member){.request = r};
+		all[taken++] = r;
 	}
 	return taken;
 }
@@ -103,33 +97,32 @@ static bool is_wanted(const struct request *r)
 	return is;
 }
 
-static void answer(struct slot *s, struct member *m, const struct reply *reply)
+static void answer(struct slot *s, struct request *r, const struct reply *reply)
 {
 	worker_lock();
-	list_remove(&m->request->link);
+	list_remove(&r->link);
 	worker_unlock();
-	slot_answer(s, m->request, &m->call, reply);
+	slot_answer(s, r, reply);
 }
 
 /* Leaves those that can run, and returns how many these are. */
-static uint32_t prepare(struct slot *s, struct member *all, uint32_t n)
+static uint32_t prepare(struct slot *s, struct request **all, uint32_t n)
 {
 	uint32_t good = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		struct member m = all[i];
+		struct request *r = all[i];
 		struct reply reply = {0};
 
-		slot_set_current(m.request);
+		slot_set_current(r);
 		buf_reset(&s->out);
-		if (is_wanted(m.request) &&
-		    call_prepare(m.request, &m.call, &s->out, &reply))
-			all[good++] = m;
+		if (is_wanted(r) && call_prepare(r, &s->out, &reply))
+			all[good++] = r;
 		else
-			answer(s, &m, &reply);
+			answer(s, r, &reply);
 	}
 	worker_lock();
-	s->request = good ? all[0].request : NULL;
+	s->request = good ? all[0] : NULL;
 	s->since_ms = now_ms();
 	worker_unlock();
 	return good;
@@ -163,25 +156,20 @@ static PyObject *checked(PyObject *result, const char *name, uint32_t n)
 	return NULL;
 }
 
-static PyObject *predict(struct member *all, uint32_t n)
+static PyObject *predict(struct request **all, uint32_t n)
 {
-	struct call **calls = mem_alloc(n * sizeof *calls);
-	struct request *oldest = all[0].request;
 	uint64_t began = now_ns(), end;
 	PyObject *result;
 
+	slot_set_current(all[0]);
 	for (uint32_t i = 0; i < n; i++)
-		calls[i] = &all[i].call;
-	slot_set_current(oldest);
-	for (uint32_t i = 0; i < n; i++)
-		all[i].request->called_ns = began;
-	result = call_together(oldest, calls, n);
+		all[i]->called_ns = began;
+	result = call_together(all, n);
 	end = now_ns();
 	for (uint32_t i = 0; i < n; i++)
-		all[i].request->returned_ns = end;
+		all[i]->returned_ns = end;
 	output_end_lines();
-	free(calls);
-	return checked(result, call_name(oldest), n);
+	return checked(result, call_name(all[0]), n);
 }
 
 /* What is one request's of the list, a new reference; NULL with an exception
@@ -199,39 +187,38 @@ static PyObject *item_of(PyObject *results, uint32_t i)
 }
 
 /* An item that would be streamed: the slot cannot make several at a time. */
-static void refuse_stream(struct member *m, struct buf *out,
+static void refuse_stream(struct request *r, struct buf *out,
 			  struct reply *reply)
 {
 	PyErr_Format(PyExc_TypeError,
 		     "%s returned a generator for one of its requests: with "
 		     "batching each answer is made in one piece",
-		     call_name(m->request));
-	Py_CLEAR(m->call.chunks);
-	Py_CLEAR(m->call.args[ARG_RESPONSE]);
-	reply_of_exception(m->request, call_name(m->request), &m->call, out,
-			   reply);
+		     call_name(r));
+	Py_CLEAR(r->call.chunks);
+	Py_CLEAR(r->call.args[ARG_RESPONSE]);
+	reply_of_exception(r, call_name(r), &r->call, out, reply);
 }
 
-static void hand_out(struct slot *s, struct member *m, PyObject *result)
+static void hand_out(struct slot *s, struct request *r, PyObject *result)
 {
 	struct reply reply = {0};
 
-	slot_set_current(m->request);
+	slot_set_current(r);
 	buf_reset(&s->out);
-	call_answer(m->request, &m->call, result, &s->out, &reply);
-	if (m->call.chunks)
-		refuse_stream(m, &s->out, &reply);
-	answer(s, m, &reply);
+	call_answer(r, result, &s->out, &reply);
+	if (r->call.chunks)
+		refuse_stream(r, &s->out, &reply);
+	answer(s, r, &reply);
 }
 
 /* To all the same exception. Its traceback is in the log once. */
-static void fail_all(struct slot *s, struct member *all, uint32_t n)
+static void fail_all(struct slot *s, struct request **all, uint32_t n)
 {
 	PyObject *error = take_exception();
 
 	for (uint32_t i = 0; i < n; i++) {
 		PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-		hand_out(s, &all[i], NULL);
+		hand_out(s, all[i], NULL);
 		PyException_SetTraceback(error, Py_None);
 	}
 	Py_DECREF(error);
@@ -246,26 +233,26 @@ static void ended(struct slot *s, struct request *oldest, uint32_t n)
 	worker_unlock();
 }
 
-static void run(struct slot *s, struct member *all, uint32_t n)
+static void run(struct slot *s, struct request **all, uint32_t n)
 {
 	PyObject *results = predict(all, n);
 
-	ended(s, all[0].request, n);
+	ended(s, all[0], n);
 	if (!results) {
 		fail_all(s, all, n);
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		hand_out(s, &all[i], item_of(results, i));
+		hand_out(s, all[i], item_of(results, i));
 	Py_DECREF(results);
 }
 
 void batch_run(struct slot *s, uint32_t n)
 {
-	struct member *all = mem_alloc(n * sizeof *all);
+	struct request **all = mem_alloc(n * sizeof *all);
 
 	n = take(s, all, n);
-	slot_begin(s, all[0].request);
+	slot_begin(s, all[0]);
 	worker_unlock();
 	n = prepare(s, all, n);
 	if (n)

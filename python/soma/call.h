@@ -18,9 +18,16 @@ struct python {
 	PyObject *stream_error; /* as error: the JSON to end a stream with */
 	PyObject *error;	/* (exception, request id, method): an answer */
 	PyObject *late_error;	/* the same, of what runs after the answer */
+	PyObject *is_async;	/* (callable): whether it is for the loop, which
+				   runs from then on */
+	PyObject *begin_task;	/* (coroutine, handle, request id): its task */
 };
 
 extern struct python python;
+
+/* What comes after the answer, from now on; None: nothing. 0, or -1 with an
+ * exception. */
+int call_set_after(struct call *call, PyObject *after);
 
 /* A new reference; NULL with err set (for the client) or an exception. */
 PyObject *arg_make(struct request *r, enum call_arg arg, struct err *err);

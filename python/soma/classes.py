@@ -9,7 +9,7 @@ import inspect
 from _soma.failure import Failure
 
 REQUEST = ["payload", "query_params", "headers"]
-POST_PREDICT = ["response", *REQUEST]
+HOOKS = {"pre_predict": REQUEST, "post_predict": ["response", *REQUEST]}
 VERBS = ["POST", "GET", "PUT", "PATCH", "DELETE"]
 
 
@@ -48,12 +48,12 @@ OTHER_KINDS = {"handle_async": "an AsyncAPI", "handle_batch": "a BatchAPI"}
 
 
 class Signatures:
-    """What the methods of a class take: (positional names, keyword-only names) each."""
+    """What the methods of a class take: (positional names, keyword-only names, whether it is async) each."""
 
-    def __init__(self, init, methods, post_predict):
+    def __init__(self, init, methods, hooks):
         self.init = init  # None: it has no __init__ of its own
         self.methods = methods  # HTTP method: (method, signature)
-        self.post_predict = post_predict  # None: it has none
+        self.hooks = hooks  # those it has, by name
 
     def wants(self, argument):
         return self.init is not None and argument in self.init[0] + self.init[1]
@@ -64,15 +64,17 @@ def _bad(path, message, remedy):
 
 
 def _signature(path, cls, kind, method, allowed):
-    """The names that a method takes without self: positional ones, keyword-only ones."""
+    """The names that a method takes without self, positional ones and keyword-only ones, and whether it is async."""
     raw = inspect.getattr_static(cls, method)
     function = getattr(cls, method)
     title = "%s.%s" % (kind.name, method)
     if not callable(function):
         raise _bad(path, "%s is not a method but a %s" % (title, type(function).__name__), "define it with def %s(self, ...)" % method)
-    streams = allowed is not kind.init and allowed is not POST_PREDICT
-    if inspect.iscoroutinefunction(function) or (inspect.isasyncgenfunction(function) and not streams):
-        raise _bad(path, "%s is async" % title, "write def %s, and asyncio.run(...) inside where it awaits" % method)
+    is_async = inspect.iscoroutinefunction(function)
+    if is_async and method == "__init__":
+        raise _bad(path, "%s is async" % title, "write def __init__, and asyncio.run(...) inside where it awaits")
+    if (method in HOOKS or method == "__init__") and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
+        raise _bad(path, "%s is a generator" % title, "return what predict is to get" if method == "pre_predict" else "write it without yield")
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
@@ -93,7 +95,7 @@ def _signature(path, cls, kind, method, allowed):
             remedy = "arguments are passed by name: %s may take %s" % (method, ", ".join(allowed))
             raise _bad(path, "%s takes an argument %s%s" % (title, p.name, " (did you mean %s?)" % near[0] if near else ""), remedy)
         (keywords if p.kind == p.KEYWORD_ONLY else positional).append(p.name)
-    return tuple(positional), tuple(keywords)
+    return tuple(positional), tuple(keywords), is_async
 
 
 def _check_methods(cls, kind, path):
@@ -144,7 +146,7 @@ def check(cls, kind, path, has_models):
     """Signatures of the class, or a Failure."""
     methods = _check_methods(cls, kind, path)
     init = _check_init(cls, kind, path, has_models)
-    post = None
-    if kind.name != "Handler" and hasattr(cls, "post_predict"):
-        post = _signature(path, cls, kind, "post_predict", POST_PREDICT)
-    return Signatures(init, methods, post)
+    hooks = {}
+    if kind.name != "Handler":
+        hooks = {name: _signature(path, cls, kind, name, allowed) for name, allowed in HOOKS.items() if hasattr(cls, name)}
+    return Signatures(init, methods, hooks)

@@ -87,15 +87,11 @@ void conn_close(struct conn *c)
 	worker.n_conns--;
 	close(c->fd);
 	poll_hear();
-	if (r && r->state != REQUEST_READING)
+	if (r) {
 		stages_gone(r);
-	if (r && r->state == REQUEST_RUNNING) {
-		r->conn = NULL;
-		if (r->stream)
-			stream_wake(r->stream);
-	} else {
-		request_destroy(r);
+		request_cancel(r);
 	}
+	request_leave(r);
 	buf_fini(&c->ahead);
 	buf_fini(&c->out);
 	free(c);
@@ -179,10 +175,7 @@ static bool reply(struct conn *c, const struct reply *a)
 	total = head->len + (msg.msg_iovlen > 1 ? a->body.n : 0);
 
 	c->request = NULL;
-	if (r && r->state == REQUEST_RUNNING)
-		r->conn = NULL; /* its slot frees it */
-	else
-		request_destroy(r);
+	request_leave(r);
 
 	do {
 		n = sendmsg(c->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -239,7 +232,7 @@ refuse(struct conn *c, int status, const char *code, const char *fmt,
 		a.headers = str_of(allow);
 	}
 	/* To the daemon: may go elsewhere, whatever its method. */
-	if (status == 503)
+	if (status == 503 && !c->request->begun)
 		a.headers = STR("soma-not-begun: 1\r\n");
 	alive = reply(c, &a);
 	buf_fini(&b);
@@ -271,7 +264,12 @@ static bool dispatch(struct conn *c)
 		c->state = CONN_WAITING;
 		if (worker.n_stuck == worker.n_slots)
 			return refuse_f(c, 503, "unavailable", NOT_BEGUN);
-		slot_queue(r);
+		if (!call_has_pre())
+			slot_queue(r);
+		else if (!hooks_pre(r))
+			return refuse_f(c, 503, "unavailable",
+					"no thread can be made for "
+					"pre_predict");
 		return true;
 	}
 	switch (r->method) {

@@ -1,21 +1,20 @@
-/* Hooks: the user's code after an answer, on threads beside the slots. A slot
- * is free as soon as the answer is there; whoever waits for a database in
- * post_predict keeps no predict from running. */
+/* Hooks: the user's code before and after predict, on threads beside the slots.
+ * Whoever waits for a database there keeps no predict from running.
+ *
+ *   conn ─▶ pre ─▶ (slot.c: queue, predict, answer) ─▶ post ─▶ over
+ *
+ * Threads are made when they are first needed. What is `async def` goes to the
+ * loop instead (tasks.c) and comes back by hooks_end.
+ */
 #include "call.h"
+#include "stages.h"
 
 #include <semaphore.h>
 #include <signal.h>
 
-/* An answered request, with what its method got and gave. */
-struct post {
-	struct list link; /* in `waiting` */
-	struct request *request;
-	struct call call;
-};
-
 /* Under the lock, but for the semaphore. */
-static struct list waiting;
-static sem_t calls; /* of idle threads to work */
+static struct list waiting; /* of requests */
+static sem_t calls;	    /* of idle threads to work */
 static unsigned n_threads, n_idle;
 
 void hooks_init(void)
@@ -26,30 +25,25 @@ void hooks_init(void)
 
 bool hooks_pile_up(void)
 {
-	return worker.n_posts >= HOOKS_MAX * POSTS_FOR_A_HOOK;
+	return worker.n_posts >= worker.max_hooks * POSTS_FOR_A_HOOK;
 }
 
-/* The GIL is held, and the lock on entry and on return. */
-static void run(struct post *p)
+/* --- threads ---------------------------------------------------------------
+ */
+
+/* A request is about to begin. The lock is held. False: no slot would ever take
+ * it, and it is refused. */
+static bool begin(struct request *r)
 {
-	worker_unlock();
-	slot_set_current(p->request);
-	call_after(p->request, &p->call);
-	output_end_lines();
-	slot_set_current(NULL);
-	call_fini(&p->call);
-	if (worker.forked)
-		process_exit(0); /* a fork of the user's came back to us */
-	worker_lock();
-	request_destroy(p->request);
-	free(p);
-	worker.n_posts--;
-	poll_rouse();
-	/* One for each post that ends: all slots may have been held back. */
-	if (slots_have_work())
-		slot_wake();
-	if (worker.state != WORKER_SERVING)
-		poll_wake(worker.prod); /* it waits for this */
+	list_remove(&r->link);
+	if (r->state == REQUEST_PRE && worker.n_stuck == worker.n_slots) {
+		conn_refuse(r->conn, 503, "unavailable", NOT_BEGUN);
+		return false;
+	}
+	r->begun = true;
+	if (r->state == REQUEST_PRE)
+		r->pre_began_ns = now_ns();
+	return true;
 }
 
 static void *thread_main(void *unused)
@@ -58,11 +52,14 @@ static void *thread_main(void *unused)
 	worker_lock();
 	for (;;) {
 		while (!list_empty(&waiting)) {
-			struct post *p =
-				LIST_ENTRY(waiting.next, struct post, link);
+			struct request *r =
+				LIST_ENTRY(waiting.next, struct request, link);
 
-			list_remove(&p->link);
-			run(p);
+			if (!begin(r))
+				continue;
+			worker_unlock();
+			hooks_run(r);
+			worker_lock();
 		}
 		n_idle++;
 		worker_unlock();
@@ -94,21 +91,132 @@ static bool add_thread(void)
 	return !rc;
 }
 
-bool hooks_post(struct request *r, struct call *call)
+/* Hands r->hook to who runs it. False: there is no thread. */
+static bool enqueue(struct request *r)
 {
-	struct post *p;
-
+	if (call_is_async(r)) {
+		task_queue(r);
+		return true;
+	}
 	if (n_idle) {
 		n_idle--;
 		sem_post(&calls);
-	} else if (n_threads < HOOKS_MAX && !add_thread() && !n_threads) {
+	} else if (n_threads < worker.max_hooks && !add_thread() &&
+		   !n_threads) {
 		return false;
 	}
-	p = mem_alloc(sizeof *p);
-	p->request = r;
-	p->call = *call;
-	*call = (struct call){.hold = NULL};
-	list_push_back(&waiting, &p->link);
-	worker.n_posts++;
+	list_push_back(&waiting, &r->link);
 	return true;
+}
+
+bool hooks_pre(struct request *r)
+{
+	r->state = REQUEST_PRE;
+	r->hook = HOOK_PRE;
+	stages_pre_begin();
+	return enqueue(r);
+}
+
+bool hooks_post(struct request *r)
+{
+	r->state = REQUEST_OVER;
+	worker.n_posts++;
+	return enqueue(r);
+}
+
+void hooks_run(struct request *r)
+{
+	struct reply reply = {0};
+	PyObject *result;
+	struct buf out;
+
+	buf_init(&out, SIZE_MAX / 4);
+	slot_set_current(r);
+	result = call_hook(r, &out, &reply);
+	if (worker.forked)
+		process_exit(0); /* a fork of the user's came back to us */
+	hooks_end(r, result, &out, &reply);
+	buf_fini(&out);
+}
+
+/* --- the ends of hooks -----------------------------------------------------
+ */
+
+static void destroy(struct request *r)
+{
+	call_fini(&r->call); /* which may be the user's code */
+	if (worker.forked)
+		process_exit(0);
+	worker_lock();
+	request_destroy(r);
+	worker_unlock();
+}
+
+static void end_pre(struct request *r, PyObject *result, struct buf *out,
+		    struct reply *reply)
+{
+	bool wanted, good = false;
+
+	worker_lock();
+	wanted = r->conn;
+	worker_unlock();
+	if (wanted) {
+		good = call_pre_end(r, result, out, reply);
+	} else { /* what was cancelled has nothing to say */
+		PyErr_Clear();
+		Py_XDECREF(result);
+	}
+	output_end_lines();
+	slot_set_current(NULL);
+
+	worker_lock();
+	stages_pre_end(r, now_ns() - r->pre_began_ns);
+	if (r->conn && good && worker.n_stuck < worker.n_slots) {
+		slot_queue(r);
+		worker_unlock();
+		return;
+	}
+	r->state = REQUEST_OVER; /* the conn is not to free it */
+	if (r->conn && good)
+		conn_refuse(r->conn, 503, "unavailable", NOT_PREDICTED);
+	else if (r->conn)
+		conn_reply(r->conn, reply);
+	worker_unlock();
+	destroy(r);
+}
+
+static void end_post(struct request *r, PyObject *result)
+{
+	bool queued;
+
+	call_post_end(r, result);
+	output_end_lines();
+	slot_set_current(NULL);
+	if (call_next(r)) {
+		worker_lock();
+		queued = enqueue(r);
+		worker_unlock();
+		if (!queued)
+			hooks_run(r);
+		return;
+	}
+	destroy(r);
+	worker_lock();
+	worker.n_posts--;
+	poll_rouse();
+	/* One for each post that ends: all slots may have been held back. */
+	if (slots_have_work())
+		slot_wake();
+	if (worker.state != WORKER_SERVING)
+		poll_wake(worker.prod); /* it waits for this */
+	worker_unlock();
+}
+
+void hooks_end(struct request *r, PyObject *result, struct buf *out,
+	       struct reply *reply)
+{
+	if (r->hook == HOOK_PRE)
+		end_pre(r, result, out, reply);
+	else
+		end_post(r, result);
 }

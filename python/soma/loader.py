@@ -8,16 +8,17 @@ import sys
 import tempfile
 import traceback
 
-from _soma import classes, cortex_modules, soma_module
+from _soma import classes, cortex_modules, soma_module, tasks
 from _soma.failure import Failure, package_of, short, trace_of, user
 
 
 class Predictor:
-    """What the extension is given: methods as (name, (callable, positional names, keyword names))."""
+    """What the extension is given: a method is (callable, positional names, keyword names, whether it is async)."""
 
-    def __init__(self, methods, post_predict, summary):
-        self.methods = methods  # by HTTP method
-        self.post_predict = post_predict
+    def __init__(self, methods, hooks, summary):
+        self.methods = methods  # by HTTP method: (name, method)
+        self.pre_predict = hooks.get("pre_predict")
+        self.post_predict = hooks.get("post_predict")
         self.summary = summary  # what a GET is answered, None: it is not
 
 
@@ -257,5 +258,7 @@ def load(settings, say):
         client.load_model = instance.load_model
     _set_up_logging(settings.get("log_level", "info"))
     methods = {verb: (name, (getattr(instance, name), *signature)) for verb, (name, signature) in signatures.methods.items()}
-    post = (instance.post_predict, *signatures.post_predict) if signatures.post_predict else None
-    return Predictor(methods, post, _summary(kind, client))
+    hooks = {name: (getattr(instance, name), *signature) for name, signature in signatures.hooks.items()}
+    if any(method[-1] for method in [*(method for _, method in methods.values()), *hooks.values()]):
+        tasks.start()
+    return Predictor(methods, hooks, _summary(kind, client))

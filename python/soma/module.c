@@ -34,6 +34,8 @@ static void take_settings(struct buf *text)
 	int64_t max_body = json_int(root, "max_body", 0);
 
 	worker.n_slots = (unsigned)MAX(1, MIN(threads, SLOTS_MAX));
+	worker.max_hooks = (unsigned)MAX(
+		1, MIN(json_int(root, "max_hooks", HOOKS_DEFAULT), HOOKS_MAX));
 	worker.predict_timeout_ms =
 		(uint64_t)MAX(0, json_int(root, "predict_timeout_ms", 0));
 	batch_init((uint32_t)MAX(0, json_int(root, "max_batch_size", 0)),
@@ -82,6 +84,10 @@ static PyObject *start(PyObject *module, PyObject *unused)
 		return NULL;
 	}
 	slots_init();
+	if (tasks_init()) {
+		Py_DECREF(config);
+		return NULL;
+	}
 	if (poll_start() || process_init()) {
 		Py_DECREF(config);
 		return PyErr_SetFromErrno(PyExc_OSError);
@@ -132,14 +138,15 @@ static PyObject *failed(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(prepare_doc,
-	     "prepare(methods, post_predict, summary, query_params, headers, "
-	     "form, response,\n"
-	     "        chunks, release, go_on, stream_error, error, "
-	     "late_error)\n\n"
+	     "prepare(methods, pre_predict, post_predict, summary, "
+	     "query_params, headers, form,\n"
+	     "        response, chunks, release, go_on, stream_error, error, "
+	     "late_error, is_async,\n"
+	     "        begin_task)\n\n"
 	     "methods: a dict of HTTP methods to (name, (callable, positional "
-	     "names, keyword\nnames)). post_predict: such a triple, or None. "
-	     "summary: JSON for a GET, or None.\nThe rest: functions of "
-	     "Python's side (call.h).");
+	     "names, keyword\nnames, is async)). pre_predict, post_predict: "
+	     "such a tuple of four, or None.\nsummary: JSON for a GET, or "
+	     "None. The rest: functions of Python's side (call.h).");
 
 static PyObject *prepare(PyObject *module, PyObject *args)
 {
@@ -189,19 +196,20 @@ static PyObject *bye(PyObject *module, PyObject *unused)
 }
 
 PyDoc_STRVAR(write_doc,
-	     "write(fd, bytes)\n\nWrites text of this thread, whole lines at a "
-	     "time and marked.");
+	     "write(fd, bytes, id)\n\nWrites text of this thread, whole lines "
+	     "at a time and marked: with the request\nthat the thread handles, "
+	     "else with `id` unless that is None.");
 
 static PyObject *write_text(PyObject *module, PyObject *args)
 {
-	const char *text;
+	const char *text, *id;
 	Py_ssize_t len;
 	int fd, rc;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iy#", &fd, &text, &len))
+	if (!PyArg_ParseTuple(args, "iy#z", &fd, &text, &len, &id))
 		return NULL;
-	rc = output_write(fd, text, (size_t)len);
+	rc = output_write(fd, text, (size_t)len, id);
 	if (rc) {
 		errno = rc;
 		return PyErr_SetFromErrno(PyExc_OSError);
@@ -258,15 +266,61 @@ static PyObject *cancelled(PyObject *module, PyObject *unused)
 	return PyBool_FromLong(stream_cancelled());
 }
 
-PyDoc_STRVAR(
-	wake_fd_doc,
-	"wake_fd() -> int\n\nAn eventfd that is written to when the client "
-	"of this thread's stream goes.");
+PyDoc_STRVAR(task_fd_doc,
+	     "task_fd() -> int\n\nFor the asyncio loop to watch: readable "
+	     "when task_take_all() has something to do.");
 
-static PyObject *wake_fd(PyObject *module, PyObject *unused)
+static PyObject *get_task_fd(PyObject *module, PyObject *unused)
 {
 	(void)module, (void)unused;
-	return PyLong_FromLong(stream_wake_fd());
+	return PyLong_FromLong(task_fd());
+}
+
+PyDoc_STRVAR(task_take_all_doc,
+	     "task_take_all()\n\nBegins and cancels tasks, in the loop's "
+	     "thread.");
+
+static PyObject *take_all_tasks(PyObject *module, PyObject *unused)
+{
+	(void)module, (void)unused;
+	task_take_all();
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(task_done_doc,
+	     "task_done(handle, task)\n\nThe task that begin_task() made for "
+	     "the handle is over.");
+
+static PyObject *task_is_done(PyObject *module, PyObject *args)
+{
+	PyObject *handle, *task;
+	struct request *r;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "OO", &handle, &task))
+		return NULL;
+	r = PyLong_AsVoidPtr(handle);
+	if (!r)
+		return NULL;
+	task_done(r, task);
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(task_await_doc,
+	     "task_await(coroutine, to_the_end)\n\nWhat the coroutine returns, "
+	     "run on the loop for this thread's request. Cancelled\nwhen the "
+	     "client goes, unless it is to run to the end.");
+
+static PyObject *await_task(PyObject *module, PyObject *args)
+{
+	PyObject *coroutine;
+	int to_the_end;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "Op", &coroutine, &to_the_end))
+		return NULL;
+	Py_INCREF(coroutine);
+	return task_await(coroutine, to_the_end);
 }
 
 static PyMethodDef methods[] = {
@@ -278,7 +332,10 @@ static PyMethodDef methods[] = {
 	{"run_slot", run_slot, METH_VARARGS, run_slot_doc},
 	{"go_on", go_on, METH_O, go_on_doc},
 	{"cancelled", cancelled, METH_NOARGS, cancelled_doc},
-	{"wake_fd", wake_fd, METH_NOARGS, wake_fd_doc},
+	{"task_fd", get_task_fd, METH_NOARGS, task_fd_doc},
+	{"task_take_all", take_all_tasks, METH_NOARGS, task_take_all_doc},
+	{"task_done", task_is_done, METH_VARARGS, task_done_doc},
+	{"task_await", await_task, METH_VARARGS, task_await_doc},
 	{"bye", bye, METH_NOARGS, bye_doc},
 	{"write", write_text, METH_VARARGS, write_doc},
 	{"flush", flush, METH_VARARGS, flush_doc},

@@ -69,13 +69,15 @@ static struct open_line *line_of(int fd)
 	return l;
 }
 
-int output_write(int fd, const char *text, size_t len)
+int output_write(int fd, const char *text, size_t len, const char *id)
 {
 	struct request *r = slot_current();
 	struct open_line *l = line_of(fd);
 	struct buf out;
 	int rc;
 
+	if (r)
+		id = r->id;
 	buf_init(&out, SIZE_MAX / 4);
 	while (len > 0) {
 		const char *end = memchr(text, '\n', len);
@@ -87,8 +89,8 @@ int output_write(int fd, const char *text, size_t len)
 		}
 		if (!end) /* too long to wait for its end */
 			n = MIN(n, LINE_MAX_BYTES);
-		if (r)
-			mark(&out, r->id);
+		if (id)
+			mark(&out, id);
 		buf_add(&out, l->text.data, l->text.len);
 		buf_reset(&l->text);
 		buf_add(&out, text, n);

@@ -1,6 +1,10 @@
 """sys.stdout and sys.stderr whose lines carry the request that printed them."""
+import contextvars
 import io
 import sys
+
+# Of the task that runs on the asyncio loop, whose thread handles many requests.
+request_id = contextvars.ContextVar("request_id", default=None)
 
 
 class LineText(io.TextIOWrapper):
@@ -22,7 +26,7 @@ class LineText(io.TextIOWrapper):
         if self.closed:
             raise ValueError("I/O operation on closed file.")
         self.buffer.flush()
-        self._worker.write(self._fd, text.encode("utf-8", "backslashreplace"))
+        self._worker.write(self._fd, text.encode("utf-8", "backslashreplace"), request_id.get())
         return len(text)
 
     def writelines(self, lines):

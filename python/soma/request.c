@@ -1,5 +1,5 @@
 /* Requests as llhttp takes them apart. */
-#include "worker.h"
+#include "stages.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -184,6 +184,7 @@ struct request *request_create(struct conn *c)
 				      .headers_cap = r->headers_cap};
 	}
 	list_init(&r->link);
+	list_init(&r->task_link);
 	r->conn = c;
 	r->head.max = HEAD_MAX;
 	buf_init(&r->body, worker.max_body);
@@ -196,6 +197,7 @@ void request_destroy(struct request *r)
 	if (!r)
 		return;
 	list_remove(&r->link);
+	list_remove(&r->task_link);
 	buf_fini(&r->body);
 	if (worker.n_spare < SPARE_MAX && r->head.cap <= SPARE_HEAD_MAX &&
 	    r->headers_cap <= SPARE_HEADERS_MAX) {
@@ -207,6 +209,27 @@ void request_destroy(struct request *r)
 	buf_fini(&r->head);
 	free(r->headers);
 	free(r);
+}
+
+void request_leave(struct request *r)
+{
+	if (!r)
+		return;
+	if (r->state == REQUEST_PRE && !r->begun)
+		stages_pre_end(r, 0);
+	if (r->state == REQUEST_READING ||
+	    (!r->begun &&
+	     (r->state == REQUEST_PRE || r->state == REQUEST_QUEUED)))
+		request_destroy(r);
+	else
+		r->conn = NULL; /* whoever has it frees it */
+}
+
+void request_cancel(struct request *r)
+{
+	if (r->stream)
+		stream_wake(r->stream);
+	task_cancel(r);
 }
 
 bool request_header(const struct request *r, struct str name, struct str *ret)

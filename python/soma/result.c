@@ -13,14 +13,6 @@ void reply_failed(struct request *r, struct buf *out, struct reply *reply,
 				.body = {out->data, out->len}};
 }
 
-static PyObject *something(PyObject *o)
-{
-	if (o == Py_None)
-		return NULL;
-	Py_INCREF(o);
-	return o;
-}
-
 /* Of a hook: (status, header lines, body), or with two more: an iterator over
  * the rest of the body, what comes after the answer. Takes `answer`; call holds
  * it. */
@@ -39,9 +31,12 @@ static int reply_of_hook(PyObject *answer, struct call *call,
 	if (!PyArg_ParseTuple(answer, "iy#y#|OO", &status, &headers,
 			      &headers_len, &body, &body_len, &chunks, &after))
 		return -1;
-	call->chunks = something(chunks);
-	if (!call->after)
-		call->after = something(after);
+	if (!call->after && call_set_after(call, after))
+		return -1;
+	if (chunks != Py_None) {
+		Py_INCREF(chunks);
+		call->chunks = chunks;
+	}
 	*reply = (struct reply){.status = status,
 				.headers = {headers, (size_t)headers_len},
 				.body = {body, (size_t)body_len}};

@@ -11,7 +11,10 @@
 
 #include "core/err.h"
 
+enum { OUT_KEPT = 1 << 20 }; /* bytes of a slot's buffer, for the next answer */
+
 static __thread struct request *current;
+static __thread struct slot *own; /* of this thread; NULL: it is no slot's */
 
 struct request *slot_current(void)
 {
@@ -21,6 +24,11 @@ struct request *slot_current(void)
 void slot_set_current(struct request *r)
 {
 	current = r;
+}
+
+int slot_wake_fd(void)
+{
+	return own ? own->wake : -1;
 }
 
 void slots_init(void)
@@ -104,10 +112,13 @@ static void give_up(struct slot *s, uint64_t ran_ms)
 	if (worker.n_stuck < worker.n_slots)
 		return;
 	/* Nobody is left to run what waits. */
-	while (!list_empty(&worker.queue))
-		conn_refuse(LIST_ENTRY(worker.queue.next, struct request, link)
-				    ->conn,
-			    503, "unavailable", NOT_BEGUN);
+	while (!list_empty(&worker.queue)) {
+		r = LIST_ENTRY(worker.queue.next, struct request, link);
+		list_remove(&r->link);
+		if (r->conn)
+			conn_refuse(r->conn, 503, "unavailable", "%s",
+				    r->begun ? NOT_PREDICTED : NOT_BEGUN);
+	}
 }
 
 int slots_check(void)
@@ -141,6 +152,7 @@ int slots_check(void)
 void slot_begin(struct slot *s, struct request *r)
 {
 	r->state = REQUEST_RUNNING;
+	r->begun = true;
 	s->request = r;
 	s->busy = true;
 	s->taken_ns = r->taken_ns = now_ns();
@@ -149,10 +161,9 @@ void slot_begin(struct slot *s, struct request *r)
 	poll_rouse();
 }
 
-void slot_answer(struct slot *s, struct request *r, struct call *call,
-		 const struct reply *reply)
+void slot_answer(struct slot *s, struct request *r, const struct reply *reply)
 {
-	bool after, posted = false;
+	bool after, posted;
 
 	output_end_lines();
 	if (worker.forked)
@@ -166,19 +177,19 @@ void slot_answer(struct slot *s, struct request *r, struct call *call,
 	if (!r->batched)
 		stages_predicted(r, 1);
 	/* What comes after the answer is not the slot's. */
-	after = !s->stuck && call_has_after(call);
-	if (after)
-		posted = hooks_post(r, call);
+	after = !s->stuck && call_next(r);
+	posted = after && hooks_post(r);
 	worker_unlock();
 
-	if (after && !posted)
-		call_after(r, call);
+	if (!after)
+		call_fini(&r->call);
+	else if (!posted)
+		hooks_run(r);
 	output_end_lines();
 	current = NULL;
-	call_fini(call);
 	if (worker.forked)
 		process_exit(0);
-	if (posted)
+	if (after)
 		return;
 	worker_lock();
 	request_destroy(r);
@@ -187,6 +198,8 @@ void slot_answer(struct slot *s, struct request *r, struct call *call,
 
 void slot_end(struct slot *s)
 {
+	if (s->out.cap > OUT_KEPT)
+		buf_fini(&s->out);
 	s->busy = false;
 	worker.n_busy--;
 	if (worker.state != WORKER_SERVING)
@@ -196,7 +209,6 @@ void slot_end(struct slot *s)
 /* The GIL is held, and the lock on entry and on return. */
 static void run(struct slot *s, struct request *r)
 {
-	struct call call = {.hold = NULL};
 	struct reply reply = {0};
 
 	list_remove(&r->link);
@@ -205,19 +217,37 @@ static void run(struct slot *s, struct request *r)
 
 	current = r;
 	buf_reset(&s->out);
-	call_run(r, &call, &s->out, &reply);
-	if (!call.chunks || !stream_run(s, r, &call, &reply))
-		slot_answer(s, r, &call, &reply);
+	call_run(r, &s->out, &reply);
+	if (!r->call.chunks || !stream_run(s, r, &reply))
+		slot_answer(s, r, &reply);
 	worker_lock();
 	slot_end(s);
+}
+
+/* The client left between pre_predict and predict. The GIL is held, and the
+ * lock on entry and on return. */
+static void drop(struct request *r)
+{
+	list_remove(&r->link);
+	worker_unlock();
+	call_fini(&r->call);
+	worker_lock();
+	request_destroy(r);
+	if (worker.state != WORKER_SERVING)
+		poll_wake(worker.prod); /* it waits for this */
 }
 
 /* Runs what is due. False: it is held back, for *ret_hold ns at the most. */
 static bool take(struct slot *s, int64_t *ret_hold)
 {
 	struct request *r = LIST_ENTRY(worker.queue.next, struct request, link);
-	uint32_t n = batch_due(r, ret_hold);
+	uint32_t n;
 
+	if (!r->conn) {
+		drop(r);
+		return true;
+	}
+	n = batch_due(r, ret_hold);
 	worker.held = !n;
 	if (n && batch_joins(r))
 		batch_run(s, n);
@@ -271,6 +301,7 @@ int slot_run(unsigned index)
 	struct slot *s = &worker.slots[index];
 	bool looked = false;
 
+	own = s;
 	worker_lock();
 	while (worker.state != WORKER_DRAINED || s->index > 0) {
 		bool leads = worker.n_slots == 1 && !s->stuck &&

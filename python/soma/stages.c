@@ -26,7 +26,8 @@ void stages_pre_end(struct request *r, uint64_t ns)
 {
 	n_pre--;
 	r->pre_ns = ns;
-	tally_pre(&done, ns);
+	if (ns)
+		tally_pre(&done, ns);
 }
 
 void stages_predicted(struct request *r, uint32_t n)
@@ -43,10 +44,19 @@ void stages_post_failed(void)
 
 void stages_gone(const struct request *r)
 {
-	if (r->state == REQUEST_QUEUED)
+	switch (r->state) {
+	case REQUEST_PRE:
+		done.gone_pre++;
+		break;
+	case REQUEST_QUEUED:
 		done.gone_ready++;
-	else
+		break;
+	case REQUEST_RUNNING:
 		done.gone_predict++;
+		break;
+	default:
+		break;
+	}
 }
 
 /* --- telling ---------------------------------------------------------------

@@ -16,12 +16,13 @@ void stages_init(void);
 
 /* All of these with the lock held. */
 
+/* r goes to pre_predict; that has ended and took so long, 0: it never began. */
 void stages_pre_begin(void);
 void stages_pre_end(struct request *r, uint64_t ns);
 /* The predict for n requests, one of which is r, has returned; or its stream
  * holds the slot no longer. */
 void stages_predicted(struct request *r, uint32_t n);
-/* The client of r has gone, which is queued or runs. */
+/* The client of r has gone. */
 void stages_gone(const struct request *r);
 void stages_post_failed(void);
 

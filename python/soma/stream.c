@@ -238,10 +238,9 @@ static void fail(struct stream *st)
 	bool begun = st->begun;
 	PyObject *text;
 
-	Py_CLEAR(st->call.args[ARG_RESPONSE]);
+	Py_CLEAR(r->call.args[ARG_RESPONSE]);
 	if (!begun) {
-		reply_of_exception(r, call_name(r), &st->call, &st->out,
-				   &reply);
+		reply_of_exception(r, call_name(r), &r->call, &st->out, &reply);
 	} else {
 		text = PyObject_CallFunction(python.stream_error, "Nss",
 					     take_exception(), r->id,
@@ -275,7 +274,7 @@ static void succeed(struct stream *st)
 		stream__choose(st, Py_None);
 	worker_lock();
 	if (!r->conn)
-		Py_CLEAR(st->call.args[ARG_RESPONSE]);
+		Py_CLEAR(r->call.args[ARG_RESPONSE]);
 	else if (st->begun)
 		finish(st, true);
 	else
@@ -342,19 +341,16 @@ static void stream_fini(struct stream *st)
 	free(st);
 }
 
-bool stream_run(struct slot *s, struct request *r, struct call *call,
-		const struct reply *reply)
+bool stream_run(struct slot *s, struct request *r, const struct reply *reply)
 {
 	struct stream *st = mem_alloc(sizeof *st);
 
 	*st = (struct stream){.request = r,
 			      .slot = s,
-			      .call = *call,
 			      .reply = *reply,
-			      .chunks = call->chunks,
+			      .chunks = r->call.chunks,
 			      .wake = s->wake};
-	st->call.chunks = NULL;
-	*call = (struct call){.hold = NULL};
+	r->call.chunks = NULL;
 	buf_init(&st->bytes, SIZE_MAX / 4);
 	buf_init(&st->out, SIZE_MAX / 4);
 	worker_lock();
@@ -362,7 +358,6 @@ bool stream_run(struct slot *s, struct request *r, struct call *call,
 	worker_unlock();
 	if (run(st))
 		return true;
-	*call = st->call;
 	worker_lock();
 	r->returned_ns = now_ns();
 	r->stream = NULL;
@@ -374,17 +369,25 @@ bool stream_run(struct slot *s, struct request *r, struct call *call,
 void stream_go_on(struct stream *st)
 {
 	struct request *r = st->request;
+	bool after;
 
 	slot_set_current(r);
 	run(st);
 	output_end_lines();
-	call_after(r, &st->call);
-	output_end_lines();
 	slot_set_current(NULL);
-	call_fini(&st->call);
 	worker_lock();
 	r->stream = NULL;
-	request_destroy(r);
+	after = call_next(r);
+	if (after && hooks_post(r))
+		r = NULL;
+	worker_unlock();
+	if (after && r)
+		hooks_run(r);
+	else if (r)
+		call_fini(&r->call);
+	worker_lock();
+	if (!after)
+		request_destroy(r);
 	count_released(-1);
 	if (worker.state != WORKER_SERVING)
 		poll_wake(worker.prod); /* it waits for this */

@@ -21,7 +21,6 @@ enum { STREAM_AHEAD_MAX = 64 * 1024 };
 struct stream {
 	struct request *request; /* owned once released, else the slot's */
 	struct slot *slot;	 /* NULL: released */
-	struct call call;	 /* owned; the slot's is moved here */
 	struct reply reply;	 /* status, type and headers of the answer */
 	PyObject *chunks;	 /* owned: an iterator */
 	struct buf bytes;	 /* the chunk as the client will see it */
@@ -44,11 +43,10 @@ bool stream_wanted(PyObject *result);
 /* Sets call->chunks to the iterator over it. 0, or -1 with an exception. */
 int stream_prepare(PyObject *result, struct call *call);
 
-/* Answers r with call->chunks, under the head that `reply` describes. The GIL
- * is held, the lock is not. True: released, r and call are the stream's from
- * here on. False: it is answered, and r and call stay the caller's. */
-bool stream_run(struct slot *s, struct request *r, struct call *call,
-		const struct reply *reply);
+/* Answers r with r->call.chunks, under the head that `reply` describes. The GIL
+ * is held, the lock is not. True: released, r is the stream's from here on.
+ * False: it is answered, and r stays the caller's. */
+bool stream_run(struct slot *s, struct request *r, const struct reply *reply);
 /* Goes on with a released stream in this thread, to its end. */
 void stream_go_on(struct stream *st);
 

@@ -4,9 +4,8 @@ The extension asks for chunks with next() and passes them on (stream.c).
 """
 import _thread
 import functools
-import os
 
-from _soma import _worker
+from _soma import _worker, tasks
 
 
 class _Release:
@@ -16,9 +15,6 @@ class _Release:
 
 # Yielded, it gives the slot up.
 RELEASE = _Release()
-
-# Event loops that no stream has at the moment: making one costs more than a chunk.
-_spare = []
 
 _END = object()
 
@@ -37,63 +33,36 @@ async def _close(source):
 
 
 class AsyncChunks:
-    """An async iterator as an iterator, each step of which runs on an event loop in the thread that asks.
+    """An async iterator as an iterator, each step of which runs on the asyncio loop while the thread that asks waits.
 
     When the client goes, the step is cancelled and the iteration is over.
     """
 
     def __init__(self, source):
-        import asyncio  # not at the top: few projects need it
-
-        self._asyncio = asyncio
         self._source = source
-        try:
-            self._loop = _spare.pop()
-        except IndexError:
-            self._loop = asyncio.new_event_loop()
+        self._is_over = False
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        if self._loop is None:
+        if self._is_over:
             raise StopIteration
-        task = self._loop.create_task(_step(self._source))
-        wake = _worker.wake_fd()
-        if wake >= 0:
-            self._loop.add_reader(wake, self._woken, wake, task)
         try:
-            chunk = self._loop.run_until_complete(task)
-        except self._asyncio.CancelledError:
-            if not _worker.cancelled():
+            chunk = tasks.run(_step(self._source), to_the_end=False)
+        except BaseException as error:
+            if type(error).__name__ != "CancelledError" or not _worker.cancelled():
                 raise
             chunk = _END
-        finally:
-            if wake >= 0:
-                self._loop.remove_reader(wake)
         if chunk is _END:
             raise StopIteration
         return chunk
 
-    @staticmethod
-    def _woken(wake, task):
-        os.read(wake, 8)
-        if _worker.cancelled():
-            task.cancel()
-
     def close(self):
-        loop, self._loop = self._loop, None
-        if loop is None:
+        if self._is_over:
             return
-        try:
-            loop.run_until_complete(_close(self._source))
-        finally:
-            left = self._asyncio.all_tasks(loop)
-            for task in left:
-                task.cancel()
-            if left:
-                loop.run_until_complete(self._asyncio.gather(*left, return_exceptions=True))
-            _spare.append(loop)
+        self._is_over = True
+        tasks.run(_close(self._source))
 
 
 async def asgi_messages(response):

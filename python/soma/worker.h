@@ -6,7 +6,9 @@
  * slots than one the looper always leads. With one slot the main thread leads
  * itself, so that a request is read, predicted and answered without a change
  * of threads; the looper ticks beside it and takes the lead when a predict
- * overruns (poll.c).
+ * overruns (poll.c). Beside them run hooks: `def`s on threads of a pool
+ * (hooks.c), what is `async def` on the process's one asyncio loop, which has a
+ * thread of its own (tasks.c).
  *
  * Locks. `worker.lock` guards every field but those that say otherwise. A
  * thread that holds it neither blocks nor waits for the GIL; a thread that
@@ -67,9 +69,10 @@ enum {
 	JSON_DEPTH_MAX = 1024,
 	LINE_MAX_BYTES = 64 * 1024, /* a longer line of output is cut in two */
 	SLOTS_MAX = 1024,
-	HOOKS_MAX = 64,	       /* threads that run post_predict */
-	POSTS_FOR_A_HOOK = 4,  /* so many for each wait or run, and slots take
-				  nothing new until there are fewer */
+	HOOKS_DEFAULT = 64, /* max_hooks: threads that run hooks */
+	HOOKS_MAX = 1024,
+	POSTS_FOR_A_HOOK = 4,  /* so many posts for each of max_hooks, and slots
+				  take nothing new until there are fewer */
 	STOP_GRACE_MS = 30000, /* when SIGTERM asks: it names none */
 	ATEXIT_MS = 5000,      /* what atexit handlers may take */
 };
@@ -80,11 +83,45 @@ struct stream;
 
 /* --- requests (request.c) ------------------------------------------------- */
 
+/* A Python call by the names of its parameters. */
+enum call_arg {
+	ARG_PAYLOAD,
+	ARG_QUERY_PARAMS,
+	ARG_HEADERS,
+	ARG_BATCH_ID,
+	ARG_RESPONSE,
+	N_ARGS,
+};
+
+/* What the user's methods got and gave for a request. Touched by the thread
+ * that handles the request, with the GIL. */
+struct call {
+	PyObject *args[N_ARGS]; /* owned; NULL: not made yet */
+	PyObject *after;  /* owned: a callable to run after the answer, or NULL
+			   */
+	bool after_async; /* calling it makes a coroutine */
+	PyObject *hold;	  /* owned: what the reply's views point into */
+	PyObject *chunks; /* owned: the iterator that makes the body, or NULL */
+};
+
 enum request_state {
 	REQUEST_READING, /* belongs to its conn */
-	REQUEST_QUEUED,	 /* in worker.queue too */
-	REQUEST_RUNNING, /* belongs to its slot; conn may be gone */
+	REQUEST_PRE,	 /* waits for pre_predict; belongs to that once begun */
+	REQUEST_QUEUED,	 /* in worker.queue too; belongs to that once begun */
+	REQUEST_RUNNING, /* belongs to its slot */
+	REQUEST_OVER,	 /* answered, or nobody's; belongs to the hooks */
 };
+
+/* What of the user's code comes next, or runs, beside predict. */
+enum hook {
+	HOOK_NONE,
+	HOOK_PRE,   /* pre_predict */
+	HOOK_AWAIT, /* a coroutine of predict's, whose thread waits */
+	HOOK_POST,  /* post_predict */
+	HOOK_AFTER, /* call.after */
+};
+
+struct awaiting;
 
 struct header {
 	uint32_t name, name_len; /* offsets into request.head */
@@ -94,6 +131,8 @@ struct header {
 struct request {
 	struct list link;
 	enum request_state state;
+	enum hook hook;
+	bool begun; /* the user's code has seen it, and `call` has objects */
 	struct conn *conn;     /* NULL: nobody waits for the answer any more */
 	struct stream *stream; /* that answers it; NULL: none */
 	struct buf head;       /* target, then names and values */
@@ -103,23 +142,33 @@ struct request {
 	uint32_t target_len;
 	uint8_t method; /* of llhttp */
 	bool keep_alive;
-	bool encoded;	 /* it has a Content-Encoding */
-	bool in_value;	 /* of the parser: which of the two a span continues */
-	int refuse;	 /* HTTP status to refuse it with, 0: none */
-	bool timed;	 /* its answer is to say when it was where, which is: */
-	bool batched;	 /* its predict is a batch's */
-	bool counted;	 /* STAGES has its predict */
-	uint64_t pre_ns; /* what pre_predict took; 0: there was none */
+	bool encoded;  /* it has a Content-Encoding */
+	bool in_value; /* of the parser: which of the two a span continues */
+	int refuse;    /* HTTP status to refuse it with, 0: none */
+	bool timed;    /* its answer is to say when it was where, which is: */
+	bool batched;  /* its predict is a batch's */
+	bool counted;  /* STAGES has its predict */
+	uint64_t pre_began_ns; /* by now_ns */
+	uint64_t pre_ns;       /* what pre_predict took; 0: there was none */
 	/* By now_ns, 0 before: it waits (only if timed or for a batch), has a
 	 * slot, predict was called and has returned. */
 	uint64_t queued_ns, taken_ns;
 	_Atomic uint64_t called_ns, returned_ns; /* also without the lock */
+	struct call call;
+	struct list task_link;	   /* in the loop's list (tasks.c) */
+	PyObject *task;		   /* owned: of the loop, while it runs */
+	struct awaiting *awaiting; /* HOOK_AWAIT: who waits (tasks.c) */
 	char id[ID_MAX + 1];
 };
 
 /* Starts one for c; its parser is in c. */
 struct request *request_create(struct conn *c);
 void request_destroy(struct request *r);
+/* Its conn lets go of it, answered or not: what nobody else has is freed. NULL
+ * is taken. */
+void request_leave(struct request *r);
+/* The client has gone: ends what can be ended. Before request_leave. */
+void request_cancel(struct request *r);
 void request_parser_init(struct conn *c);
 /* Lower-case name. False when absent; the view lives as long as r. */
 bool request_header(const struct request *r, struct str name, struct str *ret);
@@ -168,6 +217,9 @@ struct reply {
 /* What a 503 says of a request that no slot will take. */
 #define NOT_BEGUN                                                              \
 	"the process is being replaced; this request has not begun in it"
+/* Of one whose pre_predict has run. */
+#define NOT_PREDICTED                                                          \
+	"the process is being replaced; pre_predict ran, predict did not"
 
 void conn_accept(void);
 void conn_event(struct conn *c, uint32_t events);
@@ -225,7 +277,7 @@ struct worker {
 	/* A pipe that Python writes to when a signal comes (set_wakeup_fd), in
 	 * epoll: one that comes just before a wait must end it, too. */
 	int signals[2];
-	unsigned n_slots;
+	unsigned n_slots, max_hooks;
 	uint64_t predict_timeout_ms; /* 0: none */
 	size_t max_body;
 	bool batches; /* predict takes lists (batch.h) */
@@ -248,7 +300,7 @@ struct worker {
 	struct list idle;   /* of slots, newest first */
 	struct slot *slots; /* owned */
 	unsigned n_busy, n_stuck;
-	unsigned n_posts; /* requests answered whose post_predict is not over */
+	unsigned n_posts;    /* requests answered whose hooks are not over */
 	unsigned n_released; /* streams that run without a slot */
 
 	struct conn **conns; /* owned; by descriptor */
@@ -328,16 +380,16 @@ int slot_run(unsigned index);
 /* The request that this thread handles, or NULL. */
 struct request *slot_current(void);
 void slot_set_current(struct request *r);
+/* What ends this thread's waits, if it is a slot's, else -1. */
+int slot_wake_fd(void);
 
-struct call;
 struct reply;
 /* Of a slot's thread, for batch.c. A predict for r begins, which is off the
  * queue; the lock is held. Answers it, unless the client is gone, lets what
  * comes after the answer run, and frees it; no lock is held. The predict and
  * its answers are over; the lock is held. */
 void slot_begin(struct slot *s, struct request *r);
-void slot_answer(struct slot *s, struct request *r, struct call *call,
-		 const struct reply *reply);
+void slot_answer(struct slot *s, struct request *r, const struct reply *reply);
 void slot_end(struct slot *s);
 
 /* --- streams (stream.h) ----------------------------------------------------
@@ -352,35 +404,45 @@ void stream_give_up(struct stream *st, const char *message);
 
 /* --- hooks (hooks.c) ------------------------------------------------------ */
 
-struct call;
 void hooks_init(void);
-/* Runs what comes after the answer on a thread beside the slots: takes the
- * request and what is in call. The lock is held. False: there is no thread for
- * it, and both stay the caller's. */
-bool hooks_post(struct request *r, struct call *call);
+/* A complete request goes through pre_predict, and on to the slots. The lock is
+ * held. False: there is no thread for it, and it stays the caller's. */
+bool hooks_pre(struct request *r);
+/* An answered request has something after its answer, and goes to the hooks.
+ * The lock is held. False: there is no thread for it, and the caller is to let
+ * go of the lock and do it: hooks_run. */
+bool hooks_post(struct request *r);
+/* Runs r->hook in this thread, and hands the request on. The GIL is held, the
+ * lock is not. */
+void hooks_run(struct request *r);
+/* r->hook has ended in this thread, with `result`, which is taken. NULL: an
+ * exception is set, or `reply`, whose views point into `out`, is the answer.
+ * The request goes on to what comes next. The GIL is held, the lock is not. */
+void hooks_end(struct request *r, PyObject *result, struct buf *out,
+	       struct reply *reply);
 /* So many posts wait that slots are to take nothing new. */
 bool hooks_pile_up(void);
 
+/* --- the asyncio loop (tasks.c) --------------------------------------------
+ */
+
+/* 0, or -1 with an exception. */
+int tasks_init(void);
+/* r->hook is `async def`: the loop begins it. The lock is held. */
+void task_queue(struct request *r);
+/* Nobody wants its result any more. The lock is held. */
+void task_cancel(struct request *r);
+/* Runs a coroutine, which is taken, for the request that this thread handles,
+ * and waits for it without the GIL. It is cancelled when the client goes,
+ * unless it is to run to the end. Its result, or NULL with an exception. */
+PyObject *task_await(PyObject *coroutine, bool to_the_end);
+/* The eventfd that tells the loop to call task_take_all; that and task_done are
+ * called in its thread: `task` of `handle` is over. */
+int task_fd(void);
+void task_take_all(void);
+void task_done(struct request *handle, PyObject *task);
+
 /* --- the user's code (call.c) --------------------------------------------- */
-
-/* A Python call by the names of its parameters. */
-enum call_arg {
-	ARG_PAYLOAD,
-	ARG_QUERY_PARAMS,
-	ARG_HEADERS,
-	ARG_BATCH_ID,
-	ARG_RESPONSE,
-	N_ARGS,
-};
-
-/* What a method got and gave; one for each request. */
-struct call {
-	PyObject *args[N_ARGS]; /* owned; NULL: not made yet */
-	PyObject *after;  /* owned: a callable to run after the answer, or NULL
-			   */
-	PyObject *hold;	  /* owned: what the reply's views point into */
-	PyObject *chunks; /* owned: the iterator that makes the body, or NULL */
-};
 
 /* Takes what worker_main.py gives (module.c has the list) and sets
  * worker.methods and what is answered without Python. */
@@ -390,25 +452,35 @@ bool call_serves(uint8_t method);
 /* The name of that method: "predict". */
 const char *call_name(const struct request *r);
 /* Runs it for r and writes the answer into `out`: the views of reply point into
- * it or into what `call` holds. With call->chunks the body is still to be made
- * (stream.h). Never leaves an exception. */
-void call_run(struct request *r, struct call *call, struct buf *out,
-	      struct reply *reply);
+ * it or into what r->call holds. With r->call.chunks the body is still to be
+ * made (stream.h). Never leaves an exception. */
+void call_run(struct request *r, struct buf *out, struct reply *reply);
 /* The same in steps. Makes what the method is given; false: it is answered. */
-bool call_prepare(struct request *r, struct call *call, struct buf *out,
-		  struct reply *reply);
-/* Calls the method of r with lists: of what each of n calls has. Returns what
- * it did. */
-PyObject *call_together(struct request *r, struct call *const *calls, size_t n);
+bool call_prepare(struct request *r, struct buf *out, struct reply *reply);
+/* Calls the method of the first of n requests with lists: of what each has.
+ * Returns what it did. */
+PyObject *call_together(struct request *const *all, size_t n);
 /* The answer with what the method returned, which is taken; NULL: to the
  * exception that is set. */
-void call_answer(struct request *r, struct call *call, PyObject *result,
-		 struct buf *out, struct reply *reply);
-/* Runs what comes after the answer, if there is something and the method gave
- * a result: post_predict, or a handler's own callable. */
-void call_after(struct request *r, struct call *call);
-/* Whether there is something. */
-bool call_has_after(const struct call *call);
+void call_answer(struct request *r, PyObject *result, struct buf *out,
+		 struct reply *reply);
+/* Whether the class has a pre_predict. */
+bool call_has_pre(void);
+/* Sets r->hook to what comes next after the answer, if the method gave a
+ * result: post_predict, then a callable of its own. False: nothing does. */
+bool call_next(struct request *r);
+/* Whether r->hook is for the loop. */
+bool call_is_async(const struct request *r);
+/* Calls r->hook: what it returned, of an `async def` its coroutine. NULL: an
+ * exception is set, or the answer is made. */
+PyObject *call_hook(struct request *r, struct buf *out, struct reply *reply);
+/* Takes what pre_predict gave in the end; NULL as above. False: the request is
+ * over, with `reply`. */
+bool call_pre_end(struct request *r, PyObject *result, struct buf *out,
+		  struct reply *reply);
+/* Likewise what comes after the answer: what fails is told in the log. */
+void call_post_end(struct request *r, PyObject *result);
+/* Lets go of all objects. */
 void call_fini(struct call *call);
 
 /* --- JSON ------------------------------------------------------------------
@@ -437,8 +509,8 @@ int process_init(void);
 void process_exit(int code) __attribute__((noreturn));
 
 /* Text from Python: each line of it goes out in one piece, with the mark of
- * the request that the thread handles. */
-int output_write(int fd, const char *text, size_t len);
+ * the request that the thread handles, else of `id` unless that is NULL. */
+int output_write(int fd, const char *text, size_t len, const char *id);
 /* Ends the open lines of this thread: a request is over, or `flush` outside
  * of one. */
 void output_end_lines(void);

@@ -119,7 +119,7 @@ def main():
     faulthandler.enable()  # a crash in C code leaves the Python stack in the log
     output.install(worker)
 
-    from _soma import answers, failure, loader, params, streams
+    from _soma import answers, failure, loader, params, streams, tasks
 
     try:
         predictor = loader.load(config, worker.loading)
@@ -128,6 +128,7 @@ def main():
     answers.expose_tracebacks = config.get("expose_tracebacks", False)
     worker.prepare(
         predictor.methods,
+        predictor.pre_predict,
         predictor.post_predict,
         predictor.summary,
         params.query_params,
@@ -140,6 +141,8 @@ def main():
         answers.of_stream_exception,
         answers.of_exception,
         answers.of_late_exception,
+        tasks.is_async,
+        tasks.begin,
     )
     serve(worker, config.get("threads", 1))
     leave(worker)

@@ -52,6 +52,8 @@ static char *worker_config(const struct replica *r)
 	yyjson_mut_doc_set_root(doc, root);
 	put_common(doc, root, r);
 	yyjson_mut_obj_add_strcpy(doc, root, "path", spec->predictor.path);
+	yyjson_mut_obj_add_uint(doc, root, "max_hooks",
+				spec->predictor.max_hooks);
 	if (spec->predictor.python_path)
 		yyjson_mut_obj_add_strcpy(doc, root, "python_path",
 					  spec->predictor.python_path);

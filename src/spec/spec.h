@@ -67,6 +67,7 @@ struct spec {
 		const char *shell;  /* dependencies.sh, likewise */
 		/* Requests that a process is sent at once; 0: learned. */
 		uint32_t max_in_flight;
+		uint32_t max_hooks; /* threads for hooks in a process */
 		uint32_t predict_timeout_ms; /* 0: none */
 		/* server_side_batching; 0: none */
 		uint32_t max_batch_size, batch_interval_ms;

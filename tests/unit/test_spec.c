@@ -206,7 +206,7 @@ static void json_is_stable_and_whole(void **state)
 		"\"python\":\".venv\",\"config\":{},"
 		"\"env\":[{\"name\":\"GREETING\",\"value\":\"hello\"}],"
 		"\"processes_per_replica\":1,\"threads_per_process\":1,"
-		"\"max_in_flight\":0,"
+		"\"max_in_flight\":0,\"max_hooks\":64,"
 		"\"predict_timeout\":0,\"expose_tracebacks\":false,"
 		"\"start_timeout\":600000,\"log_level\":\"info\","
 		"\"dependencies\":{\"pip\":null,\"shell\":null},"

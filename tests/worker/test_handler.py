@@ -111,7 +111,7 @@ HAS = "class Handler:\n  def __init__(self, {}): pass\n  def handle_post(self): 
     ("Handler", "class Handler:\n  def predict(self): pass\n", "bad_signature", "Handler has predict, and none of the methods handle_post, handle_get, handle_put", "rename predict to handle_post"),
     ("Handler", "class Handler:\n  def handle_async(self): pass\n", "bad_signature", "Handler has handle_async, which is for an AsyncAPI", "this is a RealtimeAPI: define handle_post"),
     ("Handler", "class Handler:\n  pass\n", "bad_signature", "Handler has none of the methods handle_post", "define handle_post(self, payload)"),
-    ("Handler", "class Handler:\n  async def handle_get(self): pass\n", "bad_signature", "Handler.handle_get is async", "asyncio.run"),
+    ("Handler", "class Handler:\n  async def __init__(self, config): pass\n  def handle_get(self): pass\n", "bad_signature", "Handler.__init__ is async", "asyncio.run"),
     ("Handler", "class Handler:\n  def handle_get(self, request): pass\n", "bad_signature", "Handler.handle_get takes an argument request", "handle_get may take payload, query_params, headers"),
     ("Handler", "class Handler:\n  def handle_post(self, batch_id): pass\n", "bad_signature", "takes an argument batch_id", "handle_post may take payload"),
     ("Handler", "class PythonPredictor:\n  pass\n", "missing_class", "defines no class Handler; its classes are PythonPredictor", "PythonPredictor is what the block predictor: is for"),

@@ -153,7 +153,10 @@ POST = "class PythonPredictor:\n  def predict(self, payload): pass\n  def post_p
     (PREDICT.format("self, x=1"), "takes an argument x", "by name"),
     (PREDICT.format(""), "does not take self", "def predict(self, ...)"),
     (PREDICT.format("payload, headers"), "does not take self: its first argument is payload", "def predict(self, payload, headers)"),
-    (PREDICT.format("self").replace("def predict", "async def predict"), "predict is async", "asyncio.run"),
+    (INIT.format(", config").replace("def __init__", "async def __init__"), "__init__ is async", "asyncio.run"),
+    (POST.format("self").replace("post_predict(self): pass", "pre_predict(self): yield 2"), "pre_predict is a generator", "return what predict is to get"),
+    (POST.format("self").replace("def post_predict(self): pass", "async def post_predict(self): yield 2"), "post_predict is a generator", "without yield"),
+    (POST.format("self, response").replace("post_predict", "pre_predict"), "pre_predict takes an argument response", "pre_predict may take payload, query_params, headers"),
     (POST.format("self, result"), "post_predict takes an argument result", "post_predict may take response, payload, query_params, headers"),
 ])
 def test_signatures(start, text, message, remedy):
