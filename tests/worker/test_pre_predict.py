@@ -169,7 +169,7 @@ def test_stopping_finishes_every_stage(serve, kind):
     assert [c.getresponse().status for c in connections] == [200] * 4
     assert w.wait(10) == 0
     for x in range(4):
-        assert "post [%d, " % x in w.log
+        w.wait_log("post [%d, " % x)
 
 
 def test_max_hooks_bounds_its_threads(serve):
@@ -289,7 +289,8 @@ def test_an_async_hook_that_ends_the_process(serve):
     """)
     c = w.connect()
     c.request("POST", "/", b"7", {"content-type": "application/json"})
-    assert w.wait(10) == 7 and "sys.exit(7)" in w.log
+    assert w.wait(10) == 7
+    w.wait_log("sys.exit(7)")
 
 
 def test_many_at_once(serve, kind):
