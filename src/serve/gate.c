@@ -12,6 +12,7 @@
 
 enum {
 	TRIES_MAX = 5,	 /* replicas that may die under one request */
+	SUSPECT_MAX = 2, /* of ours, the second of which had nothing else */
 	HOLD_MS = 20,	 /* a replica that refused a connection rests */
 	MOURN_MS = 2000, /* how long to wait for the cause of a death */
 	REPLICAS_MAX = 1024,
@@ -22,6 +23,7 @@ void gate_init(struct gate *g)
 	*g = (struct gate){0};
 	for (int i = 0; i < PRIORITIES; i++)
 		list_init(&g->queue[i]);
+	list_init(&g->suspects);
 }
 
 void gate_fini(struct gate *g)
@@ -60,6 +62,14 @@ static uint32_t place_of(const struct replica *r)
 	return (r->index << 8) + r->number + 1;
 }
 
+/* Which of a process's requests has killed it nobody knows, so each that may
+ * run again does so alone: the one that kills again is found, and takes nobody
+ * along. */
+static bool keeps_apart(const struct replica *r, const struct waiter *w)
+{
+	return r->alone || (w->suspect && r->placed);
+}
+
 /* The replica for w, or NULL when none has room. */
 static struct replica *pick(struct api *a, const struct waiter *w)
 {
@@ -80,7 +90,8 @@ static struct replica *pick(struct api *a, const struct waiter *w)
 			break;
 		if (w->skip_id == place_of(r))
 			skip = (int)n;
-		items[n].ready = replica_is_ready(r) && r->hold_until <= now;
+		items[n].ready = replica_is_ready(r) && r->hold_until <= now &&
+				 !keeps_apart(r, w);
 		items[n].in_flight = r->placed - MIN(r->placed, r->released);
 		items[n].room = r->room;
 		replicas[n++] = r;
@@ -110,7 +121,9 @@ static void enqueue(struct waiter *w, bool front)
 	}
 	to_state(w, QUEUED);
 	w->stage = STAGE_QUEUE;
-	if (front)
+	if (w->suspect)
+		list_push_back(&g->suspects, &w->queue);
+	else if (front)
 		list_push_front(&g->queue[w->priority], &w->queue);
 	else
 		list_push_back(&g->queue[w->priority], &w->queue);
@@ -157,6 +170,17 @@ static void mourn(struct waiter *w, struct replica *r)
 	gate__died(w, r->last_exit);
 }
 
+/* Others may be with the replica again. Returns whether that is new. */
+static bool stop_alone(struct waiter *w)
+{
+	bool was = w->alone;
+
+	w->alone = false;
+	if (was)
+		w->replica->alone = false;
+	return was;
+}
+
 /* Returns whether there was one to give back. */
 static bool free_place(struct waiter *w)
 {
@@ -172,6 +196,7 @@ static void on_head(struct http_req *req, unsigned status, bool stream,
 		    void *data)
 {
 	struct waiter *w = data;
+	bool room = stop_alone(w);
 
 	(void)req;
 	(void)status;
@@ -180,7 +205,9 @@ static void on_head(struct http_req *req, unsigned status, bool stream,
 	heap_remove(&w->api->gate.due, &w->due);
 	w->stage = STAGE_ANSWER;
 	/* A client that reads slowly holds its connection, not the place. */
-	if (!stream && replica_frees_at_head(w->replica) && free_place(w))
+	if (!stream && replica_frees_at_head(w->replica))
+		room |= free_place(w);
+	if (room)
 		gate_flush(w->api);
 }
 
@@ -190,9 +217,10 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 	struct waiter *w = data;
 	struct replica *r = w->replica;
 	struct api *a = w->api;
-	bool got_room = free_place(w);
+	bool got_room = stop_alone(w);
 
 	(void)req;
+	got_room |= free_place(w);
 	w->replica = NULL;
 	r->in_flight--;
 	switch (end) {
@@ -225,9 +253,13 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 				   "kept");
 		break;
 	case PROXY_DIED:
+		/* Its exit is not known yet. */
+		r->hold_until = uv_now(a->serve->loop) + HOLD_MS;
 		w->skip_id = place_of(r);
 		w->reached = true;
-		if (may_repeat(w) && ++w->tries < TRIES_MAX)
+		w->suspect = replica_is_suspicious(r);
+		if (may_repeat(w) &&
+		    ++w->tries < (w->suspect ? SUSPECT_MAX : TRIES_MAX))
 			enqueue(w, true);
 		else
 			mourn(w, r);
@@ -257,15 +289,17 @@ static void send_to(struct waiter *w, struct replica *r)
 	w->replica = r;
 	w->stage = STAGE_REPLICA;
 	w->placed = true;
+	w->alone = w->suspect;
+	r->alone = w->alone;
 	w->ahead = ++r->placed;
 	r->in_flight++;
 	w->sent_ns = uv_hrtime();
 	http_proxy(w->req, &r->up, &opts);
 }
 
-static struct waiter *first_of(const struct gate *g, int class)
+static struct waiter *first_in(const struct list *queue)
 {
-	return LIST_ENTRY(g->queue[class].next, struct waiter, queue);
+	return LIST_ENTRY(queue->next, struct waiter, queue);
 }
 
 /* Those who wait, as policy sees them. */
@@ -274,28 +308,45 @@ static void look(const struct gate *g, uint64_t since[PRIORITIES])
 	for (int i = 0; i < PRIORITIES; i++)
 		since[i] = list_empty(&g->queue[i])
 				   ? PRIORITY_NOBODY
-				   : first_of(g, i)->req->start_ns;
+				   : first_in(&g->queue[i])->req->start_ns;
 }
 
 static void expire(struct api *a);
 
+/* Sends w if some replica has room. */
+static bool try_send(struct waiter *w)
+{
+	struct replica *r = pick(w->api, w);
+
+	if (r)
+		send_to(w, r);
+	return r;
+}
+
+/* Sends the next of those who wait; false: nobody can go. */
+static bool send_next(struct gate *g)
+{
+	uint64_t since[PRIORITIES];
+	struct priority_turn turn;
+
+	if (!list_empty(&g->suspects) && try_send(first_in(&g->suspects)))
+		return true;
+	look(g, since);
+	turn = priority_next(since, g->passed);
+	if (turn.next < 0 || !try_send(first_in(&g->queue[turn.next])))
+		return false;
+	g->passed = turn.passed;
+	return true;
+}
+
 void gate_flush(struct api *a)
 {
 	struct gate *g = &a->gate;
+	bool going = true;
 
-	while (g->queued && !g->expiring) {
-		uint64_t since[PRIORITIES];
-		struct priority_turn turn;
-		struct replica *r;
-
+	while (going && g->queued && !g->expiring) {
 		expire(a);
-		look(g, since);
-		turn = priority_next(since, g->passed);
-		r = turn.next < 0 ? NULL : pick(a, first_of(g, turn.next));
-		if (!r)
-			return;
-		g->passed = turn.passed;
-		send_to(first_of(g, turn.next), r);
+		going = send_next(g);
 	}
 }
 
@@ -306,6 +357,8 @@ uint64_t gate_oldest_ns(const struct gate *g, uint64_t now_ns)
 	look(g, since);
 	for (int i = 0; i < PRIORITIES; i++)
 		oldest = MIN(oldest, since[i]);
+	if (!list_empty(&g->suspects))
+		oldest = MIN(oldest, first_in(&g->suspects)->req->start_ns);
 	return now_ns - oldest;
 }
 
@@ -349,11 +402,18 @@ static struct str target_of(struct http_req *req, struct str rest)
 	return (struct str){t, n + req->query.n};
 }
 
+static bool would_overtake(const struct gate *g)
+{
+	for (int i = 0; g->queued && i < PRIORITIES; i++)
+		if (!list_empty(&g->queue[i]))
+			return true;
+	return false;
+}
+
 void gate_accept(struct api *a, struct http_req *req, struct str rest)
 {
 	struct waiter *w = arena_zalloc(req->arena, sizeof *w);
 	struct revision *rev = gate_serving(a);
-	struct replica *r;
 
 	w->req = req;
 	w->api = a;
@@ -369,12 +429,12 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 	if (!gate__admit(w, rev->spec))
 		return;
 	w->target = target_of(req, rest);
-	/* Nobody overtakes who waits already. */
-	r = a->gate.queued ? NULL : pick(a, w);
-	if (r)
-		send_to(w, r);
-	else if (gate__may_wait(w, rev->spec))
-		enqueue(w, false);
+	/* Nobody overtakes who waits already, but those who go alone: these
+	 * wait for a replica that has nothing else. */
+	if (would_overtake(&a->gate) || !try_send(w)) {
+		if (gate__may_wait(w, rev->spec))
+			enqueue(w, false);
+	}
 }
 
 /* Gives up on those whose time is over. */
@@ -426,5 +486,7 @@ void gate_end(struct api *a)
 {
 	for (int i = 0; i < PRIORITIES; i++)
 		while (!list_empty(&a->gate.queue[i]))
-			gate__turn_away(first_of(&a->gate, i));
+			gate__turn_away(first_in(&a->gate.queue[i]));
+	while (!list_empty(&a->gate.suspects))
+		gate__turn_away(first_in(&a->gate.suspects));
 }

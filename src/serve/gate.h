@@ -33,6 +33,8 @@ struct gate {
 	struct heap due;	       /* unanswered ones with a deadline */
 	struct list queue[PRIORITIES]; /* those who wait for a replica, by
 					  arrival */
+	struct list suspects; /* those, too, whose replica died: each is sent
+				 again alone, before all others */
 	uint32_t in_flight; /* admitted and not over, answered ones included */
 	uint32_t queued;    /* in all queues */
 	uint32_t passed;    /* priority_next's */

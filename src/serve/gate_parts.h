@@ -18,7 +18,8 @@ enum waiter_state { QUEUED, SENT, MOURNING, ANSWERED };
 struct waiter {
 	struct heap_node due; /* in gate.due while it is unanswered: the end of
 				 its time, or of its mourning, uv_now */
-	struct list queue;    /* in gate.queue or replica.mourners */
+	struct list queue; /* in gate.queue, gate.suspects or replica.mourners
+			    */
 	struct http_req *req;
 	struct api *api;
 	struct replica *replica; /* SENT: where */
@@ -29,12 +30,14 @@ struct waiter {
 	bool limit_is_wish; /* the caller's, not request_timeout */
 	bool placed;	    /* SENT: holds a place of the replica's room */
 	bool reached;	    /* some replica may have begun to work on it */
+	bool suspect;	    /* one of ours died while it had it */
+	bool alone;	    /* SENT: the replica has nothing else to do */
 	bool left;	    /* its client went away from `stage` */
 	bool cut; /* its replica broke off in the middle of the answer */
 	enum gate_stage stage;
 	uint64_t sent_ns; /* uv_hrtime */
 	uint32_t ahead;	  /* requests with the replica then, itself included */
-	uint32_t tries;
+	uint32_t tries;	  /* that were taken from it by a death */
 	uint32_t skip_id; /* its last replica's index and number, plus one */
 };
 

@@ -102,6 +102,12 @@ void gate__died(struct waiter *w, const char *cause)
 				    w->tries
 					    ? ", again and again"
 					    : "; the request was not repeated");
+	} else if (w->tries && w->suspect) {
+		text = arena_printf(w->req->arena,
+				    "%u replicas of '%s' died while they had "
+				    "this request, the last by %s, when it had "
+				    "nothing else; it is not sent to another",
+				    w->tries, name, cause);
 	} else if (w->tries) {
 		text = arena_printf(w->req->arena,
 				    "%u replicas of '%s' died one after the "

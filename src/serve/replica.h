@@ -57,6 +57,8 @@ struct replica {
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
 	struct work work;    /* of its slots, as it says */
+	bool alone; /* it has a request that may have killed another: it is
+		       sent nothing else until that one's answer begins */
 	uint64_t
 		hold_until; /* uv_now: refused a connection, not tried before */
 	struct list mourners; /* requests that wait to hear why it died */
@@ -101,6 +103,9 @@ uint32_t replica_slots(const struct replica *r);
  * that is a stream: predict is over then. A command may compute on, and says
  * so only by ending its answer. */
 bool replica_frees_at_head(const struct replica *r);
+/* Whether what kills it may be one of the requests that it works on. Of a
+ * command's all is unknown, also whether a connection's end was its death. */
+bool replica_is_suspicious(const struct replica *r);
 /* A request of it ended: a leaving one may be done now. */
 void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */

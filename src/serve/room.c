@@ -71,6 +71,11 @@ uint32_t replica_slots(const struct replica *r)
 	return r->slots ? r->slots : r->room;
 }
 
+bool replica_is_suspicious(const struct replica *r)
+{
+	return replica__is_ours(r);
+}
+
 bool replica_frees_at_head(const struct replica *r)
 {
 	return replica__is_ours(r);
