@@ -51,6 +51,13 @@ def two_inputs():
                  [value("sum", "float32", ["batch", 2]), value("shape", "int64", [2])])
 
 
+def looked_up(n):
+    """y = 3 * x + 7 for x below n, from a table: int64 [batch,columns]; what lies beyond fails the run."""
+    table = numpy_helper.from_array(np.arange(n, dtype=np.int64) * 3 + 7, "table")
+    return model([helper.make_node("Gather", ["table", "x"], ["y"])], [value("x", "int64", ["batch", "columns"])],
+                 [value("y", "int64", ["batch", "columns"])], [table])
+
+
 def any_shape():
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g",
                               [helper.make_tensor_value_info("x", T.FLOAT, None)], [helper.make_tensor_value_info("y", T.FLOAT, None)])
