@@ -1,5 +1,5 @@
 /* metrics.c: Prometheus text, from one table of what is counted per api. */
-#include "api/admin.h"
+#include "api/metrics_parts.h"
 #include "core/mem.h"
 
 enum { METRICS_MAX = 16 << 20 };
@@ -61,8 +61,8 @@ static const struct metric table[] = {
 	{"soma_replicas_ready", "gauge", "Replicas that take requests", ready},
 };
 
-static void head(struct buf *b, const char *name, const char *type,
-		 const char *text)
+void metrics__head(struct buf *b, const char *name, const char *type,
+		   const char *text)
 {
 	buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, text, name, type);
 }
@@ -72,7 +72,7 @@ static void per_api(struct buf *b, const struct serve *s)
 	const struct api *a;
 
 	for (size_t m = 0; m < ARRAY_LEN(table); m++) {
-		head(b, table[m].name, table[m].type, table[m].text);
+		metrics__head(b, table[m].name, table[m].type, table[m].text);
 		for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 			buf_addf(b, "%s{api=\"%s\"} %llu\n", table[m].name,
 				 a->name, (unsigned long long)table[m].of(a));
@@ -85,9 +85,10 @@ static void requests(struct buf *b, const struct serve *s)
 					    "3xx",	   "4xx", "5xx"};
 	const struct api *a;
 
-	head(b, "soma_requests_total", "counter",
-	     "Requests that are over, by the class of their status; 5xx "
-	     "also if an answer broke off, client_gone if the client did");
+	metrics__head(
+		b, "soma_requests_total", "counter",
+		"Requests that are over, by the class of their status; 5xx "
+		"also if an answer broke off, client_gone if the client did");
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		for (size_t c = 0; c < ARRAY_LEN(codes); c++)
 			if (a->stats.codes[c])
@@ -103,8 +104,9 @@ static void latencies(struct buf *b, const struct serve *s)
 	static const char name[] = "soma_request_duration_seconds";
 	const struct api *a;
 
-	head(b, name, "histogram",
-	     "From the whole head of a request to the end of its answer");
+	metrics__head(
+		b, name, "histogram",
+		"From the whole head of a request to the end of its answer");
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		uint64_t seen = 0;
 
@@ -131,8 +133,9 @@ static void oldest(struct buf *b, const struct serve *s)
 	uint64_t now = uv_hrtime();
 	const struct api *a;
 
-	head(b, name, "gauge",
-	     "How long the oldest of the requests waiting for a replica has");
+	metrics__head(b, name, "gauge",
+		      "How long the oldest of the requests waiting for a "
+		      "replica has");
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		buf_addf(b, "%s{api=\"%s\"} %.6f\n", name, a->name,
 			 (double)gate_oldest_ns(&a->gate, now) / 1e9);
@@ -147,8 +150,9 @@ static void cancelled(struct buf *b, const struct serve *s)
 					     [STAGE_ANSWER] = "answer"};
 	const struct api *a;
 
-	head(b, name, "counter",
-	     "Requests whose client went away, by where they were then");
+	metrics__head(
+		b, name, "counter",
+		"Requests whose client went away, by where they were then");
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		for (size_t k = 0; k < GATE_STAGES; k++)
 			buf_addf(b, "%s{api=\"%s\",stage=\"%s\"} %llu\n", name,
@@ -161,19 +165,20 @@ static void daemon_wide(struct buf *b, const struct admin *admin)
 {
 	const struct lane *lane = admin->serve->lane;
 
-	head(b, "soma_connections", "gauge", "Client connections open now");
+	metrics__head(b, "soma_connections", "gauge",
+		      "Client connections open now");
 	buf_addf(b, "soma_connections %llu\n",
 		 (unsigned long long)lane->n_conns);
-	head(b, "soma_connections_accepted_total", "counter",
-	     "Client connections accepted");
+	metrics__head(b, "soma_connections_accepted_total", "counter",
+		      "Client connections accepted");
 	buf_addf(b, "soma_connections_accepted_total %llu\n",
 		 (unsigned long long)lane->n_accepted);
-	head(b, "soma_bad_requests_total", "counter",
-	     "Requests refused for their framing");
+	metrics__head(b, "soma_bad_requests_total", "counter",
+		      "Requests refused for their framing");
 	buf_addf(b, "soma_bad_requests_total %llu\n",
 		 (unsigned long long)lane->n_bad_requests);
-	head(b, "soma_loop_lag_seconds", "gauge",
-	     "How late a timer of the event loop was, last time");
+	metrics__head(b, "soma_loop_lag_seconds", "gauge",
+		      "How late a timer of the event loop was, last time");
 	buf_addf(b, "soma_loop_lag_seconds %.6f\n",
 		 (double)admin->loop_lag_us / 1e6);
 }
@@ -190,6 +195,7 @@ void admin_metrics(struct http_req *req, const char *arg)
 	per_api(&b, admin->serve);
 	oldest(&b, admin->serve);
 	cancelled(&b, admin->serve);
+	metrics__slots(&b, admin->serve);
 	daemon_wide(&b, admin);
 	http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", b.data,
 		   b.len);

@@ -123,7 +123,8 @@ static const struct command commands[] = {
 		.words = "[API]",
 		.max_words = 1,
 		.summary = "show all apis, or one with its replicas",
-		.help = "Shows status, replicas and requests.",
+		.help = "Shows status, replicas and requests; of one api also "
+			"how busy its slots are, and where its requests are.",
 		.flags = {{"watch", 'w', NULL, "again every 2 seconds"},
 			  {"quiet", 'q', NULL, "names only, one a line"},
 			  OUTPUT_FLAG},

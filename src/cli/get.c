@@ -1,9 +1,11 @@
+#include <math.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/admin.h"
 #include "cli/output.h"
+#include "cli/stages.h"
 #include "cli/term.h"
 #include "core/mem.h"
 
@@ -13,6 +15,14 @@ static void number_cell(struct table *t, int64_t n)
 {
 	if (n > 0)
 		table_cell(t, "%lld", (long long)n);
+	else
+		table_cell(t, "-");
+}
+
+static void share_cell(struct table *t, double share)
+{
+	if (share >= 0.005)
+		table_cell(t, "%.0f%%", round(share * 100));
 	else
 		table_cell(t, "-");
 }
@@ -77,9 +87,9 @@ static void print_all(yyjson_val *apis)
 
 static void print_replicas(yyjson_val *replicas)
 {
-	static const char *const header[] = {"replica",	  "state",    "pid",
-					     "in flight", "restarts", "uptime",
-					     "note"};
+	static const char *const header[] = {"replica",	  "state", "pid",
+					     "in flight", "busy",  "restarts",
+					     "uptime",	  "note"};
 	struct table t;
 	size_t i, n;
 	yyjson_val *r;
@@ -88,7 +98,8 @@ static void print_replicas(yyjson_val *replicas)
 	if (yyjson_arr_size(replicas) == 0)
 		return;
 	table_init(&t, ARRAY_LEN(header), header);
-	t.optional = 1u << 3 | 1u << 4 | 1u << 6; /* flight, restarts, note */
+	/* in flight, busy, restarts, note */
+	t.optional = 1u << 3 | 1u << 4 | 1u << 5 | 1u << 7;
 	yyjson_arr_foreach(replicas, i, n, r)
 	{
 		const char *detail = json_str(r, "detail", NULL);
@@ -98,6 +109,7 @@ static void print_replicas(yyjson_val *replicas)
 		table_cell(&t, "%s", json_str(r, "state", "?"));
 		number_cell(&t, json_int(r, "pid", 0));
 		number_cell(&t, json_int(r, "in_flight", 0));
+		share_cell(&t, json_num(r, "busy", -1));
 		number_cell(&t, json_int(r, "restarts", 0));
 		table_cell(&t, "%s",
 			   term_age(json_int(r, "uptime_ms", -1), up));
@@ -138,6 +150,7 @@ static void print_one(yyjson_val *api)
 		printf("\n%s\n", message);
 	print_environment(yyjson_obj_get(api, "environment"));
 	print_replicas(yyjson_obj_get(api, "replicas"));
+	stages_print(api);
 	printf("\nendpoint: %s\n", json_str(api, "url", "-"));
 	if (sample)
 		printf("%s\n", sample);

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
+#include "serve/seen.h"
 #include "serve/serve.h"
 
 enum { EVENT_LINES = 500, EVENT_BYTES = 1 << 20, EVENT_MAX = 64 * 1024 };
@@ -237,6 +238,16 @@ static void put_null_or(yyjson_mut_doc *doc, yyjson_mut_val *obj,
 		yyjson_mut_obj_add_null(doc, obj, key);
 }
 
+/* Below 0: not known. */
+static void put_share(yyjson_mut_doc *doc, yyjson_mut_val *obj, const char *key,
+		      double share)
+{
+	if (share >= 0)
+		yyjson_mut_obj_add_real(doc, obj, key, share);
+	else
+		yyjson_mut_obj_add_null(doc, obj, key);
+}
+
 static void put_replicas(yyjson_mut_doc *doc, yyjson_mut_val *arr,
 			 const struct list *replicas, uint64_t now)
 {
@@ -256,6 +267,7 @@ static void put_replicas(yyjson_mut_doc *doc, yyjson_mut_val *arr,
 		yyjson_mut_obj_add_uint(
 			doc, o, "uptime_ms",
 			r->state == REPLICA_READY ? now - r->ready_at : 0);
+		put_share(doc, o, "busy", seen_busy(r));
 		put_null_or(doc, o, "last_exit", r->last_exit);
 		put_null_or(doc, o, "detail", r->detail);
 	}
@@ -316,6 +328,36 @@ static void put_traffic(yyjson_mut_doc *doc, yyjson_mut_val *root,
 				stats_quantile_ms(&a->stats, 0.99));
 }
 
+static void put_slots(yyjson_mut_doc *doc, yyjson_mut_val *root,
+		      const struct api *a)
+{
+	const struct seen seen = seen_of(a);
+	yyjson_mut_val *o = yyjson_mut_obj_add_obj(doc, root, "stages");
+
+	for (unsigned i = 0; i < SEEN_STAGES; i++)
+		if (seen_has_stage(a, i))
+			yyjson_mut_obj_add_uint(doc, o, seen_words[i],
+						seen.stages[i]);
+	if (seen_has_slots(a)) {
+		o = yyjson_mut_obj_add_obj(doc, root, "slots");
+		yyjson_mut_obj_add_uint(doc, o, "count", seen.slots);
+		put_share(doc, o, "busy", seen.busy);
+		yyjson_mut_obj_add_uint(doc, o, "window_s", WORK_SECONDS);
+	} else {
+		yyjson_mut_obj_add_null(doc, root, "slots");
+	}
+	if (seen_has_batches(a)) {
+		o = yyjson_mut_obj_add_obj(doc, root, "batches");
+		yyjson_mut_obj_add_uint(doc, o, "count", a->done.calls);
+		put_share(doc, o, "mean",
+			  a->done.calls ? (double)a->done.requests /
+						  (double)a->done.calls
+					: -1);
+	} else {
+		yyjson_mut_obj_add_null(doc, root, "batches");
+	}
+}
+
 /* What runs it, by the word of soma.yaml: an ONNXPredictor is python. */
 static const char *predictor_word(const struct spec *spec)
 {
@@ -364,6 +406,7 @@ char *api_json(const struct api *a)
 	yyjson_mut_obj_add_uint(doc, root, "in_flight", a->gate.in_flight);
 	yyjson_mut_obj_add_uint(doc, root, "queued", a->gate.queued);
 	put_traffic(doc, root, a);
+	put_slots(doc, root, a);
 	yyjson_mut_obj_add_uint(doc, root, "restarts", a->restarts);
 	put_environment(doc, root, rev ? rev->env : NULL);
 	arr = yyjson_mut_obj_add_arr(doc, root, "replicas");

@@ -34,8 +34,11 @@ struct api {
 	struct list revisions;
 	struct gate gate;
 	struct stats stats;
-	struct tally done; /* what its replicas' slots did, since the daemon's
-			      start; those that are gone included */
+	/* Since the daemon's start, replicas that are gone included: what
+	 * slots did; what calls of predict had taken that a process's end cut
+	 * off; how long slots were busy, as it was shown last. */
+	struct tally done;
+	uint64_t lost_ns, busy_ns;
 	struct feed events;
 	struct logbook logs;
 	uint64_t restarts;

@@ -364,6 +364,7 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 
 	r->process = NULL;
 	r->released = 0;
+	r->rev->api->lost_ns += work_running_ns(&r->work, uv_hrtime());
 	work_begin(&r->work, false);
 	died(r, cause, launched);
 	process_close(p);

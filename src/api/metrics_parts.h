@@ -1,0 +1,14 @@
+/* metrics_parts.h: what the files of /metrics share. */
+#ifndef API_METRICS_PARTS_H
+#define API_METRICS_PARTS_H
+
+#include "api/admin.h"
+
+/* The two lines that come before a metric's values. */
+void metrics__head(struct buf *b, const char *name, const char *type,
+		   const char *text);
+
+/* metrics_slots.c: what replicas tell of their slots and stages. */
+void metrics__slots(struct buf *b, const struct serve *s);
+
+#endif
