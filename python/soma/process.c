@@ -5,10 +5,18 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
+
+static pid_t replica; /* the process itself, not what it forks */
 
 static void on_sigterm(int number)
 {
-	(void)number;
+	/* A child that has not come as far as in_child yet. */
+	if (getpid() != replica) {
+		signal(number, SIG_DFL);
+		raise(number); /* when this returns */
+		return;
+	}
 	atomic_store(&worker.term, true);
 	/* Whoever leads must see it. */
 	poll_wake(worker.wake);
@@ -51,6 +59,7 @@ int process_init(void)
 {
 	struct sigaction action = {.sa_handler = on_sigterm};
 
+	replica = getpid();
 	if (pthread_atfork(before_fork, in_parent, in_child))
 		return -1;
 	/* Work in bulk, to the kernel: a wake-up does not push the daemon off

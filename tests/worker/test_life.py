@@ -222,6 +222,15 @@ FORKS = """
                     time.sleep(60)
                     os._exit(0)
                 return pid
+            if payload == "killed":
+                for _ in range(200):
+                    pid = os.fork()
+                    if pid == 0:
+                        time.sleep(60)
+                        os._exit(0)
+                    os.kill(pid, 15)  # before it has run at all
+                    assert os.waitpid(pid, 0)[1] == 15
+                return "all"
             if payload == "pool":
                 with multiprocessing.get_context("fork").Pool(2) as pool:
                     return pool.map(square, range(5))
@@ -250,6 +259,13 @@ def test_forks_threads_and_loops(serve, threads):
     assert w.predict("threads", connection=c).json() == [0, 1, 4, 9]
     assert w.predict("asyncio", connection=c).json() == 6
     assert set(w.predict("subprocess", connection=c).json()) <= {"0", "1", "2", "3"}  # 3: of ls itself
+
+
+def test_a_child_that_is_ended_as_soon_as_it_is_made_ends(serve):
+    """Its SIGTERM may find the handler of the replica still in place."""
+    w = serve(FORKS)
+    assert w.predict("killed").body == b"all"
+    assert w.predict("fork").body == b"parent"
 
 
 def test_a_fork_does_not_keep_what_is_ours(serve):
