@@ -237,6 +237,9 @@ static void run_l(struct slots *s, struct slot *slot)
 	slot->work = NULL;
 	s->n_busy--;
 	s->serial++;
+	/* Of callers who come at any time fewer than half come within: a slot
+	 * that got more would be behind anyway. */
+	s->callers.window = MIN(s->batch_interval_ns, took / 4);
 	slots__put_l(s, first);
 	if (s->leader != NOBODY)
 		uv_async_send(&s->wake);

@@ -26,7 +26,8 @@
  * in one go; policy/batch.h says when. What else is coming is known once the
  * loop has been asked: so where nobody led during a run, a slot leads for one
  * turn before it takes what waits. And where the policy waits for more, it is
- * the leader that waits, in the loop. */
+ * the leader that waits, in the loop: for what is being read, and for callers
+ * who have just been answered, if they are of those that ask again at once. */
 #ifndef HOST_SLOTS_H
 #define HOST_SLOTS_H
 
@@ -37,6 +38,7 @@
 #include <uv.h>
 
 #include "core/list.h"
+#include "policy/batch.h"
 
 enum work_state {
 	WORK_IDLE,
@@ -108,8 +110,9 @@ struct slots {
 	bool ended;
 	bool asked; /* the loop, since the last run without a leader */
 	atomic_uint n_coming; /* see slots_coming */
-	uint64_t serial;      /* counts beginnings and ends of runs */
-	uint64_t usual_ns;    /* what a run takes, about */
+	struct batch_callers callers;
+	uint64_t serial;   /* counts beginnings and ends of runs */
+	uint64_t usual_ns; /* what a run takes, about */
 	pthread_t watchdog;
 };
 

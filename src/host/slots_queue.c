@@ -69,6 +69,7 @@ bool slots__is_due_l(struct slots *s, uint64_t *ret_hold)
 	struct batch_facts f = {.slot_free = true,
 				.interval = s->batch_interval_ns};
 	struct batch_verdict v;
+	uint64_t now;
 	bool all;
 
 	if (list_empty(&s->queue))
@@ -76,13 +77,16 @@ bool slots__is_due_l(struct slots *s, uint64_t *ret_hold)
 	f.max = most_l(s);
 	if (f.max == 1)
 		return true;
+	now = slots__now_ns();
 	f.waiting = count_fitting_l(s, f.max, &all);
-	f.age = slots__now_ns() - oldest_l(s)->queued_ns;
+	/* While a batch ran, nobody was waited for. */
+	f.age = now - MAX(oldest_l(s)->queued_ns, s->callers.ended);
 	/* Those that do not fit to it shall not wait for more that do. */
 	if (!s->asked)
 		f.expected = f.max;
 	else if (all)
-		f.expected = f.waiting + atomic_load(&s->n_coming);
+		f.expected = MAX(f.waiting + atomic_load(&s->n_coming),
+				 batch_expected(&s->callers, now));
 	v = batch_decide(&f);
 	if (!v.take && ret_hold)
 		*ret_hold = (v.wait + NS_PER_MS - 1) / NS_PER_MS;
@@ -114,9 +118,20 @@ struct work *slots__take_l(struct slots *s)
 	return first;
 }
 
+static void note_answers_l(struct slots *s, uint32_t answered)
+{
+	uint32_t left = 0;
+
+	for (const struct list *it = s->queue.next;
+	     it != &s->queue && left < s->batch_max; it = it->next)
+		left++;
+	batch_answered(&s->callers, answered, left, slots__now_ns());
+}
+
 void slots__put_l(struct slots *s, struct work *first)
 {
 	struct list *at = &s->queue;
+	uint32_t answered = 0;
 
 	for (struct work *w = first; w; w = w->behind) {
 		if (w->again && !w->unwanted) {
@@ -128,8 +143,11 @@ void slots__put_l(struct slots *s, struct work *first)
 		} else {
 			w->state = WORK_DONE;
 			list_push_back(&s->done, &w->link);
+			answered++;
 		}
 	}
+	if (s->batch_max > 1)
+		note_answers_l(s, answered);
 }
 
 void slots_add(struct slots *s, struct work *w)
@@ -141,8 +159,10 @@ void slots_add(struct slots *s, struct work *w)
 	w->state = WORK_QUEUED;
 	w->late = w->again = w->unwanted = false;
 	list_push_back(&s->queue, &w->link);
-	if (batches)
+	if (batches) {
 		w->queued_ns = slots__now_ns();
+		batch_arrived(&s->callers, w->queued_ns);
+	}
 	/* A slot that leads sees it when this callback has returned; with
 	 * batches it takes all that is there. */
 	if (s->leader == (int)s->n || (!batches && w->link.prev != &s->queue))
