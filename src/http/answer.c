@@ -12,14 +12,18 @@ static bool small_body(const struct head *h)
 	       h->content_length <= SMALL_BODY;
 }
 
+static bool begins(struct str s, struct str with)
+{
+	return s.n >= with.n && strncasecmp(s.p, with.p, with.n) == 0;
+}
+
 /* The handler sets these itself. */
 static void drop_headers(const struct request *r, struct head *h)
 {
 	for (uint32_t i = 0; i < h->n; i++)
-		if (h->headers[i].name.n >= r->drop.n &&
-		    strncasecmp(h->headers[i].name.p, r->drop.p, r->drop.n) ==
-			    0)
-			h->drop[i] |= HEADER_OURS;
+		for (unsigned k = 0; k < r->n_drops; k++)
+			if (begins(h->headers[i].name, r->drops[k]))
+				h->drop[i] |= HEADER_OURS;
 }
 
 static struct text build_head(struct request *r, struct link *l)
@@ -29,7 +33,7 @@ static struct text build_head(struct request *r, struct link *l)
 	size_t room = 128 + h->first.n + reply__head_room(r) + behind;
 	struct text t;
 
-	if (r->drop.n)
+	if (r->n_drops)
 		drop_headers(r, h);
 	for (uint32_t i = 0; i < h->n; i++)
 		room += h->headers[i].name.n + h->headers[i].value.n + 4;
@@ -73,6 +77,17 @@ static bool says_not_begun(const struct proxy *p, const struct head *h)
 		if (str_ieq(h->headers[i].name, p->not_begun))
 			return true;
 	return false;
+}
+
+struct str http_proxy_header(const struct http_req *req, const char *name)
+{
+	const struct link *l = request__of(req)->proxy.link;
+	const struct head *h = &l->in.head;
+
+	for (uint32_t i = 0; i < h->n; i++)
+		if (str_ieq(h->headers[i].name, str_of(name)))
+			return h->headers[i].value;
+	return (struct str){0};
 }
 
 /* The head has come. False when the proxy ended with it. */

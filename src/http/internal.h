@@ -34,6 +34,7 @@ enum {
 	MAX_FREE_REQS = 64,
 	MAX_FREE_LINKS = 64,
 	GATHER_MAX = 60,
+	REPLY_DROPS = 2, /* http_reply_drop's */
 };
 
 union http_handle {
@@ -206,7 +207,9 @@ struct request {
 	void (*on_end)(struct http_req *);
 	void (*on_drain)(struct http_req *);
 	struct reply_line *extra, **extra_end;
-	struct str drop; /* names of headers that an upstream may not set */
+	/* Names of headers that an upstream may not set. */
+	struct str drops[REPLY_DROPS];
+	unsigned n_drops;
 	struct proxy proxy;
 	char room[REQUEST_ROOM] __attribute__((aligned(16)));
 };

@@ -106,7 +106,8 @@ static void build_head(struct request *r, const struct http_proxy_opts *opts)
 		struct http_header *header = &h->headers[i];
 
 		if (h->drop[i] || is_forwarded(header->name) ||
-		    is_added(opts, header->name))
+		    is_added(opts, header->name) ||
+		    str_ieq(header->name, opts->ours))
 			continue;
 		add_header(&t, header->name, header->value);
 	}

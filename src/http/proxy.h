@@ -63,6 +63,9 @@ struct http_proxy_opts {
 	 * of the same name are left out. Read before http_proxy returns. */
 	const struct http_header *add;
 	uint32_t n_add;
+	/* A header that only the caller sends upstream, by `add`: the client's
+	 * is left out. n == 0 for none. */
+	struct str ours;
 	/* Request bodies up to this size are kept until the answer begins, so
 	 * that the request can be sent again (http_proxy may be called anew
 	 * with the same req after an end that gives req back). */
@@ -87,6 +90,9 @@ struct http_proxy_opts {
  */
 void http_proxy(struct http_req *req, struct http_upstream *up,
 		const struct http_proxy_opts *opts);
+
+/* In on_head: the value of a header of the answer, or {NULL, 0}. */
+struct str http_proxy_header(const struct http_req *req, const char *name);
 
 /* Whether the body can be sent once more: none was needed, or all of what the
  * client has sent so far was kept. */

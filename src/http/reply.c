@@ -211,7 +211,10 @@ void http_reply_header(struct http_req *req, const char *name,
 
 void http_reply_drop(struct http_req *req, struct str names)
 {
-	request__of(req)->drop = names;
+	struct request *r = request__of(req);
+
+	assert(r->n_drops < REPLY_DROPS);
+	r->drops[r->n_drops++] = names;
 }
 
 void http_reply(struct http_req *req, unsigned status, const char *type,

@@ -143,7 +143,7 @@ void http_reply_header(struct http_req *req, const char *name,
 		       const char *value);
 
 /* Headers of an upstream's answer whose names begin like this, case aside, are
- * not passed on. Borrowed until the request is over. */
+ * not passed on. Borrowed until the request is over. Twice at most. */
 void http_reply_drop(struct http_req *req, struct str names);
 
 /* A whole reply. type may be NULL with an empty body; body is copied or sent

@@ -7,7 +7,7 @@
 #include "loop/log.h"
 #include "policy/balance.h"
 #include "serve/gate_parts.h"
-#include "serve/replica.h"
+#include "serve/replica_parts.h"
 #include "serve/serve.h"
 
 enum {
@@ -49,6 +49,7 @@ void gate__fail(struct waiter *w, int code, const char *cause, const char *text)
 	struct api *a = w->api;
 
 	to_state(w, ANSWERED);
+	gate__timing(w);
 	http_reply_error_full(w->req, code, 0, a->name, cause, "%s", text);
 }
 
@@ -204,6 +205,7 @@ static void on_head(struct http_req *req, unsigned status, bool stream,
 	/* Answered, as far as deadlines go: a stream may take its time. */
 	heap_remove(&w->api->gate.due, &w->due);
 	w->stage = STAGE_ANSWER;
+	gate__timing(w);
 	/* A client that reads slowly holds its connection, not the place. */
 	if (!stream && replica_frees_at_head(w->replica))
 		room |= free_place(w);
@@ -277,8 +279,12 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 
 static void send_to(struct waiter *w, struct replica *r)
 {
+	const struct http_header ask = gate__ask_timing();
 	const struct http_proxy_opts opts = {
 		.target = w->target,
+		.ours = ask.name,
+		.add = &ask,
+		.n_add = w->timing && replica__is_ours(r),
 		.not_begun = STR("soma-not-begun"),
 		.on_head = on_head,
 		.on_end = on_proxy_end,

@@ -29,6 +29,8 @@ bool gate__admit(struct waiter *w, const struct spec *spec)
 	struct wish wish;
 	const char *wrong = wish_read(w->req, &wish);
 
+	w->timing = wish.timing == WISH_TIMED ||
+		    (wish.timing == WISH_UNSAID && spec->server_timing);
 	if (wrong) {
 		gate__fail(w, E_INVALID, NULL, wrong);
 		return false;

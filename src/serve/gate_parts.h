@@ -28,6 +28,7 @@ struct waiter {
 	struct str target;
 	uint32_t limit_ms;  /* from its arrival; 0: none */
 	bool limit_is_wish; /* the caller's, not request_timeout */
+	bool timing;	    /* its answer is to have Server-Timing */
 	bool placed;	    /* SENT: holds a place of the replica's room */
 	bool reached;	    /* some replica may have begun to work on it */
 	bool suspect;	    /* one of ours died while it had it */
@@ -51,6 +52,20 @@ bool gate__admit(struct waiter *w, const struct spec *spec);
 /* Whether it may wait, when no replica has room. A queue in which everybody
  * waits in vain would keep the slots at work for nobody. */
 bool gate__may_wait(struct waiter *w, const struct spec *spec);
+
+/* gate_timing.c: what Server-Timing says, in its order. */
+enum timing {
+	TIMING_QUEUE, /* waiting for a replica, and in it for a slot */
+	TIMING_PRE,
+	TIMING_BATCH, /* waiting for a batch, and its slot */
+	TIMING_PREDICT,
+	TIMING_UPSTREAM, /* a command's, until the head of its answer */
+	TIMINGS,
+};
+/* Asks a replica of ours to tell. What a client says there is left out. */
+struct http_header gate__ask_timing(void);
+/* The answer is about to begin: the replica's, or an error. */
+void gate__timing(struct waiter *w);
 
 /* gate_words.c */
 /* What was measured of the replicas that take requests now: their slots, and

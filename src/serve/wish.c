@@ -40,10 +40,19 @@ static bool read_priority(struct str value, enum priority *ret)
 	return false;
 }
 
+static bool read_timing(struct str value, enum wish_timing *ret)
+{
+	bool yes = str_eq(value, STR("1"));
+
+	*ret = yes ? WISH_TIMED : WISH_UNTIMED;
+	return yes || str_eq(value, STR("0"));
+}
+
 const char *wish_read(struct http_req *req, struct wish *ret)
 {
 	struct str timeout = http_req_header(req, WISH_TIMEOUT);
 	struct str priority = http_req_header(req, WISH_PRIORITY);
+	struct str timing = http_req_header(req, WISH_TIMING);
 
 	*ret = (struct wish){.timeout_ms = -1, .priority = PRIORITY_NORMAL};
 	if (timeout.p && !read_timeout(req, timeout, &ret->timeout_ms))
@@ -57,5 +66,11 @@ const char *wish_read(struct http_req *req, struct wish *ret)
 				    WISH_PRIORITY " '%s' is unknown; give "
 						  "high, normal or low",
 				    shown(req, priority));
+	if (timing.p && !read_timing(timing, &ret->timing))
+		return arena_printf(req->arena,
+				    WISH_TIMING " '%s' is unknown; give 1 for "
+						"a Server-Timing header in "
+						"the answer, or 0 for none",
+				    shown(req, timing));
 	return NULL;
 }

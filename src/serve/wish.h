@@ -7,10 +7,14 @@
 
 #define WISH_TIMEOUT "X-Request-Timeout"
 #define WISH_PRIORITY "X-Soma-Priority"
+#define WISH_TIMING "X-Soma-Timing"
+
+enum wish_timing { WISH_UNSAID, WISH_TIMED, WISH_UNTIMED };
 
 struct wish {
 	int64_t timeout_ms; /* -1: none given */
 	enum priority priority;
+	enum wish_timing timing; /* whether Server-Timing is wanted */
 };
 
 /* NULL, or what is wrong with them, in the request's arena. */

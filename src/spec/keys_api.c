@@ -49,6 +49,11 @@ const struct key keys_api[] = {
 	{"networking.endpoint", KEY_ENDPOINT, WORKS, "0.25-0.42", ALL, 0,
 	 AT(endpoint), .def_shown = "/<name>", RANGE(2, 1000),
 	 .unit = "characters", .text = "Path of the api, unique."},
+	{"networking.server_timing", KEY_BOOL, WORKS, "soma", RT, 0,
+	 AT(server_timing), .def = "false",
+	 .text = "Whether every answer says in Server-Timing how long the "
+		 "request was in which stage; else those do whose request has "
+		 "'X-Soma-Timing: 1'."},
 	{"networking.api_gateway", KEY_WORD, WARNS, "0.25", RB | KIND_SPLITTER,
 	 0, .words = "public none", .text = "Exposure by AWS API Gateway.",
 	 .why = "there is no API gateway in front"},

@@ -121,6 +121,7 @@ struct spec {
 					60 s; 0: none */
 	uint32_t max_queue_length;   /* wait in the gate; 0: no limit */
 	bool retry_safe;	     /* `retry: safe` */
+	bool server_timing;	     /* in answers to all, not who asks */
 	uint32_t grace_ms; /* to end in-flight requests on stop; default 60 s */
 };
 

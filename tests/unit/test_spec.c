@@ -188,7 +188,7 @@ static void json_is_stable_and_whole(void **state)
 	static const char want[] =
 		"{\"name\":\"web\",\"kind\":\"RealtimeAPI\","
 		"\"compute\":{\"cpu\":0,\"mem\":0,\"mem_limit\":0},"
-		"\"networking\":{\"endpoint\":\"/web\","
+		"\"networking\":{\"endpoint\":\"/web\",\"server_timing\":false,"
 		"\"cors\":{\"allow_origins\":[],\"allow_methods\":[\"*\"],"
 		"\"allow_headers\":[\"*\"],\"expose_headers\":[\"*\"],"
 		"\"allow_credentials\":false,\"max_age\":1728000000}},"
