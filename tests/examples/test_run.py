@@ -66,7 +66,7 @@ def test_run_answers_and_stops(place):
     done = place.run()
     assert done.returncode == 0
     lines = re.findall(r"^(\S+): (\w+) predictor, POST (\S+) (\{.*\}) -> (\{.*\})$", done.stdout, re.M)
-    assert [line[:2] for line in lines] == [("text-embedding", "python"), ("iris", "python"), ("cortex-iris", "python"), ("fastapi", "command")]
+    assert [line[:2] for line in lines] == [("text-embedding", "python"), ("iris", "python"), ("cortex-iris", "python"), ("fastapi", "command"), ("wine-cellar", "python")]
     answers = {name: json.loads(answer) for name, _, _, _, answer in lines}
     assert answers["text-embedding"]["similarity"] > 0.6
     assert answers["text-embedding"]["dimensions"] == 384
@@ -82,6 +82,9 @@ def test_run_answers_and_stops(place):
     large = {"sepal_length": 6.7, "sepal_width": 3.0, "petal_length": 5.2, "petal_width": 2.3}
     assert place.post("/iris", large).json() == {"label": "virginica"}
     assert place.post("/cortex-iris?shares", large).json()["shares"]["virginica"] > 0.9
+    assert answers["wine-cellar"]["label"] == "class_0" and answers["wine-cellar"]["share"] > 0.9
+    missing = place.post("/wine-cellar", {"bottle": 1000})
+    assert missing.status_code == 404 and missing.json()["detail"]["message"] == "there is no bottle 1000 in the cellar"
     texts = ["SELECT name FROM users WHERE id = 3;", "#include <stdio.h>\nint main(void) { return 0; }"]
     with place.post("/fastapi/stream", {"texts": texts}, stream=True) as answer:
         assert [json.loads(line)["label"] for line in answer.iter_lines()] == ["sql", "c"]
