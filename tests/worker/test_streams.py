@@ -205,7 +205,7 @@ def test_streaming_response_of_starlette(serve):
     c.request("POST", "/", b"3", {"content-type": "application/json"})
     begin, answer = time.monotonic(), c.getresponse()
     assert (answer.status, answer.headers["content-type"]) == (201, "text/event-stream")
-    assert answer.read1() == b"data: 0\n\n" and time.monotonic() - begin < 0.15
+    assert answer.read1() == b"data: 0\n\n" and time.monotonic() - begin < 0.39
     assert answer.read() == b"data: 1\n\ndata: 2\n\n" and "background" not in w.log
     w.wait_log("background")
     answer = w.raw(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1\r\n\r\n1")
@@ -214,12 +214,12 @@ def test_streaming_response_of_starlette(serve):
 
 def test_chunks_leave_as_they_are_made(worker):
     for kind in ("chunks", "achunks"):
-        c = Client(worker, "%s('a', 'b', 'c', pause=0.1)" % kind)
+        c = Client(worker, "%s('a', 'b', 'c', pause=0.3)" % kind)
         begin = time.monotonic()
         c.head()
         for i, want in enumerate([b"a", b"b", b"c", b""]):
             assert c.chunk() == want
-            assert 0.1 * i - 0.02 < time.monotonic() - begin < 0.1 * i + 0.09
+            assert 0.3 * i - 0.02 < time.monotonic() - begin < 0.3 * i + 0.25
         c.close()
 
 
@@ -415,7 +415,7 @@ def test_cancelled_is_for_plain_predicts_too(serve):
     time.sleep(0.1)
     gone = time.monotonic()
     c.close()
-    assert said_at(w, "noticed") - gone < 0.1
+    assert said_at(w, "noticed") - gone < 1
     assert ask(w, "soma.cancelled()").json() is False
 
 
