@@ -1,0 +1,76 @@
+/* curve.h: how long batches take by their size, learned as they run, and the
+ * size that keeps a target of latency.
+ *
+ * Known of a size. Sizes fall into classes that begin at 1, 2, 3, 4, 6, 8, 12,
+ * 16, ... Each keeps running means of its batches' sizes and times, so that its
+ * point lies on the curve wherever in the class they fall, and of how far the
+ * times are from that mean (as Jacobson's "Congestion avoidance and control",
+ * 1988, does for round trips):
+ *
+ *     p99(n) = mean(n) + 3 * deviation(n)
+ *
+ * Three mean deviations are about 2.4 standard ones of a normal distribution.
+ * Between points the curve is a straight line; a larger batch is never supposed
+ * to be faster: where one seems to be, both are pooled, weighted by how much
+ * and how lately they were seen (isotonic regression, by pooling adjacent
+ * violators).
+ *
+ * The size. A request that finds the slot busy waits for a batch and then runs
+ * in the next, so that a size keeps the target when
+ *
+ *     2 * p99(n) <= target
+ *
+ * as in Nexus (Shen et al., SOSP 2019). Of the sizes that do, with a twentieth
+ * to spare, the smallest is taken whose requests per second, n / mean(n), are
+ * within 2% of the best. It is left again where it breaks the target, where
+ * another promises 2% more, or where half of it would do as well: in between
+ * nothing moves.
+ *
+ * What is not known. The next size to try is one class beyond the largest that
+ * has been seen, after a few batches of that, and only if the line through the
+ * last two points keeps the target. With one point, two requests are supposed
+ * to take half as much again as one. What was seen long ago counts little, and
+ * of sizes above the one in use nothing at all after some hundred full batches:
+ * a model that has become faster is tried again. */
+#ifndef POLICY_CURVE_H
+#define POLICY_CURVE_H
+
+#include <stdint.h>
+
+enum { CURVE_CLASSES = 20, CURVE_MOST = 1024 };
+
+/* Of a class. Times in ns. */
+struct curve_point {
+	double size, mean, deviation;
+	double weight;
+};
+
+struct curve {
+	/* Set before; the rest is 0. */
+	uint64_t target;
+	uint32_t most; /* 1 to CURVE_MOST */
+
+	/* private */
+	uint32_t size;
+	uint32_t full; /* batches of that size so far: the clock of `at` */
+	struct {
+		double size, mean, deviation;
+		uint32_t seen; /* 0: never, or forgotten */
+		uint32_t at;
+	} classes[CURVE_CLASSES];
+	struct curve_point points[CURVE_CLASSES]; /* by size */
+	uint32_t n_points;
+};
+
+/* A batch of `size` took so long. */
+void curve_learn(struct curve *c, uint32_t size, uint64_t took);
+/* The most that a slot is to take. */
+uint32_t curve_size(const struct curve *c);
+/* What a batch of n takes, about, and rarely more than; 0: nothing is known. */
+double curve_mean(const struct curve *c, double n);
+double curve_p99(const struct curve *c, double n);
+/* How long n requests may be held back for one more: what that saves a slot,
+ * mean(1) + mean(n) - mean(n + 1), if the target leaves so much. */
+uint64_t curve_wait(const struct curve *c, uint32_t n);
+
+#endif
