@@ -2,20 +2,55 @@
 #include "batch.h"
 
 #include "policy/batch.h"
+#include "policy/curve.h"
 #include "stages.h"
 
 /* Under the lock. */
 static uint32_t most;
 static uint64_t interval_ns;
 static struct batch_callers callers;
+/* What is learned where there is a target of latency. */
+static bool learns;
+static struct curve curve;
+static struct curve_told told;
 
-void batch_init(uint32_t most_of, uint64_t interval)
+void batch_init(uint32_t most_of, uint64_t interval, uint64_t target)
 {
-	most = most_of;
+	most = MIN(most_of, (uint32_t)CURVE_MOST);
+	worker.batches = most > 1;
+	learns = worker.batches && target;
+	if (learns) {
+		curve = (struct curve){.target = target, .most = most};
+		return;
+	}
 	interval_ns = interval;
 	/* Cortex's callers were waited for in any case. */
 	callers = (struct batch_callers){.share = 1, .window = interval};
-	worker.batches = most > 1;
+}
+
+/* --- what is learned -------------------------------------------------------
+ */
+
+void batch_tell(void)
+{
+	struct buf text;
+
+	if (!told.at)
+		return;
+	buf_init(&text, FRAME_PAYLOAD_MAX);
+	curve_write(&curve, &text);
+	control_send(FRAME_BATCHING, 0, text.data, text.len, false);
+	buf_fini(&text);
+}
+
+/* A slot has taken, run and answered n. */
+static void learn(const struct slot *s, uint32_t n)
+{
+	uint64_t now = now_ns();
+
+	curve_learn(&curve, n, now - s->taken_ns);
+	if (curve_has_news(&curve, &told, now))
+		batch_tell();
 }
 
 /* --- what is taken ---------------------------------------------------------
@@ -47,13 +82,19 @@ uint32_t batch_due(const struct request *r, int64_t *ret_hold)
 	struct batch_facts f = {
 		.slot_free = true, .max = most, .interval = interval_ns};
 	struct batch_verdict v;
-	uint64_t now;
+	uint64_t now, since = r->queued_ns;
 
 	if (!batch_joins(r))
 		return 1;
 	now = now_ns();
+	if (learns) {
+		/* The slot's wait, not the request's. */
+		f.max = curve_size(&curve);
+		f.interval = callers.window;
+		since = MAX(since, callers.ended);
+	}
 	f.waiting = count_waiting();
-	f.age = now - r->queued_ns;
+	f.age = now - since;
 	f.expected = batch_expected(&callers, now);
 	v = batch_decide(&f);
 	*ret_hold = (int64_t)v.wait;
@@ -229,6 +270,8 @@ static void ended(struct slot *s, struct request *oldest, uint32_t n)
 	worker_lock();
 	s->request = NULL;
 	stages_predicted(oldest, n);
+	if (learns)
+		callers.window = curve_window(&curve, n);
 	batch_answered(&callers, n, count_waiting(), now_ns());
 	worker_unlock();
 }
@@ -259,5 +302,7 @@ void batch_run(struct slot *s, uint32_t n)
 		run(s, all, n);
 	free(all);
 	worker_lock();
+	if (n && learns)
+		learn(s, n);
 	slot_end(s);
 }

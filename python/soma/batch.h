@@ -12,8 +12,11 @@
 
 #include "call.h"
 
-/* Sets worker.batches. Below 2: there are none. */
-void batch_init(uint32_t most, uint64_t interval_ns);
+/* Sets worker.batches: most below 2: there are none. With a target the size is
+ * learned (policy/curve.h), up to `most`, and there is no interval. */
+void batch_init(uint32_t most, uint64_t interval_ns, uint64_t target_ns);
+/* Says what is learned. */
+void batch_tell(void);
 /* r waits from now on. The lock is held, as in the rest. */
 void batch_note(struct request *r);
 /* Whether r may be run with others. */

@@ -1,4 +1,5 @@
 /* The control channel: docs/internals/control-channel.md. */
+#include "batch.h"
 #include "stages.h"
 
 #include <errno.h>
@@ -73,6 +74,7 @@ static void say_state(void)
 	}
 	control_send(FRAME_READY, 0, "{}", 2, false);
 	stages_forget();
+	batch_tell();
 	if (worker.n_released)
 		control_send(FRAME_SLOT_FREE, worker.n_released, NULL, 0,
 			     false);

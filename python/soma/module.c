@@ -40,6 +40,8 @@ static void take_settings(struct buf *text)
 		(uint64_t)MAX(0, json_int(root, "predict_timeout_ms", 0));
 	batch_init((uint32_t)MAX(0, json_int(root, "max_batch_size", 0)),
 		   (uint64_t)MAX(0, json_int(root, "batch_interval_ms", 0)) *
+			   1000000,
+		   (uint64_t)MAX(0, json_int(root, "latency_target_ms", 0)) *
 			   1000000);
 	worker.max_body = max_body > 0 ? (size_t)max_body : SIZE_MAX / 4;
 	yyjson_doc_free(doc);

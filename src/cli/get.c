@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/admin.h"
+#include "cli/batching.h"
 #include "cli/output.h"
 #include "cli/stages.h"
 #include "cli/term.h"
@@ -151,6 +152,7 @@ static void print_one(yyjson_val *api)
 	print_environment(yyjson_obj_get(api, "environment"));
 	print_replicas(yyjson_obj_get(api, "replicas"));
 	stages_print(api);
+	batching_print(yyjson_obj_get(api, "replicas"));
 	printf("\nendpoint: %s\n", json_str(api, "url", "-"));
 	if (sample)
 		printf("%s\n", sample);

@@ -13,7 +13,8 @@ enum {
 	KEEP_BYTES = 1 << 20, /* from batch to batch */
 };
 
-int batch_check_ports(const struct soma_ports *ports, struct err *err)
+int batch_check_ports(const struct soma_ports *ports, const char *key,
+		      struct err *err)
 {
 	bool rows = ports->open;
 
@@ -23,28 +24,29 @@ int batch_check_ports(const struct soma_ports *ports, struct err *err)
 		if (port->rank > 0 && port->shape[0] >= 0)
 			return err_set(
 				err, E_UNPROCESSABLE,
-				"predictor.server_side_batching: the first "
+				"predictor.%s: the first "
 				"dimension of the input '%s' is always %" PRId64
 				", so that requests cannot be joined along it; "
 				"export the model with a first dimension of "
 				"any size, or remove the key",
-				port->name, port->shape[0]);
+				key, port->name, port->shape[0]);
 		rows |= port->rank != 0;
 	}
 	if (!rows)
 		return err_set(err, E_UNPROCESSABLE,
-			       "predictor.server_side_batching: no input of "
-			       "the model has a dimension along which requests "
-			       "could be joined; remove the key");
+			       "predictor.%s: no input of the model has a "
+			       "dimension along which requests could be "
+			       "joined; remove the key",
+			       key);
 	for (uint32_t i = 0; i < ports->n_outputs; i++)
 		if (ports->outputs[i].rank == 0)
 			return err_set(
 				err, E_UNPROCESSABLE,
-				"predictor.server_side_batching: the output "
+				"predictor.%s: the output "
 				"'%s' is a single value for all rows, so that "
 				"there is none for each request; remove the "
 				"key",
-				ports->outputs[i].name);
+				key, ports->outputs[i].name);
 	return 0;
 }
 

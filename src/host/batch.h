@@ -22,8 +22,10 @@ struct batch {
 };
 
 /* Whether requests of a model with these inputs can be joined at all; else
- * E_UNPROCESSABLE in words for who deploys it. */
-int batch_check_ports(const struct soma_ports *ports, struct err *err);
+ * E_UNPROCESSABLE in words for who deploys it. `key` of the predictor asks for
+ * it. */
+int batch_check_ports(const struct soma_ports *ports, const char *key,
+		      struct err *err);
 /* The rows of a request: the size of the first dimension of its inputs. 0: they
  * have none in common, and it can be joined with nothing. Inputs without
  * dimensions do not count. */

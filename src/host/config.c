@@ -78,6 +78,8 @@ int config_read(struct config *c, const char *json, size_t len, struct err *err)
 	c->max_batch_size = (uint32_t)MIN(MAX(batch, 0), BATCH_MAX);
 	c->batch_interval_ms =
 		(uint64_t)MAX(json_int(root, "batch_interval_ms", 0), 0);
+	c->latency_target_ms =
+		(uint64_t)MAX(json_int(root, "latency_target_ms", 0), 0);
 	c->max_body = (uint64_t)MAX(json_int(root, "max_body", 0), 0);
 	c->log_level = json_str(root, "log_level", "info");
 	read_options(c, yyjson_obj_get(root, "engine_options"));
@@ -95,4 +97,9 @@ void config_fini(struct config *c)
 	free(c->options);
 	free(c->host_dir);
 	*c = (struct config){0};
+}
+
+const char *config_batch_key(const struct config *c)
+{
+	return c->latency_target_ms ? "batching" : "server_side_batching";
 }

@@ -23,7 +23,8 @@ struct config {
 	uint64_t predict_timeout_ms; /* 0: none */
 	uint32_t max_batch_size;     /* below 2: no batches */
 	uint64_t batch_interval_ms;
-	uint64_t max_body; /* 0: no limit */
+	uint64_t latency_target_ms; /* 0: max_batch_size is the size */
+	uint64_t max_body;	    /* 0: no limit */
 	const char *log_level;
 	void *doc;	/* private, owned: a yyjson_doc */
 	char *host_dir; /* owned: where this program lies */
@@ -33,5 +34,7 @@ struct config {
 int config_read(struct config *c, const char *json, size_t len,
 		struct err *err);
 void config_fini(struct config *c);
+/* The key of the predictor that asks for batches. */
+const char *config_batch_key(const struct config *c);
 
 #endif

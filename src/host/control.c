@@ -85,6 +85,7 @@ static void say_state(struct host *h)
 		return;
 	}
 	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
+	jobs_tell_batching(h);
 	if (h->stuck_ms)
 		control_send(h, FRAME_STUCK, h->stuck_ms, h->stuck_id,
 			     strlen(h->stuck_id));

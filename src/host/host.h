@@ -88,6 +88,8 @@ void about_make(struct host *h);
 void jobs_init(struct host *h);
 void jobs_on_request(struct http_req *req, void *data);
 void jobs_on_all_stuck(void *data);
+/* Says what is learned of batches, if something is. */
+void jobs_tell_batching(void *host);
 void jobs_fini(struct host *h);
 
 /* main.c: no new requests; ends within grace_ms. */

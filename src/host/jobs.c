@@ -97,10 +97,24 @@ void jobs_init(struct host *h)
 		return;
 	h->slots.batch_max = c->max_batch_size;
 	h->slots.batch_interval_ns = c->batch_interval_ms * 1000000;
+	h->slots.batch_target_ns = c->latency_target_ms * 1000000;
+	h->slots.on_learned = jobs_tell_batching;
 	h->slots.fit = fit;
 	h->batches = mem_alloc(c->slots * sizeof *h->batches);
 	for (uint32_t i = 0; i < c->slots; i++)
 		batch_init(&h->batches[i], c->max_batch_size);
+}
+
+void jobs_tell_batching(void *data)
+{
+	struct host *h = data;
+	struct buf text;
+
+	buf_init(&text, FRAME_PAYLOAD_MAX);
+	slots_write_curve(&h->slots, &text);
+	if (text.len)
+		control_send(h, FRAME_BATCHING, 0, text.data, text.len);
+	buf_fini(&text);
 }
 
 void jobs_fini(struct host *h)
@@ -282,9 +296,9 @@ static bool hand_out(struct batch *b, struct work *first,
 
 	if (batch_check(b, out, &why)) {
 		log_warn(NULL,
-			 "predictor.server_side_batching: %s; requests are run "
-			 "one by one from now on",
-			 why.msg);
+			 "predictor.%s: %s; requests are run one by one from "
+			 "now on",
+			 config_batch_key(&h->config), why.msg);
 		slots_no_batches(&h->slots);
 		return false;
 	}

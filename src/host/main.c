@@ -61,7 +61,8 @@ static void on_load(struct work *w)
 
 	crash_watch(h->control.fd, h->config.engine);
 	if (!plugin_open(&h->plugin, &h->config, &h->load_error) && h->batches)
-		batch_check_ports(h->plugin.ports, &h->load_error);
+		batch_check_ports(h->plugin.ports, config_batch_key(&h->config),
+				  &h->load_error);
 	crash_forget();
 }
 

@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <poll.h>
 #include <time.h>
 
 #include "core/mem.h"
@@ -6,6 +7,7 @@
 
 enum {
 	NOBODY = -1,
+	NS_PER_MS = 1000000,
 	TICK_NS = 4000000,
 	DOZE_TICKS = 50,      /* so many without need, and the watchdog dozes */
 	WORTH_A_WAKE = 50000, /* ns: a run from which on another thread is woken
@@ -39,6 +41,8 @@ void slots_init(struct slots *s)
 	list_init(&s->done);
 	list_init(&s->idle);
 	s->leader = NOBODY;
+	s->curve.target = s->batch_target_ns;
+	s->curve.most = MIN(s->batch_max, (uint32_t)CURVE_MOST);
 	s->slot = mem_alloc(s->n * sizeof *s->slot);
 	for (unsigned i = 0; i < s->n; i++) {
 		s->slot[i].slots = s;
@@ -158,6 +162,20 @@ static void end_done(struct slots *s)
 	}
 }
 
+/* The loop's clock is too coarse for what most batches wait for. */
+static void nap_ns(const uv_loop_t *loop, uint64_t ns)
+{
+	struct pollfd on = {.fd = uv_backend_fd(loop), .events = POLLIN};
+	struct timespec time = {.tv_nsec = (long)ns};
+
+	ppoll(&on, 1, &time, NULL);
+}
+
+static uint64_t ms_of(uint64_t ns)
+{
+	return (ns + NS_PER_MS - 1) / NS_PER_MS;
+}
+
 /* Until there is work for this thread, or, as the watchdog, a slot is free. */
 static void lead_l(struct slots *s, int who)
 {
@@ -166,7 +184,7 @@ static void lead_l(struct slots *s, int who)
 	assert(s->leader == NOBODY);
 	s->leader = who;
 	while (!s->ended) {
-		uint64_t wait, hold = 0;
+		uint64_t wait, nap, hold = 0;
 		bool ask;
 
 		if (!list_empty(&s->done)) {
@@ -174,20 +192,29 @@ static void lead_l(struct slots *s, int who)
 			end_done(s);
 			pthread_mutex_lock(&s->lock);
 		}
+		if (s->news) {
+			s->news = false;
+			pthread_mutex_unlock(&s->lock);
+			s->on_learned(s->data);
+			pthread_mutex_lock(&s->lock);
+		}
 		if (watchdog ? !list_empty(&s->idle)
 			     : slots__is_due_l(s, &hold))
 			break;
 		wait = next_limit_l(s);
-		if (hold)
-			wait = wait ? MIN(wait, hold) : hold;
 		ask = hold && !s->asked;
+		nap = hold < NS_PER_MS && !ask ? hold : 0;
+		if (hold && !nap)
+			wait = MIN(wait ? wait : UINT64_MAX, ms_of(hold));
 		s->asked = true;
 		pthread_mutex_unlock(&s->lock);
+		if (nap)
+			nap_ns(s->loop, nap);
 		if (wait) {
 			uv_update_time(s->loop);
 			uv_timer_start(&s->timer, on_timer, wait, 0);
 		}
-		uv_run(s->loop, ask ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+		uv_run(s->loop, ask || nap ? UV_RUN_NOWAIT : UV_RUN_ONCE);
 		if (wait) {
 			uv_timer_stop(&s->timer);
 			check_limits(s);
@@ -237,9 +264,12 @@ static void run_l(struct slots *s, struct slot *slot)
 	slot->work = NULL;
 	s->n_busy--;
 	s->serial++;
-	/* Of callers who come at any time fewer than half come within: a slot
-	 * that got more would be behind anyway. */
-	s->callers.window = MIN(s->batch_interval_ns, took / 4);
+	if (s->batch_target_ns)
+		slots__learn_l(s, first, took);
+	else
+		/* Of callers who come at any time fewer than half come within:
+		 * a slot that got more would be behind anyway. */
+		s->callers.window = MIN(s->batch_interval_ns, took / 4);
 	slots__put_l(s, first);
 	if (s->leader != NOBODY)
 		uv_async_send(&s->wake);

@@ -37,8 +37,10 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "core/buf.h"
 #include "core/list.h"
 #include "policy/batch.h"
+#include "policy/curve.h"
 
 enum work_state {
 	WORK_IDLE,
@@ -93,6 +95,11 @@ struct slots {
 	/* Works that run in one go, at most; below 2: no batches. */
 	uint32_t batch_max;
 	uint64_t batch_interval_ns;
+	/* Not 0: the size, up to that most, and how long to wait for others are
+	 * learned (policy/curve.h), and there is no interval. */
+	uint64_t batch_target_ns;
+	/* By the leader, with `data`: there is news for slots_write_curve. */
+	void (*on_learned)(void *data);
 	/* By any thread: whether the two may be in one batch. NULL without
 	 * batches. Must not block. */
 	bool (*fit)(const struct work *oldest, const struct work *other);
@@ -111,8 +118,11 @@ struct slots {
 	bool asked; /* the loop, since the last run without a leader */
 	atomic_uint n_coming; /* see slots_coming */
 	struct batch_callers callers;
-	uint64_t serial;   /* counts beginnings and ends of runs */
-	uint64_t usual_ns; /* what a run takes, about */
+	uint64_t serial;    /* counts beginnings and ends of runs */
+	uint64_t usual_ns;  /* what a run takes, about */
+	struct curve curve; /* this and the rest: with a target */
+	struct curve_told told;
+	bool news;
 	pthread_t watchdog;
 };
 
@@ -133,6 +143,8 @@ void slots_add(struct slots *s, struct work *w);
 void slots_coming(struct slots *s, int n);
 /* From any thread: no more batches. */
 void slots_no_batches(struct slots *s);
+/* From any thread: what is learned, as JSON; nothing where nothing is. */
+void slots_write_curve(struct slots *s, struct buf *out);
 /* By the leader: takes back the oldest that has not begun, or NULL. */
 struct work *slots_take_oldest(struct slots *s);
 /* By the leader: nobody waits for it any more. True if it had not begun, and is

@@ -5,8 +5,6 @@
 #include "host/slots_parts.h"
 #include "policy/batch.h"
 
-enum { NS_PER_MS = 1000000 };
-
 uint64_t slots__now_ns(void)
 {
 	struct timespec t;
@@ -37,7 +35,9 @@ static struct work *oldest_l(const struct slots *s)
 /* What a batch with the oldest may be at most. */
 static uint32_t most_l(const struct slots *s)
 {
-	return oldest_l(s)->alone ? 1 : MAX(s->batch_max, 1u);
+	if (oldest_l(s)->alone || s->batch_max < 2)
+		return 1;
+	return s->batch_target_ns ? curve_size(&s->curve) : s->batch_max;
 }
 
 static bool joins(const struct slots *s, const struct work *w)
@@ -64,6 +64,21 @@ static uint32_t count_fitting_l(const struct slots *s, uint32_t most,
 	return n;
 }
 
+/* Who is coming, and how long it pays to wait: for bodies that are being read
+ * the interval or what is learned, for callers who may ask again their window.
+ */
+static void expect_l(const struct slots *s, struct batch_facts *f, uint64_t now)
+{
+	uint32_t coming = atomic_load(&s->n_coming);
+
+	f->expected =
+		MAX(f->waiting + coming, batch_expected(&s->callers, now));
+	if (!coming)
+		f->interval = s->callers.window;
+	else if (s->batch_target_ns)
+		f->interval = curve_wait(&s->curve, f->waiting);
+}
+
 bool slots__is_due_l(struct slots *s, uint64_t *ret_hold)
 {
 	struct batch_facts f = {.slot_free = true,
@@ -77,19 +92,21 @@ bool slots__is_due_l(struct slots *s, uint64_t *ret_hold)
 	f.max = most_l(s);
 	if (f.max == 1)
 		return true;
-	now = slots__now_ns();
 	f.waiting = count_fitting_l(s, f.max, &all);
+	if (!s->asked && f.waiting < f.max) {
+		if (ret_hold)
+			*ret_hold = 1;
+		return false;
+	}
+	now = slots__now_ns();
 	/* While a batch ran, nobody was waited for. */
 	f.age = now - MAX(oldest_l(s)->queued_ns, s->callers.ended);
 	/* Those that do not fit to it shall not wait for more that do. */
-	if (!s->asked)
-		f.expected = f.max;
-	else if (all)
-		f.expected = MAX(f.waiting + atomic_load(&s->n_coming),
-				 batch_expected(&s->callers, now));
+	if (all)
+		expect_l(s, &f, now);
 	v = batch_decide(&f);
 	if (!v.take && ret_hold)
-		*ret_hold = (v.wait + NS_PER_MS - 1) / NS_PER_MS;
+		*ret_hold = v.wait;
 	return v.take > 0;
 }
 
@@ -116,6 +133,27 @@ struct work *slots__take_l(struct slots *s)
 	first->first = first;
 	last->behind = NULL;
 	return first;
+}
+
+void slots__learn_l(struct slots *s, const struct work *first, uint64_t took)
+{
+	uint32_t n = 0;
+
+	if (first->alone || first->again)
+		return;
+	for (const struct work *w = first; w; w = w->behind)
+		n++;
+	curve_learn(&s->curve, n, took);
+	s->callers.window = curve_window(&s->curve, n);
+	s->news |= curve_has_news(&s->curve, &s->told, slots__now_ns());
+}
+
+void slots_write_curve(struct slots *s, struct buf *out)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->told.at)
+		curve_write(&s->curve, out);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void note_answers_l(struct slots *s, uint32_t answered)

@@ -22,6 +22,7 @@ enum frame_type {
 	FRAME_STAGES = 37,
 	FRAME_SLOT_FREE = 38,
 	FRAME_BYE = 39,
+	FRAME_BATCHING = 40,
 };
 
 /* Head of each message; the payload follows. Host byte order: both ends are

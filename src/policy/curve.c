@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <stdbool.h>
 
 #include "core/mem.h"
 
@@ -12,6 +11,7 @@ enum {
 	ENOUGH = 4,	     /* full batches of a size before a larger one */
 	FADES = 256,	     /* full batches until a point counts half */
 	FORGOTTEN = 512,     /* until larger sizes are */
+	TELL_NS = 1000000000,
 };
 
 static uint32_t class_of(uint32_t n)
@@ -259,4 +259,49 @@ uint64_t curve_wait(const struct curve *c, uint32_t n)
 	double left = (double)c->target - 2 * curve_p99(c, n + 1);
 
 	return (uint64_t)MAX(MIN(saved, left), 0.0);
+}
+
+uint64_t curve_window(const struct curve *c, uint32_t n)
+{
+	return curve_wait(c, n) / 4;
+}
+
+/* --- telling ---------------------------------------------------------------
+ */
+
+static bool has_moved(const struct curve *c, const struct curve_told *told)
+{
+	if (c->n_points != told->n_points)
+		return true;
+	for (uint32_t i = 0; i < c->n_points; i++)
+		if (fabs(c->points[i].mean - told->mean[i]) >
+		    told->mean[i] / 10)
+			return true;
+	return false;
+}
+
+bool curve_has_news(const struct curve *c, struct curve_told *told,
+		    uint64_t now)
+{
+	if (c->size == told->size &&
+	    (now - told->at < TELL_NS || !has_moved(c, told)))
+		return false;
+	told->at = now;
+	told->size = c->size;
+	told->n_points = c->n_points;
+	for (uint32_t i = 0; i < c->n_points; i++)
+		told->mean[i] = c->points[i].mean;
+	return true;
+}
+
+void curve_write(const struct curve *c, struct buf *out)
+{
+	buf_addf(out, "{\"size\":%u,\"points\":[", curve_size(c));
+	for (uint32_t i = 0; i < c->n_points; i++) {
+		const struct curve_point *p = &c->points[i];
+
+		buf_addf(out, "%s[%.0f,%.0f,%.0f]", i ? "," : "", p->size,
+			 p->mean, p->mean + 3 * p->deviation);
+	}
+	buf_adds(out, "]}");
 }

@@ -35,7 +35,10 @@
 #ifndef POLICY_CURVE_H
 #define POLICY_CURVE_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "core/buf.h"
 
 enum { CURVE_CLASSES = 20, CURVE_MOST = 1024 };
 
@@ -72,5 +75,24 @@ double curve_p99(const struct curve *c, double n);
 /* How long n requests may be held back for one more: what that saves a slot,
  * mean(1) + mean(n) - mean(n + 1), if the target leaves so much. */
 uint64_t curve_wait(const struct curve *c, uint32_t n);
+/* How long after a batch of n its callers are waited for who ask again: a
+ * quarter of that. A batch takes longer than what a wait can save, so that of
+ * callers who come at any time fewer than half come within. */
+uint64_t curve_window(const struct curve *c, uint32_t n);
+
+/* What was last told of a curve, and when; 0 at first. */
+struct curve_told {
+	uint64_t at;
+	uint32_t size, n_points;
+	double mean[CURVE_CLASSES];
+};
+
+/* Whether there is something worth telling: the size is another, or, at most
+ * once a second, a point has come or moved by a tenth. Notes it as told. */
+bool curve_has_news(const struct curve *c, struct curve_told *told,
+		    uint64_t now);
+/* It as JSON: {"size":8,"points":[[1,10200000,12100000],...]}, each size, mean
+ * and p99. */
+void curve_write(const struct curve *c, struct buf *out);
 
 #endif

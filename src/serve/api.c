@@ -270,6 +270,7 @@ static void put_replicas(yyjson_mut_doc *doc, yyjson_mut_val *arr,
 		put_share(doc, o, "busy", seen_busy(r));
 		put_null_or(doc, o, "last_exit", r->last_exit);
 		put_null_or(doc, o, "detail", r->detail);
+		batching_put(doc, o, &r->batching, r->rev->spec);
 	}
 }
 

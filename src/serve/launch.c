@@ -238,7 +238,9 @@ int replica__launch(struct replica *r, struct err *err)
 		[PREDICTOR_COMMAND] = launch_command,
 		[PREDICTOR_ENGINE] = launch_host,
 	};
-	int rc = launchers[r->rev->spec->predictor.type](r, err);
+	int rc;
 
+	r->batching = (struct batching){0};
+	rc = launchers[r->rev->spec->predictor.type](r, err);
 	return rc ? rc : replica__open_upstream(r, err);
 }

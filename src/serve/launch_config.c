@@ -40,6 +40,8 @@ static void put_common(yyjson_mut_doc *doc, yyjson_mut_val *root,
 				spec->predictor.max_batch_size);
 	yyjson_mut_obj_add_uint(doc, root, "batch_interval_ms",
 				spec->predictor.batch_interval_ms);
+	yyjson_mut_obj_add_uint(doc, root, "latency_target_ms",
+				spec->predictor.latency_target_ms);
 	yyjson_mut_obj_add_uint(doc, root, "max_body", 0);
 }
 

@@ -211,6 +211,9 @@ static void on_frame(struct process *p, const struct frame *f,
 	case FRAME_STAGES:
 		replica__room_learn(r, payload);
 		break;
+	case FRAME_BATCHING:
+		replica__room_batching(r, payload);
+		break;
 	case FRAME_SLOT_FREE:
 		r->released = f->arg;
 		gate_flush(r->rev->api);

@@ -9,6 +9,7 @@
 
 #include "core/list.h"
 #include "http/proxy.h"
+#include "serve/batching.h"
 #include "serve/local.h"
 #include "serve/work.h"
 
@@ -57,6 +58,7 @@ struct replica {
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
 	struct work work;    /* of its slots, as it says */
+	struct batching batching; /* likewise */
 	bool alone; /* it has a request that may have killed another: it is
 		       sent nothing else until that one's answer begins */
 	uint64_t

@@ -38,6 +38,7 @@ void replica__maybe_free(struct replica *r);
  * in its stages. */
 void replica__room_init(struct replica *r);
 void replica__room_learn(struct replica *r, struct str stages);
+void replica__room_batching(struct replica *r, struct str batching);
 
 /* launch.c: starts its process and opens the way to it. On error r->process may
  * be there all the same, and is then to be killed. */

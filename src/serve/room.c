@@ -1,12 +1,26 @@
 /*
  * How many requests a replica is sent at the same time.
  */
+#include "core/mem.h"
 #include "policy/balance.h"
 #include "serve/replica_parts.h"
+
+enum { BATCH_AT_FIRST = 8 };
 
 static const struct spec *spec_of(const struct replica *r)
 {
 	return r->rev->spec;
+}
+
+/* Most requests that one of its slots takes at a time. What learns the size
+ * gets enough for the next larger ones, too. */
+static uint32_t batch_of(const struct replica *r)
+{
+	uint32_t most = spec_of(r)->predictor.max_batch_size;
+
+	if (!spec_of(r)->predictor.latency_target_ms)
+		return most;
+	return MIN(MAX(2 * r->batching.size, (uint32_t)BATCH_AT_FIRST), most);
 }
 
 /* One of ours is sent what its user says, or what keeps its slots busy. */
@@ -15,7 +29,7 @@ static void set_room(struct replica *r)
 	uint32_t asked = spec_of(r)->predictor.max_in_flight;
 	const struct balance_process p = {
 		.slots = r->slots,
-		.batch = spec_of(r)->predictor.max_batch_size,
+		.batch = batch_of(r),
 		.service_ns = r->service_ns,
 		.pre_ns = r->work.told.pre_ns,
 		.predict_ns = r->work.told.predict_ns,
@@ -24,12 +38,13 @@ static void set_room(struct replica *r)
 	r->room = asked ? asked : balance_room(&p);
 }
 
-/* A class that batches runs one batch at a time: its threads are those of the
- * requests that wait. */
+/* A class with server_side_batching runs one batch at a time: its threads are
+ * those of the requests that wait. */
 static uint32_t slots_of(const struct spec *spec)
 {
 	bool batches = spec->predictor.type == PREDICTOR_PYTHON &&
-		       spec->predictor.max_batch_size;
+		       spec->predictor.max_batch_size &&
+		       !spec->predictor.latency_target_ms;
 
 	return batches ? 1 : spec->predictor.threads;
 }
@@ -51,6 +66,14 @@ void replica__room_learn(struct replica *r, struct str stages)
 	if (!tally_read(&told, stages))
 		return;
 	work_told(&r->work, &told, uv_hrtime(), &r->rev->api->done);
+	set_room(r);
+	gate_flush(r->rev->api);
+}
+
+void replica__room_batching(struct replica *r, struct str batching)
+{
+	if (!batching_read(&r->batching, batching))
+		return;
 	set_room(r);
 	gate_flush(r->rev->api);
 }

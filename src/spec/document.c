@@ -57,7 +57,8 @@ const char *document_kind(struct arena *a, const struct key *k)
 {
 	switch (k->type) {
 	case KEY_MAP:
-		return "map";
+		return k->words ? arena_printf(a, "map, or %s", k->words)
+				: "map";
 	case KEY_LIST:
 		return counted(a, k, "list of maps");
 	case KEY_STRINGS:

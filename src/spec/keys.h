@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 enum key_type {
-	KEY_MAP,      /* children in the table */
+	KEY_MAP,      /* children in the table; or one of `words`, which stands
+			 for the map with its defaults */
 	KEY_LIST,     /* list of maps; children are "path[].x" */
 	KEY_STRINGS,  /* list of texts */
 	KEY_ORIGINS,  /* the same: "*", or origins as browsers name them */

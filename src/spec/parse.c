@@ -77,6 +77,14 @@ static void read_list(struct reader *r, const struct key *k, struct node *n,
 			read_map(r, items, n->items[i], spec, warned);
 }
 
+static void read_map_word(struct reader *r, const struct key *k, struct node *n)
+{
+	if (n->type != NODE_SCALAR || value_word(k->words, n->text) < 0)
+		value_unexpected(
+			r, k, n,
+			arena_printf(&r->set->arena, "%s or a map", k->words));
+}
+
 static void read_value(struct reader *r, const struct key *k, struct node *n,
 		       struct spec *spec, const char *warned)
 {
@@ -84,7 +92,10 @@ static void read_value(struct reader *r, const struct key *k, struct node *n,
 
 	switch (k->type) {
 	case KEY_MAP:
-		read_map(r, k->path, n, spec, warned);
+		if (k->words && n->type != NODE_MAP)
+			read_map_word(r, k, n);
+		else
+			read_map(r, k->path, n, spec, warned);
 		break;
 	case KEY_ENV:
 		value_read_env(r, k, n, spec);

@@ -191,6 +191,26 @@ static void check_model(struct reader *r, struct node *api, struct spec *spec)
 			      node_shown(r, node_get(map, "model")));
 }
 
+enum { LATENCY_TARGET_MS = 100, AUTO_MAX_BATCH_SIZE = 128 };
+
+static void fill_batching(struct reader *r, struct node *api, struct spec *spec)
+{
+	struct node *map = node_get(api, r->block);
+	struct node *block = given(map, "batching");
+
+	if (!block)
+		return;
+	if (!spec->predictor.latency_target_ms)
+		spec->predictor.latency_target_ms = LATENCY_TARGET_MS;
+	if (!spec->predictor.max_batch_size)
+		spec->predictor.max_batch_size = AUTO_MAX_BATCH_SIZE;
+	if (given(map, "server_side_batching"))
+		problem_error(r, block, path_of(r, "batching"),
+			      "there is server_side_batching, too: remove "
+			      "batching to have the size and interval that it "
+			      "says, or it to have them learned");
+}
+
 static void fill_native(struct reader *r, struct node *api, struct spec *spec)
 {
 	spec->predictor.type = PREDICTOR_ENGINE;
@@ -208,19 +228,20 @@ static bool is_ours(const char *file_name)
 	return strcmp(name, "soma.yaml") == 0 || strcmp(name, "soma.yml") == 0;
 }
 
-/* Each request of a batch waits in a thread of its own. */
+/* As in Cortex, where each request of a batch waited in a thread. */
 static void check_batching(struct reader *r, struct node *map,
 			   const struct spec *spec)
 {
 	struct node *block = node_get(map, "server_side_batching");
 	uint32_t most = spec->predictor.max_batch_size;
 
-	if (most > spec->predictor.threads)
+	if (most > spec->predictor.threads &&
+	    !spec->predictor.latency_target_ms)
 		problem_error(r, node_get(block, "max_batch_size"),
 			      path_of(r, "server_side_batching.max_batch_size"),
-			      "'%u' is more than %s.threads_per_process, '%u': "
-			      "each request of a batch waits in a thread; set "
-			      "both to the same number",
+			      "'%u' is more than %s.threads_per_process, '%u', "
+			      "which counts the requests that may wait for a "
+			      "batch; set both to the same number",
 			      most, r->block, spec->predictor.threads);
 }
 
@@ -264,6 +285,7 @@ static void check_conda(struct reader *r, struct node *api)
 void rules__predictor(struct reader *r, struct node *api, struct spec *spec)
 {
 	check_type(r, api);
+	fill_batching(r, api, spec);
 	if (r->predictor & (FOR_ONNX | FOR_ENGINE))
 		fill_native(r, api, spec);
 	else if (r->predictor & (FOR_PYTHON | FOR_ONNX_CLASS))

@@ -63,13 +63,18 @@ static yyjson_mut_val *any_text(struct schema *s, bool empty)
 	return v;
 }
 
+/* `one` may be a choice already. */
 static yyjson_mut_val *either(struct schema *s, yyjson_mut_val *one,
 			      yyjson_mut_val *other)
 {
-	yyjson_mut_val *v = yyjson_mut_obj(s->doc);
-	yyjson_mut_val *list = yyjson_mut_obj_add_arr(s->doc, v, "anyOf");
+	yyjson_mut_val *list = yyjson_mut_obj_get(one, "anyOf");
+	yyjson_mut_val *v = one;
 
-	yyjson_mut_arr_append(list, one);
+	if (!list) {
+		v = yyjson_mut_obj(s->doc);
+		list = yyjson_mut_obj_add_arr(s->doc, v, "anyOf");
+		yyjson_mut_arr_append(list, one);
+	}
 	yyjson_mut_arr_append(list, other);
 	return v;
 }
@@ -210,7 +215,8 @@ static yyjson_mut_val *of_type(struct schema *s, const struct key *k)
 {
 	switch (k->type) {
 	case KEY_MAP:
-		return object_of(s, k->path);
+		return k->words ? either(s, words(s, k), object_of(s, k->path))
+				: object_of(s, k->path);
 	case KEY_LIST:
 		return list_of(
 			s, k,

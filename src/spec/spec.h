@@ -71,6 +71,8 @@ struct spec {
 		uint32_t predict_timeout_ms; /* 0: none */
 		/* server_side_batching; 0: none */
 		uint32_t max_batch_size, batch_interval_ms;
+		/* batching, with max_batch_size and no interval; 0: none */
+		uint32_t latency_target_ms;
 		uint32_t max_concurrency;   /* command: requests at once per
 					       replica; 0: no limit */
 		const char *readiness_path; /* command: GET answers 2xx/3xx when

@@ -18,7 +18,7 @@ COMMAND, ENGINE, ONNX, TENSORFLOW, ONNX_CLASS = 2, 4, 8, 16, 32
 # Values of keys that have neither a default nor an example, by their last word.
 VALUES = {
     "node_groups": ["a"], "api_gateway": "none", "local_port": 8889, "target_replica_concurrency": 2, "target_in_flight": 1, "key": "label",
-    "image": "quay.io/x", "shm_size": "64Mi", "shm": "64Mi", "base_packages": "none", "cache_size": 1, "disk_cache_size": 2,
+    "image": "quay.io/x", "shm_size": "64Mi", "shm": "64Mi", "base_packages": "none", "cache_size": 1, "disk_cache_size": 2, "batching": "auto",
     "multi_model_reloading": {"path": "s3://bucket/a"}, "cors": {"max_age": "1h"}, "update_strategy": {"max_surge": 1},
     "monitoring": {"model_type": "regression"}, "liveness_probe": {"tcp_socket": {"port": 8080}}, "pre_stop": {"exec": {"command": ["a"]}},
     "exec": {"command": ["a"]}, "http_get": {"port": 8080}, "tcp_socket": {"port": 8080},

@@ -29,7 +29,7 @@ BEYOND_A_SCHEMA = [
     r"autoscaling\.\w+_replicas: ", r"is more than max_replica_concurrency", r"expected a multiple of 10s", r"cannot be 0 while max_surge is 0",
     r"is less than compute\.mem,", r"needs origins by name", r"stands for all origins",
     r"says no place: give path", r"only one of path, paths and dir", r"cache_size", r"two models have the name",
-    r"paths\[\]\.name: expected letters", r"is more than \w+\.threads_per_process",
+    r"paths\[\]\.name: expected letters", r"is more than \w+\.threads_per_process", r"there is server_side_batching, too",
     # what is in a command
     r"no shell runs the command", r"there is no program in it", r"quote is not closed", r"PORT is chosen by Soma",
     # pods

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from harness import BATCHING, QUERY, READY
 from test_life import later
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -215,6 +216,11 @@ def test_outputs_without_a_row_for_each(serve, rows):
     assert "predictor.server_side_batching: the output 'n' has 2 rows where the inputs have 3; requests are run one by one from now on" in h.log
 
 
+def test_with_batching_auto_the_message_names_that(start):
+    failed = start(engine_options={"inputs": "x:float32"}, max_batch_size=8, latency_target_ms=100).failed()
+    assert failed["message"].startswith("predictor.batching: no input of the model")
+
+
 @pytest.mark.parametrize("inputs, told", [
     ("x:float32[1,3]", "the first dimension of the input 'x' is always 1, so that requests cannot be joined along it; "
                        "export the model with a first dimension of any size, or remove the key"),
@@ -266,9 +272,10 @@ def test_a_batch_that_nobody_waits_for_is_stopped(serve):
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("delay_ms", [0, 2])
-def test_each_gets_its_own(serve, rows, threads, delay_ms):
+@pytest.mark.parametrize("how", [{"batch_interval_ms": 3}, {"latency_target_ms": 50}], ids=["interval", "auto"])
+def test_each_gets_its_own(serve, rows, threads, delay_ms, how):
     """Unique payloads of several shapes, failures and clients that leave, from many at a time."""
-    h = serve(**{**rows(delay_ms=delay_ms), "threads": threads, "batch_interval_ms": 3})
+    h = serve(**{**rows(delay_ms=delay_ms), "threads": threads, **how})
     bad, sizes = [], []
 
     def client(number):
@@ -303,3 +310,63 @@ def test_each_gets_its_own(serve, rows, threads, delay_ms):
     if delay_ms:
         assert max(sizes) > 1, "nothing was batched"
     assert not re.search("warn", h.log, re.I)
+
+
+# --- batching: auto
+
+
+def closed_loop(h, clients, rounds):
+    """Sizes of the batches that answers came in."""
+    sizes, bad = [], []
+
+    def client(number):
+        c = h.connect()
+        for i in range(rounds):
+            got = h.predict({"x": [[number, i]]}, connection=c).json()
+            sizes.append(got["n"][0])
+            if got["y"] != [[2 * number, 2 * i]]:
+                bad.append(got)
+        c.close()
+
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert bad == []
+    return sizes
+
+
+def last_told(h):
+    """What the last BATCHING says."""
+    h.send(QUERY)
+    h.expect(READY)
+    return json.loads(h.expect(BATCHING)[2])
+
+
+def test_the_size_grows_as_the_target_allows(serve, rows):
+    h = serve(**{**rows(delay_ms=10), "max_batch_size": 64, "latency_target_ms": 200})
+    sizes = closed_loop(h, 24, 30)
+    told = last_told(h)
+    assert max(sizes) > 8 and told["size"] > 8
+    assert [p[0] for p in told["points"]] == sorted(p[0] for p in told["points"])
+    assert all(10e6 <= mean <= p99 for _, mean, p99 in told["points"])
+
+
+def test_a_low_target_leaves_them_single(serve, rows):
+    h = serve(**{**rows(delay_ms=10), "max_batch_size": 64, "latency_target_ms": 15})
+    assert set(closed_loop(h, 8, 15)) == {1}
+    assert last_told(h)["size"] == 1
+
+
+def test_the_most_bounds_what_is_learned(serve, rows):
+    h = serve(**{**rows(delay_ms=5), "max_batch_size": 4, "latency_target_ms": 1000})
+    assert max(closed_loop(h, 16, 20)) == 4
+    assert last_told(h)["size"] == 4
+
+
+def test_one_client_with_auto_waits_for_nobody(serve, rows):
+    h = serve(**{**rows(), "max_batch_size": 64, "latency_target_ms": 1000})
+    start = time.monotonic()
+    assert set(closed_loop(h, 1, 500)) == {1}
+    assert time.monotonic() - start < 4

@@ -212,7 +212,9 @@ static void json_is_stable_and_whole(void **state)
 		"\"dependencies\":{\"pip\":null,\"shell\":null},"
 		"\"base_packages\":\"none\","
 		"\"server_side_batching\":{\"max_batch_size\":0,"
-		"\"batch_interval\":0},\"class\":\"PythonPredictor\","
+		"\"batch_interval\":0},"
+		"\"batching\":{\"latency_target\":0},\"class\":"
+		"\"PythonPredictor\","
 		"\"models\":null}}";
 	cleanup_free char *json = NULL;
 	struct spec_set set;

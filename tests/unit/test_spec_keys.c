@@ -254,9 +254,9 @@ static void keys_that_change_answers_are_refused(void **state)
 	      {PY("server_side_batching: {max_batch_size: 2, "
 		  "batch_interval: 1s}"),
 	       AT "2:72: iris: predictor.server_side_batching.max_batch_size: "
-		  "'2' is more than predictor.threads_per_process, '1': each "
-		  "request of a batch waits in a thread; set both to the same "
-		  "number\n"},
+		  "'2' is more than predictor.threads_per_process, '1', "
+		  "which counts the requests that may wait for a batch; set "
+		  "both to the same number\n"},
 	      {PY("protobuf_path: a.proto"),
 	       AT "2:33: iris: predictor.protobuf_path: gRPC is not served by "
 		  "this version; take JSON in predict(), or serve HTTP with "

@@ -42,10 +42,11 @@ static const char everything[] =
 	"    onnxruntime: /opt/ort/libonnxruntime.so\n"
 	"    server_side_batching: {max_batch_size: 32, batch_interval: 5ms}\n"
 	"- name: mine\n"
-	"  predictor: {engine: ./engine.so, model: model.bin}\n"
+	"  predictor: {engine: ./engine.so, model: model.bin, "
+	"batching: {latency_target: 40ms}}\n"
 	"  compute: {cpu: 2500m}\n"
 	"- name: echo\n"
-	"  predictor: {type: engine, engine: echo}\n"
+	"  predictor: {type: engine, engine: echo, batching: auto}\n"
 	"  compute: {cpu: null}\n";
 
 static void everything_is_kept(void **state)
@@ -70,15 +71,18 @@ static void everything_is_kept(void **state)
 			    "/opt/ort/libonnxruntime.so");
 	assert_int_equal(s->predictor.max_batch_size, 32);
 	assert_int_equal(s->predictor.batch_interval_ms, 5);
+	assert_int_equal(s->predictor.latency_target_ms, 0);
 	s = &set.specs[1];
 	assert_int_equal(s->predictor.type, PREDICTOR_ENGINE);
 	assert_string_equal(s->predictor.engine, "engine.so");
-	assert_int_equal(s->predictor.max_batch_size, 0);
+	assert_int_equal(s->predictor.latency_target_ms, 40);
+	assert_int_equal(s->predictor.max_batch_size, 128);
 	assert_string_equal(s->predictor.model, "model.bin");
 	assert_int_equal(s->predictor.intra_op_threads, 3);
 	s = &set.specs[2];
 	assert_string_equal(s->predictor.engine, "echo");
 	assert_null(s->predictor.model);
+	assert_int_equal(s->predictor.latency_target_ms, 100);
 	assert_int_equal(s->predictor.intra_op_threads, 1);
 	spec_set_fini(&set);
 }
@@ -170,6 +174,19 @@ static void what_is_wrong_with_a_model_is_told(void **state)
 	      AT "2:54: iris: "
 		 "predictor.server_side_batching.batch_interval: required key "
 		 "is missing; for example 'batch_interval: 10ms'\n");
+	tells(ONNX(", batching: auot"),
+	      AT "2:42: iris: predictor.batching: expected auto or a map, "
+		 "found 'auot'\n");
+	tells(ONNX(", batching: {latency_target: 0s, max_batch_size: 1}"),
+	      AT "2:59: iris: predictor.batching.latency_target: expected a "
+		 "duration from 1ms to 24h, found '0s'\n" AT
+		 "2:79: iris: predictor.batching.max_batch_size: expected an "
+		 "integer from 2 to 1024, found '1'\n");
+	tells(ONNX(", batching: auto, server_side_batching: "
+		   "{max_batch_size: 8, batch_interval: 1ms}"),
+	      AT "2:42: iris: predictor.batching: there is "
+		 "server_side_batching, too: remove batching to have the size "
+		 "and interval that it says, or it to have them learned\n");
 	tells(ONNX(", engine_options: {a: [1], b: ~}"),
 	      AT "2:52: iris: predictor.engine_options.a: expected a text, a "
 		 "number or a boolean, found a list\n" AT

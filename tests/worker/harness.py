@@ -20,7 +20,7 @@ BUILDS = [os.environ.get("SOMA_BUILD", ""), Path(os.environ.get("SOMA_BIN", "x")
 PYTHON = os.environ.get("SOMA_TEST_PYTHON", "/usr/bin/python3")
 
 CONFIG, PING, QUERY, STOP = 1, 2, 3, 4
-LOADING, READY, FAILED, PONG, STUCK, STAGES, SLOT_FREE, BYE = range(32, 40)
+LOADING, READY, FAILED, PONG, STUCK, STAGES, SLOT_FREE, BYE, BATCHING = range(32, 41)
 HEAD = struct.Struct("=BBHI")
 
 

@@ -1,8 +1,10 @@
 """server_side_batching of a class: lists in, a list out, and each caller its own."""
+import json
 import threading
 import time
 
 import pytest
+from harness import BATCHING, QUERY, READY
 
 BATCHES = {"max_batch_size": 8, "batch_interval_ms": 50}
 
@@ -197,3 +199,103 @@ def test_each_gets_its_own(serve):
     for c in clients:
         c.join()
     assert bad == []
+
+
+# --- batching: auto
+
+AUTO = {"max_batch_size": 64, "latency_target_ms": 100}
+MODEL = """
+    import time
+
+    class PythonPredictor:
+        def __init__(self, config):
+            self.base, self.each = config["ms"]
+
+        def predict(self, payload):
+            time.sleep((self.base + self.each * len(payload)) / 1000)
+            return [{"got": p, "n": len(payload)} for p in payload]
+"""
+
+
+def closed_loop(worker, clients, rounds):
+    """Sizes of the batches that answers came in."""
+    sizes, bad = [], []
+
+    def client(number):
+        c = worker.connect()
+        for i in range(rounds):
+            answer = worker.predict([number, i], connection=c)
+            sizes.append(answer.json()["n"])
+            if answer.json()["got"] != [number, i]:
+                bad.append(answer.body)
+        c.close()
+
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert bad == []
+    return sizes
+
+
+def last_told(worker):
+    """What the last BATCHING says."""
+    worker.send(QUERY)
+    worker.expect(READY)
+    return json.loads(worker.expect(BATCHING)[2])
+
+
+def test_the_size_grows_as_the_target_allows(serve):
+    w = serve(MODEL, config={"ms": [10, 1]}, **{**AUTO, "latency_target_ms": 500})
+    sizes = closed_loop(w, 32, 30)
+    told = last_told(w)
+    assert max(sizes) > 8
+    assert [p[0] for p in told["points"]] == sorted(p[0] for p in told["points"])
+    means = [p[1] for p in told["points"]]
+    assert means == sorted(means) and means[0] >= 10e6
+    assert all(mean <= p99 for _, mean, p99 in told["points"])
+    assert 8 < told["size"] <= 64
+
+
+def test_a_low_target_caps_the_size(serve):
+    w = serve(MODEL, config={"ms": [5, 5]}, **{**AUTO, "latency_target_ms": 60})
+    sizes = closed_loop(w, 16, 12)
+    # 2 * (5 + 5n) <= 60
+    assert max(sizes) <= 8 and sizes.count(1) < len(sizes)
+    assert last_told(w)["size"] <= 5
+
+
+def test_slower_than_the_target_is_one_by_one(serve):
+    w = serve(MODEL, config={"ms": [60, 0]}, **AUTO)
+    assert set(closed_loop(w, 4, 8)) == {1}
+    told = last_told(w)
+    assert (told["size"], told["points"][0][0]) == (1, 1) and told["points"][0][1] >= 60e6
+
+
+def test_one_client_has_no_batch_to_wait_for(serve):
+    w = serve(MODEL, config={"ms": [0, 0]}, **AUTO)
+    start = time.monotonic()
+    assert set(closed_loop(w, 1, 300)) == {1}
+    assert time.monotonic() - start < 3
+
+
+def test_several_slots_have_a_batch_each(serve):
+    w = serve(MODEL, config={"ms": [20, 0]}, threads=2, **{**AUTO, "latency_target_ms": 500})
+    sizes = closed_loop(w, 16, 20)
+    assert max(sizes) > 2
+    assert w.predict("x").status == 200
+
+
+def test_what_is_learned_is_told_rarely(serve):
+    w = serve(MODEL, config={"ms": [1, 0]}, **AUTO)
+    closed_loop(w, 8, 100)
+    told = [f for f in iter(lambda: frame_now(w), None) if f[0] == BATCHING]
+    assert 1 <= len(told) <= 40
+
+
+def frame_now(worker):
+    try:
+        return worker.receive(0.2)
+    except AssertionError:
+        return None
