@@ -102,3 +102,13 @@ void about_make(struct host *h)
 	buf_adds(b, "}\n");
 	make_facts(h);
 }
+
+void about_no_batches(struct host *h)
+{
+	h->told_no_batches = true;
+	h->facts.len--; /* the brace */
+	buf_adds(&h->facts, h->facts.len > 1 ? ",\"note\":" : "\"note\":");
+	json_quote(&h->facts, str_of(h->no_batches));
+	buf_addc(&h->facts, '}');
+	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
+}

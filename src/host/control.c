@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "host/host.h"
+#include "host/stages.h"
 
 char *control_read_config(int fd, size_t *ret_len, struct err *err)
 {
@@ -72,6 +73,18 @@ void control_stuck(struct host *h, uint32_t ms, const char *id)
 	control_send(h, FRAME_STUCK, ms, id, strlen(id));
 }
 
+void control_stages(void *data, const struct tally *t)
+{
+	struct host *h = data;
+
+	if (h->state == HOST_LOADING)
+		return;
+	buf_reset(&h->stages);
+	tally_write(t, &h->stages);
+	control_send(h, FRAME_STAGES, t->ready + t->predict, h->stages.data,
+		     h->stages.len);
+}
+
 static void say_state(struct host *h)
 {
 	if (h->state == HOST_LOADING) {
@@ -86,6 +99,7 @@ static void say_state(struct host *h)
 	}
 	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
 	jobs_tell_batching(h);
+	stages_forget(&h->slots);
 	if (h->stuck_ms)
 		control_send(h, FRAME_STUCK, h->stuck_ms, h->stuck_id,
 			     strlen(h->stuck_id));

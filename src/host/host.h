@@ -6,6 +6,7 @@
  *   jobs.c      requests on their way through: JSON, slot, JSON
  *   batch.c     several requests as one
  *   slots.c     threads
+ *   stages.c    what these tell of themselves
  *
  * Everything here belongs to the thread that leads (slots.h), but for what a
  * comment gives to others. */
@@ -59,6 +60,12 @@ struct host {
 	struct err load_error; /* code 0: it is loaded */
 	struct buf about;      /* the answer to GET */
 	struct buf facts;      /* what READY says */
+	struct buf stages;     /* what STAGES says */
+	/* Why requests are run one by one where batches were asked for; of the
+	 * slot that finds it, then constant. */
+	char no_batches[ERR_MSG_MAX + 128];
+	atomic_bool finds_no_batches, has_no_batches;
+	bool told_no_batches;
 	struct batch *batches; /* owned: one for each slot; NULL: none */
 	struct list free_jobs;
 	unsigned n_free_jobs;
@@ -75,6 +82,8 @@ void control_send(struct host *h, enum frame_type type, uint32_t arg,
 /* {"code","message","traceback","remedy"} */
 void control_failed(struct host *h, const struct err *why);
 void control_stuck(struct host *h, uint32_t ms, const char *id);
+/* slots.on_tell: STAGES. data: the host. */
+void control_stages(void *data, const struct tally *t);
 
 /* crash.c: a crash of this thread between the two is told to the daemon as
  * FAILED before the process ends by its signal. */
@@ -83,6 +92,8 @@ void crash_forget(void);
 
 /* about.c: {"name","engine","inputs","outputs"}, and READY's facts */
 void about_make(struct host *h);
+/* Says READY again, with why there are no batches. */
+void about_no_batches(struct host *h);
 
 /* jobs.c. With batches: before slots_run. */
 void jobs_init(struct host *h);

@@ -222,6 +222,7 @@ static void on_body(struct http_req *req, const char *body, size_t len)
 	req->user = j;
 	req->on_over = on_over;
 	j->work.alone = !h->batches || !batch_rows(&j->in);
+	j->work.timed = http_req_header(req, "soma-timing").n;
 	slots_add(&h->slots, &j->work);
 }
 
@@ -286,6 +287,19 @@ static void run_alone(struct job *j)
 		p->engine.release(p->model, j->work.slot, &out);
 }
 
+/* By the slot that finds it. */
+static void give_up_batches(struct host *h, const struct err *why)
+{
+	slots_no_batches(&h->slots);
+	if (atomic_exchange(&h->finds_no_batches, true))
+		return; /* another has */
+	snprintf(h->no_batches, sizeof h->no_batches,
+		 "predictor.%s: %s; requests are run one by one from now on",
+		 config_batch_key(&h->config), why->msg);
+	log_warn(NULL, "%s", h->no_batches);
+	atomic_store(&h->has_no_batches, true);
+}
+
 /* Each its rows; false if the response has not as many as were asked for. */
 static bool hand_out(struct batch *b, struct work *first,
 		     const struct soma_response *out)
@@ -295,11 +309,7 @@ static bool hand_out(struct batch *b, struct work *first,
 	int64_t at = 0;
 
 	if (batch_check(b, out, &why)) {
-		log_warn(NULL,
-			 "predictor.%s: %s; requests are run one by one from "
-			 "now on",
-			 config_batch_key(&h->config), why.msg);
-		slots_no_batches(&h->slots);
+		give_up_batches(h, &why);
 		return false;
 	}
 	for (struct work *w = first; w; w = w->behind) {
@@ -390,12 +400,31 @@ static void reply_failure(struct http_req *req, struct job *j)
 		reply_predict_error(req, text);
 }
 
+/* For a daemon that has asked how long it was where. */
+static void add_timing(struct http_req *req, const struct job *j)
+{
+	const struct work *w = &j->work;
+	char text[80];
+
+	snprintf(text, sizeof text, "%s=%llu predict=%llu",
+		 j->host->batches ? "batch" : "ready",
+		 (unsigned long long)(w->began_ns - w->queued_ns) / 1000,
+		 (unsigned long long)w->ran_ns / 1000);
+	http_reply_header(req, "soma-timing", text);
+}
+
 static void on_done(struct work *w)
 {
 	struct job *j = CONTAINER_OF(w, struct job, work);
+	struct host *h = j->host;
 	struct http_req *req = part(j);
 
+	if (h->batches && !h->told_no_batches &&
+	    atomic_load(&h->has_no_batches))
+		about_no_batches(h);
 	if (req) {
+		if (w->timed)
+			add_timing(req, j);
 		if (j->code)
 			reply_failure(req, j);
 		else if (j->err.code)

@@ -159,6 +159,7 @@ static int host_init(struct host *h, int control, struct err *err)
 	jobs_init(h);
 	buf_init(&h->about, SIZE_MAX / 4);
 	buf_init(&h->facts, FRAME_PAYLOAD_MAX);
+	buf_init(&h->stages, FRAME_PAYLOAD_MAX);
 	h->plugin.log = on_log;
 	h->plugin.progress = on_progress;
 	h->plugin.host = h;
@@ -167,6 +168,7 @@ static int host_init(struct host *h, int control, struct err *err)
 	h->slots.limit_ms = h->config.predict_timeout_ms;
 	h->slots.grace_ms = CANCEL_GRACE_MS;
 	h->slots.on_all_stuck = jobs_on_all_stuck;
+	h->slots.on_tell = control_stages;
 	h->slots.data = h;
 	slots_init(&h->slots);
 	uv_async_init(&h->loop, &h->told_loading, on_told_loading);
@@ -190,6 +192,7 @@ static void host_fini(struct host *h)
 	plugin_close(&h->plugin);
 	buf_fini(&h->about);
 	buf_fini(&h->facts);
+	buf_fini(&h->stages);
 	config_fini(&h->config);
 }
 

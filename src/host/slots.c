@@ -4,6 +4,7 @@
 
 #include "core/mem.h"
 #include "host/slots_parts.h"
+#include "host/stages.h"
 
 enum {
 	NOBODY = -1,
@@ -184,7 +185,7 @@ static void lead_l(struct slots *s, int who)
 	assert(s->leader == NOBODY);
 	s->leader = who;
 	while (!s->ended) {
-		uint64_t wait, nap, hold = 0;
+		uint64_t wait, nap, hold = 0, tell;
 		bool ask;
 
 		if (!list_empty(&s->done)) {
@@ -198,10 +199,13 @@ static void lead_l(struct slots *s, int who)
 			s->on_learned(s->data);
 			pthread_mutex_lock(&s->lock);
 		}
+		tell = stages_tell_l(s);
 		if (watchdog ? !list_empty(&s->idle)
 			     : slots__is_due_l(s, &hold))
 			break;
 		wait = next_limit_l(s);
+		if (tell)
+			wait = wait ? MIN(wait, tell) : tell;
 		ask = hold && !s->asked;
 		nap = hold < NS_PER_MS && !ask ? hold : 0;
 		if (hold && !nap)
@@ -239,6 +243,21 @@ static void provide_leader_l(struct slots *s)
 	}
 }
 
+/* A run for those that it was the last of. */
+static void count_l(struct slots *s, const struct work *first, uint64_t took)
+{
+	uint32_t n = 0;
+
+	if (first->unlimited)
+		return;
+	for (const struct work *w = first; w; w = w->behind)
+		n += !w->again;
+	if (n)
+		tally_call(&s->done_so_far, n, took);
+	else
+		s->done_so_far.calls_ns += took;
+}
+
 static void run_l(struct slots *s, struct slot *slot)
 {
 	struct work *first = slots__take_l(s);
@@ -247,10 +266,12 @@ static void run_l(struct slots *s, struct slot *slot)
 	for (struct work *w = first; w; w = w->behind) {
 		w->slot = slot->index;
 		w->since_ms = began / 1000000;
+		w->began_ns = began;
 	}
 	slot->work = first;
 	s->n_busy++;
 	s->serial++;
+	s->changed = true;
 	if (!list_empty(&s->queue))
 		slots__wake_idle_l(s);
 	provide_leader_l(s);
@@ -264,6 +285,10 @@ static void run_l(struct slots *s, struct slot *slot)
 	slot->work = NULL;
 	s->n_busy--;
 	s->serial++;
+	s->changed = true;
+	for (struct work *w = first; w; w = w->behind)
+		w->ran_ns = took;
+	count_l(s, first, took);
 	if (s->batch_target_ns)
 		slots__learn_l(s, first, took);
 	else

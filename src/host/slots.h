@@ -39,6 +39,7 @@
 
 #include "core/buf.h"
 #include "core/list.h"
+#include "core/tally.h"
 #include "policy/batch.h"
 #include "policy/curve.h"
 
@@ -55,10 +56,13 @@ struct work {
 	enum work_state state;
 	unsigned slot;	     /* that runs it */
 	uint64_t since_ms;   /* it began to run */
-	uint64_t queued_ns;  /* with batches: when it was added */
+	uint64_t queued_ns;  /* if timed, or with batches: when it was added */
+	uint64_t began_ns;   /* to run */
+	uint64_t ran_ns;     /* how long, once it has */
 	bool late;	     /* on_late was called */
 	bool unlimited;	     /* no time limit */
 	bool alone;	     /* joins no batch; set before slots_add */
+	bool timed;	     /* set before slots_add, too */
 	bool again;	     /* set by run: it is to run once more, alone */
 	bool unwanted;	     /* nobody waits for it: it does not run again */
 	struct work *first;  /* of those that run in one go */
@@ -91,6 +95,9 @@ struct slots {
 	uint64_t grace_ms; /* from late to stuck */
 	/* All work is stuck: by the leader, once. */
 	void (*on_all_stuck)(void *data);
+	/* What waits and runs, and has, without what has no time limit: by the
+	 * leader, when that has changed, and not too often. May be NULL. */
+	void (*on_tell)(void *data, const struct tally *t);
 	void *data;
 	/* Works that run in one go, at most; below 2: no batches. */
 	uint32_t batch_max;
@@ -120,9 +127,13 @@ struct slots {
 	struct batch_callers callers;
 	uint64_t serial;    /* counts beginnings and ends of runs */
 	uint64_t usual_ns;  /* what a run takes, about */
-	struct curve curve; /* this and the rest: with a target */
+	struct curve curve; /* with a target; so the next two */
 	struct curve_told told;
 	bool news;
+	/* stages.c: */
+	struct tally done_so_far, said;
+	bool changed;	     /* since it was said */
+	uint64_t tell_at_ms; /* not before */
 	pthread_t watchdog;
 };
 

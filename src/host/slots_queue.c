@@ -197,10 +197,11 @@ void slots_add(struct slots *s, struct work *w)
 	w->state = WORK_QUEUED;
 	w->late = w->again = w->unwanted = false;
 	list_push_back(&s->queue, &w->link);
-	if (batches) {
+	s->changed = true;
+	if (batches || w->timed)
 		w->queued_ns = slots__now_ns();
+	if (batches)
 		batch_arrived(&s->callers, w->queued_ns);
-	}
 	/* A slot that leads sees it when this callback has returned; with
 	 * batches it takes all that is there. */
 	if (s->leader == (int)s->n || (!batches && w->link.prev != &s->queue))
@@ -234,6 +235,15 @@ static bool all_unwanted(const struct work *w)
 	return !w;
 }
 
+static void count_gone_l(struct slots *s, bool waited)
+{
+	if (waited)
+		s->done_so_far.gone_ready++;
+	else
+		s->done_so_far.gone_predict++;
+	s->changed = true;
+}
+
 bool slots_give_up(struct slots *s, struct work *w,
 		   void (*stop)(struct work *first))
 {
@@ -242,6 +252,8 @@ bool slots_give_up(struct slots *s, struct work *w,
 	pthread_mutex_lock(&s->lock);
 	waits = w->state == WORK_QUEUED;
 	w->unwanted = true;
+	if (!w->late)
+		count_gone_l(s, waits);
 	if (waits)
 		take_back_l(w);
 	else if (stop && w->state == WORK_RUNNING && all_unwanted(w->first))

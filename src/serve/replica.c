@@ -196,6 +196,10 @@ static void on_frame(struct process *p, const struct frame *f,
 	case FRAME_READY:
 		learn(r->rev, payload);
 		replica__ready(r);
+		if (r->state == REPLICA_READY) {
+			free(r->detail);
+			r->detail = told_note(payload);
+		}
 		break;
 	case FRAME_FAILED:
 		free(r->failed);

@@ -69,3 +69,11 @@ char *told_sample(struct str payload)
 		       ? mem_take(&text)
 		       : NULL;
 }
+
+char *told_note(struct str payload)
+{
+	cleanup_json yyjson_doc *doc = json_parse(payload.p, payload.n, NULL);
+	const char *note = json_str(yyjson_doc_get_root(doc), "note", NULL);
+
+	return note ? plain(str_of(note), TOLD_NOTE_MAX, "") : NULL;
+}

@@ -5,7 +5,7 @@
 
 #include "core/str.h"
 
-enum { TOLD_LOADING_MAX = 1024, TOLD_SAMPLE_MAX = 4096 };
+enum { TOLD_LOADING_MAX = 1024, TOLD_SAMPLE_MAX = 4096, TOLD_NOTE_MAX = 1024 };
 
 /* LOADING's payload in one line of UTF-8, cut where it is long; free() it. */
 char *told_loading(struct str payload);
@@ -14,5 +14,9 @@ char *told_failed(struct str payload);
 /* READY's {"sample"}, which people are shown in a command to paste: a JSON
  * object in one line, or NULL; free() it. */
 char *told_sample(struct str payload);
+
+/* READY's {"note"}, for people, in one line, cut where it is long; NULL: none;
+ * free() it. */
+char *told_note(struct str payload);
 
 #endif

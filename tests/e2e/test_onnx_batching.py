@@ -5,9 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from test_onnx import engine_api, onnx_api, onnx_project
+from test_server_timing import ASK, LATE, timing
 
 from soma import models, projects
 from soma.client import error_of
+from soma.metrics import Metrics
+from soma.waiting import wait_for
 
 BATCHES = {"server_side_batching": {"max_batch_size": 16, "batch_interval": "20ms"}}
 
@@ -47,3 +50,34 @@ def test_a_model_that_cannot_be_batched_fails_the_rollout(daemon):
     api = engine_api("fixed", "echo", engine_options={"inputs": "x:float32[1,3]"}, **BATCHES)
     told = daemon.admin.deploy_failing({"soma.yaml": projects.yaml_value([api])})
     assert "predictor.server_side_batching: the first dimension of the input 'x' is always 1" in json.dumps(told)
+
+
+def test_a_model_that_turns_out_not_to_be_batched_is_shown_to_be_so(daemon):
+    """Its output has two rows, whatever it gets: that is seen in the first batch, and no request suffers."""
+    shape = models.model([models.helper.make_node("Shape", ["x"], ["y"])], [models.value("x", "float32", ["batch", 2])], [models.value("y", "int64", [2])])
+    api = onnx_api("shapes", predictor={"server_side_batching": {"max_batch_size": 16, "batch_interval": "300ms"}})
+    daemon.admin.deploy(onnx_project(shape, api))
+
+    def note():
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: daemon.admin.post("/shapes", json={"x": [[1, 2]] * 3}), range(8)))
+        assert [a.json() for a in answers] == [{"y": [3, 2]}] * 8
+        return daemon.admin.api("shapes")["replicas"][0]["detail"]
+
+    told = wait_for("it was tried", note)
+    assert told.startswith("predictor.server_side_batching: the output 'y' has 2 rows where the inputs have ")
+    assert "requests are run one by one from now on" in daemon.cli("get", "shapes", check=0).text
+    assert "requests are run one by one from now on" in json.dumps(daemon.cli("get", "shapes", "-o", "json", check=0).json())
+
+
+def test_what_batches_did_is_shown(daemon):
+    keys = {"engine_options": {"inputs": "x:int64[-1]", "delay_ms": 100}, **BATCHES}
+    daemon.admin.deploy({"soma.yaml": projects.yaml_value([engine_api("shown", "echo", **keys)])})
+    with ThreadPoolExecutor(16) as pool:
+        times = [timing(a) for a in pool.map(lambda i: daemon.admin.post("/shown", json={"x": [i]}, headers=ASK), range(48))]
+    for t in times:
+        assert list(t) == ["queue", "batch", "predict"] and 100 <= t["predict"] < 100 + LATE
+    m = wait_for("all are told", lambda: (lambda m: m if m["soma_batch_size_sum"] == 48 else None)(Metrics(daemon.admin, "shown")))
+    assert m["soma_batch_size_bucket", "16"] == m["soma_batch_size_count"] < 48
+    assert 0.1 * m["soma_batch_size_count"] <= m["soma_slot_busy_seconds_total"]
+    assert daemon.admin.api("shown")["batches"]["count"] == m["soma_batch_size_count"]

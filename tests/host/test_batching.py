@@ -212,6 +212,8 @@ def test_outputs_without_a_row_for_each(serve, rows):
     rest = [later(h, {"x": [[i]]}) for i in range(1, 4)]
     assert [r().json() for r in rest] == [{"y": [[2 * i]], "n": [1]} for i in range(1, 4)]
     assert first().status == 200
+    note = json.loads(h.expect(READY)[2])["note"]
+    assert note == "predictor.server_side_batching: the output 'n' has 2 rows where the inputs have 3; requests are run one by one from now on"
     h.close()
     assert "predictor.server_side_batching: the output 'n' has 2 rows where the inputs have 3; requests are run one by one from now on" in h.log
 

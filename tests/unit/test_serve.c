@@ -206,8 +206,9 @@ static void a_replicas_words_do_nothing_to_a_terminal(void **state)
 						      "b\xc2\xa0"));
 	cleanup_free char *failed = told_failed(
 		STR("{\"message\":\"a\\u001b[2J\\n\\tb\\u009bc\"}"));
-	cleanup_free char *sample =
-		told_sample(STR("{\"sample\":\"{\\\"a'\\\":[1]}\"}"));
+	cleanup_free char *note = NULL,
+			  *sample = told_sample(
+				  STR("{\"sample\":\"{\\\"a'\\\":[1]}\"}"));
 	cleanup_free char *many = mem_alloc(100000);
 	size_t n = (size_t)snprintf(many, 100, "{\"sample\":\"{");
 
@@ -217,6 +218,10 @@ static void a_replicas_words_do_nothing_to_a_terminal(void **state)
 	assert_string_equal(sample, "{\"a'\":[1]}");
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		assert_null(told_sample(str_of(bad[i])));
+	assert_null(told_note(STR("{}")));
+	assert_null(told_note(STR("nonsense")));
+	note = told_note(STR("{\"note\":\"a\\u001b b\"}"));
+	assert_string_equal(note, "a  b");
 	memset(many + n, ' ', 50000);
 	memcpy(many + n + 50000, "}\"}", 3);
 	assert_null(told_sample(str_of(many)));
