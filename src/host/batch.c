@@ -38,15 +38,27 @@ int batch_check_ports(const struct soma_ports *ports, const char *key,
 			       "dimension along which requests could be "
 			       "joined; remove the key",
 			       key);
-	for (uint32_t i = 0; i < ports->n_outputs; i++)
-		if (ports->outputs[i].rank == 0)
+	for (uint32_t i = 0; i < ports->n_outputs; i++) {
+		const struct soma_port *port = &ports->outputs[i];
+
+		if (port->rank > 0 && port->shape[0] >= 0)
+			return err_set(
+				err, E_UNPROCESSABLE,
+				"predictor.%s: the first "
+				"dimension of the output '%s' is always "
+				"%" PRId64
+				", however many rows go in, so that there is "
+				"none for each request; remove the key",
+				key, port->name, port->shape[0]);
+		if (port->rank == 0)
 			return err_set(
 				err, E_UNPROCESSABLE,
 				"predictor.%s: the output "
 				"'%s' is a single value for all rows, so that "
 				"there is none for each request; remove the "
 				"key",
-				key, ports->outputs[i].name);
+				key, port->name);
+	}
 	return 0;
 }
 

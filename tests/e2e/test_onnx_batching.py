@@ -52,22 +52,29 @@ def test_a_model_that_cannot_be_batched_fails_the_rollout(daemon):
     assert "predictor.server_side_batching: the first dimension of the input 'x' is always 1" in json.dumps(told)
 
 
-def test_a_model_that_turns_out_not_to_be_batched_is_shown_to_be_so(daemon):
-    """Its output has two rows, whatever it gets: that is seen in the first batch, and no request suffers."""
+def test_a_model_whose_outputs_are_no_rows_fails_the_rollout(daemon):
+    """Two requests of a row each would be told the two sizes of their common tensor."""
     shape = models.model([models.helper.make_node("Shape", ["x"], ["y"])], [models.value("x", "float32", ["batch", 2])], [models.value("y", "int64", [2])])
-    api = onnx_api("shapes", predictor={"server_side_batching": {"max_batch_size": 16, "batch_interval": "300ms"}})
-    daemon.admin.deploy(onnx_project(shape, api))
+    told = daemon.admin.deploy_failing(onnx_project(shape, onnx_api("shape", predictor=BATCHES)))
+    assert "predictor.server_side_batching: the first dimension of the output 'y' is always 2, however many rows go in" in json.dumps(told)
+
+
+def test_a_model_that_turns_out_not_to_be_batched_is_shown_to_be_so(daemon):
+    """Its output has a row for each number, not for each row: that is seen in the first batch, and no request suffers."""
+    numbers = models.model([models.helper.make_node("Unique", ["x"], ["y"])], [models.value("x", "float32", ["batch", 2])], [models.value("y", "float32", ["found"])])
+    api = onnx_api("numbers", predictor={"server_side_batching": {"max_batch_size": 16, "batch_interval": "300ms"}})
+    daemon.admin.deploy(onnx_project(numbers, api))
 
     def note():
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: daemon.admin.post("/shapes", json={"x": [[1, 2]] * 3}), range(8)))
-        assert [a.json() for a in answers] == [{"y": [3, 2]}] * 8
-        return daemon.admin.api("shapes")["replicas"][0]["detail"]
+            answers = list(pool.map(lambda _: daemon.admin.post("/numbers", json={"x": [[1, 2]] * 3}), range(8)))
+        assert [a.json() for a in answers] == [{"y": [1, 2]}] * 8
+        return daemon.admin.api("numbers")["replicas"][0]["detail"]
 
     told = wait_for("it was tried", note)
     assert told.startswith("predictor.server_side_batching: the output 'y' has 2 rows where the inputs have ")
-    assert "requests are run one by one from now on" in daemon.cli("get", "shapes", check=0).text
-    assert "requests are run one by one from now on" in json.dumps(daemon.cli("get", "shapes", "-o", "json", check=0).json())
+    assert "requests are run one by one from now on" in daemon.cli("get", "numbers", check=0).text
+    assert "requests are run one by one from now on" in json.dumps(daemon.cli("get", "numbers", "-o", "json", check=0).json())
 
 
 def test_what_batches_did_is_shown(daemon):
