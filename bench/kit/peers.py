@@ -24,6 +24,7 @@ ENVIRONMENTS = {
     "bentoml": ["bentoml==1.4.40", "uvloop==0.23.0", "httptools==0.9.0", "onnxruntime==1.32.0"],
     "mlserver": ["mlserver==1.7.1", "uvloop<0.22", "onnxruntime==1.32.0"],
     "ray": ["ray[serve]==2.60.0"],
+    "lambda": ["awslambdaric==4.2.2"],
     "triton": ["nvidia-pytriton==0.7.0", "onnxruntime==1.32.0"],
     "onnxruntime": ["onnxruntime==1.32.0"],
     # The first three are wanted for their files alone.
