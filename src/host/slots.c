@@ -9,7 +9,7 @@
 enum {
 	NOBODY = -1,
 	NS_PER_MS = 1000000,
-	TICK_NS = 4000000,
+	TICK_NS = 2000000,
 	DOZE_TICKS = 50,      /* so many without need, and the watchdog dozes */
 	WORTH_A_WAKE = 50000, /* ns: a run from which on another thread is woken
 				 to lead */
