@@ -17,7 +17,7 @@ from soma.waiting import seconds, wait_for
 
 STRICT = bool(os.environ.get("SOMA_STRICT_TIMES"))
 SAMPLES = 40
-MOMENT = 0.01 if STRICT else seconds(0.1)  # after which a replica must know
+MOMENT = 0.01 if STRICT else seconds(1)  # after which a replica must know
 NEXT_MS = 1000  # of a run of the echo engine
 
 # Notes what happened to whom, and when; CLOCK_MONOTONIC is the same in all processes.
@@ -222,7 +222,8 @@ def held(daemon, api, name, begun):
 @pytest.mark.parametrize("api", ["one", "batched"])
 def test_it_waits_in_the_replica(apis, api):
     """python: for the slot; batched: for a batch's turn. What has left is never run."""
-    path, holder = held(apis, api, f"replica-{api}", lambda: in_flight(apis, api) == (1, 1, 0))
+    path, holder = held(apis, api, f"replica-{api}", lambda: apis.admin.api(api)["stages"]["predict"] == 1)
+    assert in_flight(apis, api) == (1, 1, 0)
     judge(f"waits in {api}", leave_while_waiting(apis, api, lambda i: {"do": "note", "id": f"left{i}"}, (1, 1, 0), 1))
     time.sleep(MOMENT)
     path.touch()
@@ -232,8 +233,8 @@ def test_it_waits_in_the_replica(apis, api):
 
 def test_it_is_known_before_the_slot_is_free(apis):
     """A client goes, the slot falls free a moment later: nothing is run for nobody."""
-    late = 0
-    for i in range(SAMPLES):
+    late, n = 0, SAMPLES if STRICT else 4
+    for i in range(n):
         path, holder = held(apis, "one", f"slot-{i}", lambda: in_flight(apis, "one") == (1, 1, 0))
         waits = Client(apis, "/one", {"do": "note", "id": f"gone{i}"})
         wait_for("it waits", lambda: in_flight(apis, "one") == (2, 2, 0))
@@ -242,8 +243,8 @@ def test_it_is_known_before_the_slot_is_free(apis):
         path.touch()
         holder.raw.until(b"HTTP/1.1 200 OK")
         late += f"gone{i}" in notes(apis, "one")
-    print(f"run for nobody: {late} of {SAMPLES}")
-    assert late <= 0.05 * SAMPLES
+    print(f"run for nobody: {late} of {n}")
+    assert late <= 0.05 * n
 
 
 def test_it_waits_in_the_gate(apis):
