@@ -82,20 +82,23 @@ uint32_t batch_due(const struct request *r, int64_t *ret_hold)
 	struct batch_facts f = {
 		.slot_free = true, .max = most, .interval = interval_ns};
 	struct batch_verdict v;
-	uint64_t now, since = r->queued_ns;
+	uint32_t in_pre = stages_in_pre();
+	uint64_t now;
 
 	if (!batch_joins(r))
 		return 1;
 	now = now_ns();
 	if (learns) {
-		/* The slot's wait, not the request's. */
 		f.max = curve_size(&curve);
 		f.interval = callers.window;
-		since = MAX(since, callers.ended);
 	}
 	f.waiting = count_waiting();
-	f.age = now - since;
+	/* The slot's wait, not the request's: what came while a batch ran waits
+	 * for its callers, or both groups would take turns. */
+	f.age = now - MAX(r->queued_ns, callers.ended);
 	f.expected = batch_expected(&callers, now);
+	if (in_pre)
+		f.expected = MAX(f.expected, f.waiting) + in_pre;
 	v = batch_decide(&f);
 	*ret_hold = (int64_t)v.wait;
 	return v.take;

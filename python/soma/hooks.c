@@ -177,6 +177,7 @@ static void end_pre(struct request *r, PyObject *result, struct buf *out,
 		return;
 	}
 	r->state = REQUEST_OVER; /* the conn is not to free it */
+	slot_look_again();
 	if (r->conn && good)
 		conn_refuse(r->conn, 503, "unavailable", NOT_PREDICTED);
 	else if (r->conn)

@@ -215,8 +215,10 @@ void request_leave(struct request *r)
 {
 	if (!r)
 		return;
-	if (r->state == REQUEST_PRE && !r->begun)
+	if (r->state == REQUEST_PRE && !r->begun) {
 		stages_pre_end(r, 0);
+		slot_look_again();
+	}
 	if (r->state == REQUEST_READING ||
 	    (!r->begun &&
 	     (r->state == REQUEST_PRE || r->state == REQUEST_QUEUED)))

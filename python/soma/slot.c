@@ -79,6 +79,14 @@ void slot_wake(void)
 	}
 }
 
+void slot_look_again(void)
+{
+	if (!worker.held)
+		return;
+	worker.held = false;
+	slot_wake();
+}
+
 /* --- predicts that run too long --------------------------------------------
  */
 

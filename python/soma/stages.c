@@ -22,6 +22,11 @@ void stages_pre_begin(void)
 	n_pre++;
 }
 
+uint32_t stages_in_pre(void)
+{
+	return n_pre;
+}
+
 void stages_pre_end(struct request *r, uint64_t ns)
 {
 	n_pre--;

@@ -19,6 +19,8 @@ void stages_init(void);
 /* r goes to pre_predict; that has ended and took so long, 0: it never began. */
 void stages_pre_begin(void);
 void stages_pre_end(struct request *r, uint64_t ns);
+/* How many are in pre_predict, or wait for it. */
+uint32_t stages_in_pre(void);
 /* The predict for n requests, one of which is r, has returned; or its stream
  * holds the slot no longer. */
 void stages_predicted(struct request *r, uint32_t n);

@@ -372,6 +372,8 @@ void slot_queue(struct request *r);
 /* Whether a slot has something to take; if so since now, one is to look. */
 bool slots_have_work(void);
 void slot_wake(void);
+/* Who was waited for does not come: what is held back may be due. */
+void slot_look_again(void);
 /* Answers predicts that ran too long; returns the ms until the next may be. */
 int slots_check(void);
 /* Runs until the process drains; the GIL is held. 0, or -1 with an exception

@@ -299,3 +299,27 @@ def frame_now(worker):
         return worker.receive(0.2)
     except AssertionError:
         return None
+
+
+def test_those_in_pre_predict_are_waited_for(serve):
+    """Eight come one by one through pre_predict, 20 ms apart: the first waits for the others, not for the whole interval."""
+    w = serve("""
+        import asyncio
+        class PythonPredictor:
+            async def pre_predict(self, payload):
+                await asyncio.sleep(0.2 + 0.02 * payload)
+                if payload == 8:
+                    raise ValueError("the last does not come")
+                return payload
+            def predict(self, payload):
+                return [[x, len(payload)] for x in payload]
+    """, threads=8, max_batch_size=16, batch_interval_ms=10000)
+    answers = []
+    began = time.monotonic()
+    clients = [threading.Thread(target=lambda x=x: answers.append(w.predict(x).json())) for x in range(9)]
+    for t in clients:
+        t.start()
+    for t in clients:
+        t.join(60)
+    assert sorted(a for a in answers if isinstance(a, list)) == [[x, 8] for x in range(8)]
+    assert time.monotonic() - began < 8
