@@ -24,10 +24,11 @@ def arrivals(rate, seconds, seed):
         times.append(at)
 
 
-def load(port, path, bodies, times):
+def load(port, path, bodies, times, headers="", patience_s=None):
     """Posts each body at its time, in seconds from the start, and gives [answered at, or None; status; answer] of each; the
-    status of one whose connection broke, or that had no answer in time, is 0."""
-    todo = {"port": port, "path": path, "bodies": bodies, "times": times}
+    status of one whose connection broke, or that had no answer in time, is 0. headers: more of them, each with its CRLF.
+    patience_s: a client closes its connection after so long."""
+    todo = {"port": port, "path": path, "bodies": bodies, "times": times, "headers": headers, "patience_s": patience_s}
     done = subprocess.run(machine.pinned(machine.LOAD_CORE, [sys.executable, "-m", "kit.open_loop"]), cwd=BENCH,
                           input=json.dumps(todo), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -42,10 +43,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
 
-    def ask(self, request, on_answer):
+    def ask(self, request, on_answer, patience_s=None):
         """on_answer(status, body), once."""
-        self.asked = on_answer
+        self.asked, self.patience = on_answer, None
         self.transport.write(request)
+        if patience_s is not None:
+            self.patience = asyncio.get_running_loop().call_later(patience_s, self.transport.abort)
 
     def data_received(self, data):
         self.data += data
@@ -54,6 +57,8 @@ class Connection(asyncio.Protocol):
             return
         status, body, keep = answer
         self.data, asked, self.asked = b"", self.asked, None
+        if self.patience:
+            self.patience.cancel()
         if keep:
             self.idle.append(self)
         else:
@@ -94,10 +99,10 @@ def _answer(data):
         whole, body = whole + body[:int(size, 16)], body[int(size, 16) + 2:]
 
 
-async def _run(port, path, bodies, times):
+async def _run(port, path, bodies, times, headers, patience_s):
     loop, idle, begin = asyncio.get_running_loop(), [], time.perf_counter() + 0.05
     answers, left = [[None, 0, ""] for _ in times], len(times)
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
+    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{headers}Content-Length: "
     requests = [(head + f"{len(body)}\r\n\r\n{body}").encode() for body in bodies]
 
     def on_answer(i, status, body):
@@ -113,7 +118,7 @@ async def _run(port, path, bodies, times):
         except OSError:
             on_answer(i, 0, b"")
             return
-        connection.ask(requests[i], lambda status, body: on_answer(i, status, body))
+        connection.ask(requests[i], lambda status, body: on_answer(i, status, body), patience_s)
 
     asked = []
     for i, due in enumerate(times):
