@@ -160,6 +160,7 @@ static void stuck(struct replica *r, const char *why)
 		 "%s; replacing it", why);
 	set_text(&r->last_exit, why);
 	rev->api->restarts++;
+	r->stuck = true;
 	api_event(rev->api, rev->number, "replica_exit", r->id, NULL,
 		  "%s; it is being replaced", why);
 	replica_leave(r, STUCK_GRACE_MS);
@@ -325,7 +326,7 @@ static void died(struct replica *r, const char *cause, bool launched)
 	if (leaving)
 		r->state = REPLICA_STOPPING;
 	close_upstream(r);
-	gate_on_exit(a, r, cause);
+	gate_on_exit(a, r, r->overdue ? r->overdue : cause);
 	if (leaving) {
 		gone(r);
 		return;
@@ -464,6 +465,19 @@ void replica__too_slow(struct replica *r)
 	process_signal(r->process, SIGKILL);
 }
 
+/* It has had its time to leave in. */
+static void overdue(struct replica *r)
+{
+	struct revision *rev = r->rev;
+
+	r->overdue = r->stuck ? "it was stuck" : "its grace_period was over";
+	if (!r->stuck)
+		api_event(rev->api, rev->number, "replica_exit", r->id, NULL,
+			  "its grace_period was over, with %u requests in "
+			  "flight; it is ended",
+			  r->in_flight);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct replica *r = timer->data;
@@ -478,12 +492,15 @@ static void on_timer(uv_timer_t *timer)
 		replica__too_slow(r);
 		break;
 	case REPLICA_DRAINING:
+		overdue(r);
 		r->grace_until = 0;
 		stop_process(r);
 		break;
 	case REPLICA_STOPPING:
-		if (r->process)
-			process_signal(r->process, SIGKILL);
+		if (!r->process)
+			break;
+		overdue(r);
+		process_signal(r->process, SIGKILL);
 		break;
 	default:
 		break;

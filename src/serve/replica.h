@@ -84,6 +84,8 @@ struct replica {
 	uint64_t look_at;	/* uv_now: the next one */
 	uint64_t heard_at;	/* last sign on the control channel */
 	unsigned pings;		/* asked since, unanswered */
+	bool stuck;		/* why it leaves */
+	const char *overdue;	/* why it was killed while it left, or NULL */
 	uint64_t grace_until;
 };
 

@@ -1,5 +1,6 @@
 """pre_predict and post_predict beside the slots, through the daemon."""
 import concurrent.futures
+import os
 import re
 import time
 
@@ -112,3 +113,43 @@ def test_a_replaced_revision_finishes_what_comes_after_its_answers(daemon, stage
         assert ask(x, post=1.0).json() == x
     stages("ends", predictor={"max_hooks": 5})
     wait_for("all have posted", lambda: all(f"posted {x}" in str(daemon.admin.logs("ends")) for x in range(3)))
+
+
+def everywhere(daemon, ask, name, predict, post):
+    """One request in each stage: what came of them, later. The process takes three at once."""
+    pool = concurrent.futures.ThreadPoolExecutor(5)
+    assert ask("post", post=post).text == "post"
+    sent = {"predict": pool.submit(ask, "predict", predict=predict)}
+    wait_for("one is in predict", lambda: daemon.admin.api(name)["stages"]["predict"] == 1)
+    sent["ready"] = pool.submit(ask, "ready", predict=0.1)
+    wait_for("one is ready", lambda: daemon.admin.api(name)["stages"]["ready"] == 1)
+    sent["pre"] = pool.submit(ask, "pre", pre=predict)
+    wait_for("one is in pre_predict", lambda: daemon.admin.api(name)["stages"]["pre"] == 1)
+    sent["queue"] = pool.submit(ask, "queue")
+    wait_for("one is in the queue", lambda: daemon.admin.api(name)["stages"]["queue"] == 1)
+    assert daemon.admin.api(name)["stages"]["post"] == 1
+    pool.shutdown(wait=False)
+    return sent
+
+
+def test_a_replica_that_is_stopped_finishes_each_stage(daemon, stages):
+    ask = stages("whole", predictor={"max_in_flight": 3})
+    old, = daemon.admin.pids("whole")
+    sent = everywhere(daemon, ask, "whole", 1.0 * SLOW, 2.0 * SLOW)
+    stages("whole", predictor={"max_in_flight": 4})
+    assert {name: s.result(seconds(30)).text for name, s in sent.items()} == {name: name for name in sent}
+    wait_for("it has ended", lambda: not os.path.exists(f"/proc/{old}"))
+    assert "posted post" in str(daemon.admin.logs("whole"))
+
+
+def test_a_replica_whose_time_is_over_tells_each(daemon, stages):
+    """What predict and pre_predict have seen is lost, and said to be; what waits goes to the next revision."""
+    ask = stages("short", predictor={"max_in_flight": 3}, grace_period="1s")
+    sent = everywhere(daemon, ask, "short", 60.0, 60.0)
+    stages("short", predictor={"max_in_flight": 4})
+    answers = {name: s.result(seconds(30)) for name, s in sent.items()}
+    for name in ("predict", "pre"):
+        assert "its grace_period was over" in error_of(answers[name], 502, "replica_failed")["message"]
+    assert answers["queue"].text == "queue"
+    assert answers["ready"].status_code in (200, 502)
+    assert "its grace_period was over, with 3 requests in flight" in str(daemon.admin.events("short"))
