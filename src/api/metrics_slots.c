@@ -69,11 +69,11 @@ static void calls(struct buf *b, const struct serve *s)
 		}
 	metrics__head(b, pre, "summary", "Calls of pre_predict");
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
-		if (a->done.pres) {
+		if (a->done.pre_calls) {
 			seconds(b, "soma_pre_predict_duration_seconds_sum",
-				a->name, a->done.pres_ns);
+				a->name, a->done.pre_calls_ns);
 			number(b, "soma_pre_predict_duration_seconds_count",
-			       a->name, a->done.pres);
+			       a->name, a->done.pre_calls);
 		}
 	metrics__head(b, "soma_post_predict_errors_total", "counter",
 		      "Calls of post_predict that failed");

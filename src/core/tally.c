@@ -30,7 +30,7 @@ static const struct field {
 	NOW(predict),	    NOW(post),
 	NOW(busy),	    MEAN(pre_ns),
 	MEAN(predict_ns),   TOTAL(busy_ns),
-	TOTAL(pres),	    TOTAL(pres_ns),
+	TOTAL(pre_calls),   TOTAL(pre_calls_ns),
 	TOTAL(calls),	    TOTAL(calls_ns),
 	TOTAL(requests),    TOTAL(gone_pre),
 	TOTAL(gone_ready),  TOTAL(gone_predict),
@@ -54,8 +54,8 @@ static uint64_t mean(uint64_t so_far, uint64_t ns)
 
 void tally_pre(struct tally *t, uint64_t ns)
 {
-	t->pres++;
-	t->pres_ns += ns;
+	t->pre_calls++;
+	t->pre_calls_ns += ns;
 	t->pre_ns = mean(t->pre_ns, ns);
 }
 

@@ -24,7 +24,8 @@ struct tally {
 	uint64_t pre_ns;     /* of one request; 0: there is none */
 	uint64_t predict_ns; /* of one call of predict; 0: not known */
 	/* Since the start. */
-	uint64_t pres, pres_ns; /* calls of pre_predict that have ended */
+	uint64_t pre_calls,
+		pre_calls_ns; /* calls of pre_predict that have ended */
 	/* Calls of predict, each of a batch, that have ended, and a stream's
 	 * generator with them; and the requests that they were for. */
 	uint64_t calls, calls_ns, requests;

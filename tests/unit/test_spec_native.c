@@ -174,9 +174,9 @@ static void what_is_wrong_with_a_model_is_told(void **state)
 	      AT "2:54: iris: "
 		 "predictor.server_side_batching.batch_interval: required key "
 		 "is missing; for example 'batch_interval: 10ms'\n");
-	tells(ONNX(", batching: auot"),
+	tells(ONNX(", batching: atuo"),
 	      AT "2:42: iris: predictor.batching: expected auto or a map, "
-		 "found 'auot'\n");
+		 "found 'atuo'\n");
 	tells(ONNX(", batching: {latency_target: 0s, max_batch_size: 1}"),
 	      AT "2:59: iris: predictor.batching.latency_target: expected a "
 		 "duration from 1ms to 24h, found '0s'\n" AT
