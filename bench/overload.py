@@ -180,7 +180,7 @@ def run(options):
                     rounds.progress(f"{app.server.name}, ×{factor}: {told['rps']:.1f}/s in time of {told['capacity']:.1f} ({told['goodput']:.0%}), "
                                     f"{told['refused']:.0%} refused, {told['gone']:.0%} had gone, {told['bad']} wrong")
     rounds.progress("")
-    return {"cells": measured.record(), "busy": measured.busy_record()}
+    return {"cells": measured.record(), "busy": measured.busy_record(), "seconds": LOAD_S}
 
 
 # --- the page ----------------------------------------------------------------
