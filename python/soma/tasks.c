@@ -3,8 +3,8 @@
  * loop watches.
  *
  *   hooks.c ── PRE, POST, AFTER ─▶ list ─▶ coroutine ─▶ task ─▶ hooks_end
- *   a slot ─── AWAIT ───────────▶              │           ╰──▶ the slot goes
- * on the client leaves: ── cancel ─╯
+ *   a slot ─── AWAIT ─────────────▶              │        ╰───▶ it goes on
+ *                  the client leaves: ── cancel ─╯
  */
 #include "stream.h"
 
