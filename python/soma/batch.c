@@ -143,10 +143,8 @@ static bool is_wanted(const struct request *r)
 
 static void answer(struct slot *s, struct request *r, const struct reply *reply)
 {
-	worker_lock();
-	list_remove(&r->link);
-	worker_unlock();
 	slot_answer(s, r, reply);
+	worker_unlock();
 }
 
 /* Leaves those that can run, and returns how many these are. */

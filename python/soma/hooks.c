@@ -46,6 +46,23 @@ static bool begin(struct request *r)
 	return true;
 }
 
+/* Runs r->hook in this thread, and hands the request on. The GIL is held, the
+ * lock is not. */
+static void run(struct request *r)
+{
+	struct reply reply = {0};
+	PyObject *result;
+	struct buf out;
+
+	buf_init(&out, SIZE_MAX / 4);
+	slot_set_current(r);
+	result = call_hook(r, &out, &reply);
+	if (worker.forked)
+		process_exit(0); /* a fork of the user's came back to us */
+	hooks_end(r, result, &out, &reply);
+	buf_fini(&out);
+}
+
 static void *thread_main(void *unused)
 {
 	PyGILState_Ensure();
@@ -58,7 +75,7 @@ static void *thread_main(void *unused)
 			if (!begin(r))
 				continue;
 			worker_unlock();
-			hooks_run(r);
+			run(r);
 			worker_lock();
 		}
 		n_idle++;
@@ -117,40 +134,33 @@ bool hooks_pre(struct request *r)
 	return enqueue(r);
 }
 
-bool hooks_post(struct request *r)
+/* What comes next after the answer. The lock is held on return only. */
+static void go_on(struct request *r)
 {
-	r->state = REQUEST_OVER;
-	worker.n_posts++;
-	return enqueue(r);
+	slot_set_current(NULL);
+	worker_lock();
+	if (enqueue(r))
+		return;
+	worker_unlock();
+	run(r);
+	worker_lock();
 }
 
-void hooks_run(struct request *r)
+void hooks_after(struct request *r)
 {
-	struct reply reply = {0};
-	PyObject *result;
-	struct buf out;
-
-	buf_init(&out, SIZE_MAX / 4);
-	slot_set_current(r);
-	result = call_hook(r, &out, &reply);
-	if (worker.forked)
-		process_exit(0); /* a fork of the user's came back to us */
-	hooks_end(r, result, &out, &reply);
-	buf_fini(&out);
+	if (!call_next(r)) {
+		request_end(r);
+		return;
+	}
+	worker_lock();
+	r->state = REQUEST_OVER;
+	worker.n_posts++;
+	worker_unlock();
+	go_on(r);
 }
 
 /* --- the ends of hooks -----------------------------------------------------
  */
-
-static void destroy(struct request *r)
-{
-	call_fini(&r->call); /* which may be the user's code */
-	if (worker.forked)
-		process_exit(0);
-	worker_lock();
-	request_destroy(r);
-	worker_unlock();
-}
 
 static void end_pre(struct request *r, PyObject *result, struct buf *out,
 		    struct reply *reply)
@@ -183,26 +193,20 @@ static void end_pre(struct request *r, PyObject *result, struct buf *out,
 	else if (r->conn)
 		conn_reply(r->conn, reply);
 	worker_unlock();
-	destroy(r);
+	request_end(r);
+	worker_unlock();
 }
 
 static void end_post(struct request *r, PyObject *result)
 {
-	bool queued;
-
 	call_post_end(r, result);
 	output_end_lines();
-	slot_set_current(NULL);
 	if (call_next(r)) {
-		worker_lock();
-		queued = enqueue(r);
+		go_on(r);
 		worker_unlock();
-		if (!queued)
-			hooks_run(r);
 		return;
 	}
-	destroy(r);
-	worker_lock();
+	request_end(r);
 	worker.n_posts--;
 	poll_rouse();
 	/* One for each post that ends: all slots may have been held back. */

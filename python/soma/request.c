@@ -211,6 +211,17 @@ void request_destroy(struct request *r)
 	free(r);
 }
 
+void request_end(struct request *r)
+{
+	call_fini(&r->call); /* which may be the user's code */
+	output_end_lines();
+	slot_set_current(NULL);
+	if (worker.forked)
+		process_exit(0); /* a fork of the user's came back to us */
+	worker_lock();
+	request_destroy(r);
+}
+
 void request_leave(struct request *r)
 {
 	if (!r)

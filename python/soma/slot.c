@@ -171,37 +171,27 @@ void slot_begin(struct slot *s, struct request *r)
 
 void slot_answer(struct slot *s, struct request *r, const struct reply *reply)
 {
-	bool after, posted;
+	bool stuck;
 
 	output_end_lines();
 	if (worker.forked)
 		process_exit(0); /* a fork of the user's came back to us */
 
 	worker_lock();
+	list_remove(&r->link);
 	if (s->request == r)
 		s->request = NULL;
 	if (r->conn)
 		conn_reply(r->conn, reply);
 	if (!r->batched)
 		stages_predicted(r, 1);
+	stuck = s->stuck;
+	worker_unlock();
 	/* What comes after the answer is not the slot's. */
-	after = !s->stuck && call_next(r);
-	posted = after && hooks_post(r);
-	worker_unlock();
-
-	if (!after)
-		call_fini(&r->call);
-	else if (!posted)
-		hooks_run(r);
-	output_end_lines();
-	current = NULL;
-	if (worker.forked)
-		process_exit(0);
-	if (after)
-		return;
-	worker_lock();
-	request_destroy(r);
-	worker_unlock();
+	if (stuck)
+		request_end(r);
+	else
+		hooks_after(r);
 }
 
 void slot_end(struct slot *s)
@@ -226,9 +216,10 @@ static void run(struct slot *s, struct request *r)
 	current = r;
 	buf_reset(&s->out);
 	call_run(r, &s->out, &reply);
-	if (!r->call.chunks || !stream_run(s, r, &reply))
+	if (r->call.chunks && stream_run(s, r, &reply))
+		worker_lock();
+	else
 		slot_answer(s, r, &reply);
-	worker_lock();
 	slot_end(s);
 }
 
@@ -238,9 +229,7 @@ static void drop(struct request *r)
 {
 	list_remove(&r->link);
 	worker_unlock();
-	call_fini(&r->call);
-	worker_lock();
-	request_destroy(r);
+	request_end(r);
 	if (worker.state != WORKER_SERVING)
 		poll_wake(worker.prod); /* it waits for this */
 }

@@ -369,25 +369,14 @@ bool stream_run(struct slot *s, struct request *r, const struct reply *reply)
 void stream_go_on(struct stream *st)
 {
 	struct request *r = st->request;
-	bool after;
 
 	slot_set_current(r);
 	run(st);
 	output_end_lines();
-	slot_set_current(NULL);
 	worker_lock();
 	r->stream = NULL;
-	after = call_next(r);
-	if (after && hooks_post(r))
-		r = NULL;
 	worker_unlock();
-	if (after && r)
-		hooks_run(r);
-	else if (r)
-		call_fini(&r->call);
-	worker_lock();
-	if (!after)
-		request_destroy(r);
+	hooks_after(r);
 	count_released(-1);
 	if (worker.state != WORKER_SERVING)
 		poll_wake(worker.prod); /* it waits for this */

@@ -164,6 +164,9 @@ struct request {
 /* Starts one for c; its parser is in c. */
 struct request *request_create(struct conn *c);
 void request_destroy(struct request *r);
+/* Lets go of its Python objects, too: it is over. The GIL is held; the lock is
+ * on return. */
+void request_end(struct request *r);
 /* Its conn lets go of it, answered or not: what nobody else has is freed. NULL
  * is taken. */
 void request_leave(struct request *r);
@@ -387,8 +390,8 @@ int slot_wake_fd(void);
 
 struct reply;
 /* Of a slot's thread, for batch.c. A predict for r begins, which is off the
- * queue; the lock is held. Answers it, unless the client is gone, lets what
- * comes after the answer run, and frees it; no lock is held. The predict and
+ * queue; the lock is held. Answers it, unless the client is gone, and lets what
+ * comes after the answer run; the lock is held on return only. The predict and
  * its answers are over; the lock is held. */
 void slot_begin(struct slot *s, struct request *r);
 void slot_answer(struct slot *s, struct request *r, const struct reply *reply);
@@ -410,13 +413,9 @@ void hooks_init(void);
 /* A complete request goes through pre_predict, and on to the slots. The lock is
  * held. False: there is no thread for it, and it stays the caller's. */
 bool hooks_pre(struct request *r);
-/* An answered request has something after its answer, and goes to the hooks.
- * The lock is held. False: there is no thread for it, and the caller is to let
- * go of the lock and do it: hooks_run. */
-bool hooks_post(struct request *r);
-/* Runs r->hook in this thread, and hands the request on. The GIL is held, the
- * lock is not. */
-void hooks_run(struct request *r);
+/* A request is answered: what comes after its answer goes to the hooks, or, if
+ * there is nothing, it is over. The GIL is held; the lock is on return. */
+void hooks_after(struct request *r);
 /* r->hook has ended in this thread, with `result`, which is taken. NULL: an
  * exception is set, or `reply`, whose views point into `out`, is the answer.
  * The request goes on to what comes next. The GIL is held, the lock is not. */
