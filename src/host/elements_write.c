@@ -1,3 +1,4 @@
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -8,19 +9,35 @@
 #include "host/elements.h"
 
 enum {
-	ROOM = 32,    /* the longest number and a comma */
+	DIGITS = 20,  /* of the longest whole number */
+	ROOM = 48,    /* what a number and its comma touch; see put_u64 */
 	CHUNK = 1024, /* numbers that are written between two reservations */
 };
 
+/* Writes DIGITS bytes, of which those behind the number mean nothing: that is
+ * two moves, where as many as there are would be a call. */
 static char *put_u64(char *p, uint64_t v)
 {
-	char digits[20], *at = digits + sizeof digits;
+	static const char pairs[] = "00010203040506070809"
+				    "10111213141516171819"
+				    "20212223242526272829"
+				    "30313233343536373839"
+				    "40414243444546474849"
+				    "50515253545556575859"
+				    "60616263646566676869"
+				    "70717273747576777879"
+				    "80818283848586878889"
+				    "90919293949596979899";
+	char digits[2 * DIGITS], *at = digits + DIGITS;
 
-	do
-		*--at = (char)('0' + v % 10);
-	while (v /= 10);
-	memcpy(p, at, (size_t)(digits + sizeof digits - at));
-	return p + (digits + sizeof digits - at);
+	for (; v >= 100; v /= 100)
+		at = memcpy(at - 2, pairs + v % 100 * 2, 2);
+	if (v >= 10)
+		at = memcpy(at - 2, pairs + v * 2, 2);
+	else
+		*--at = (char)('0' + v);
+	memcpy(p, at, DIGITS);
+	return p + (digits + DIGITS - at);
 }
 
 static char *put_i64(char *p, int64_t v)
@@ -40,19 +57,32 @@ static char *put_word(char *p, const char *word)
 
 /* ---- float32 ---- */
 
+/* 10^e, for e from 0 to what brings the least float32 to nine digits. */
 static double power10(int e)
 {
-	static const double table[] = {1e0,  1e1,  1e2,	 1e3,  1e4,  1e5,
-				       1e6,  1e7,  1e8,	 1e9,  1e10, 1e11,
-				       1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
-				       1e18, 1e19, 1e20, 1e21, 1e22};
+	static const double table[] = {
+		1e0,  1e1,  1e2,  1e3,	1e4,  1e5,  1e6,  1e7,	1e8,
+		1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
+		1e18, 1e19, 1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26,
+		1e27, 1e28, 1e29, 1e30, 1e31, 1e32, 1e33, 1e34, 1e35,
+		1e36, 1e37, 1e38, 1e39, 1e40, 1e41, 1e42, 1e43, 1e44,
+		1e45, 1e46, 1e47, 1e48, 1e49, 1e50, 1e51, 1e52, 1e53};
 
-	return e < (int)ARRAY_LEN(table) ? table[e] : pow(10, e);
+	return table[e];
 }
 
 static double scaled(double x, int e)
 {
 	return e < 0 ? x / power10(-e) : x * power10(e);
+}
+
+/* The exponent of the power of ten at or below x, or one less. */
+static int log10_of(double x)
+{
+	uint64_t bits;
+
+	memcpy(&bits, &x, sizeof bits);
+	return (((int)(bits >> 52) - 1023) * 1233) >> 12; /* log10(2) */
 }
 
 /* The fewest digits, at least 6 and at most 9, that read back as f > 0:
@@ -61,31 +91,35 @@ static double scaled(double x, int e)
  * text ends in zeros here. */
 static uint32_t shortest(float f, int *ret_e)
 {
-	int e = (int)floor(log10((double)f)) - 8;
-	double nine = nearbyint(scaled((double)f, -e));
+	static const uint32_t tens[] = {1, 10, 100, 1000};
+	int e = log10_of((double)f) - 8;
+	double nine = scaled((double)f, -e), most;
 
-	if (nine >= 1e9) { /* log10 was rounded */
-		e++;
-		nine = nearbyint(scaled((double)f, -e));
-	} else if (nine < 1e8) {
-		e--;
-		nine = nearbyint(scaled((double)f, -e));
-	}
+	if (nine >= 1e9)
+		nine = scaled((double)f, -++e);
+	/* What is farther away is another float32, if f is not so small that
+	 * it has fewer bits than others. */
+	most = f < FLT_MIN ? nine : nine * 0x1p-24;
 	for (int cut = 3; cut > 0; cut--) {
-		double fewer = nearbyint(scaled((double)f, -(e + cut)));
+		uint32_t half = tens[cut] / 2;
+		uint32_t fewer = ((uint32_t)nine + half) / tens[cut];
+		double more = fewer * (double)tens[cut] - nine;
 
-		if ((float)scaled(fewer, e + cut) == f) {
+		/* Halfway between two it is the even one. */
+		if (more == half)
+			fewer -= fewer & 1;
+		if (fabs(more) <= most && (float)scaled(fewer, e + cut) == f) {
 			*ret_e = e + cut;
-			return (uint32_t)fewer;
+			return fewer;
 		}
 	}
 	*ret_e = e;
-	return (uint32_t)nine;
+	return (uint32_t)(nine + 0.5);
 }
 
 static char *put_float(char *p, float f)
 {
-	char digits[10];
+	char digits[DIGITS];
 	int e, n, point;
 
 	if (!isfinite(f))
@@ -94,14 +128,14 @@ static char *put_float(char *p, float f)
 		*p++ = '-';
 	f = fabsf(f);
 	/* Whole numbers that float32 holds exactly are many. */
-	if (f < 0x1p24f && f == truncf(f))
+	if (f < 0x1p24f && f == (float)(int32_t)f)
 		return put_word(put_u64(p, (uint64_t)f), ".0");
 	n = (int)(put_u64(digits, shortest(f, &e)) - digits);
 	for (; n > 1 && digits[n - 1] == '0'; n--)
 		e++;
 	point = n + e; /* digits before the point */
 	if (point > 0 && point <= n) {
-		p = memcpy(p, digits, (size_t)point);
+		p = memcpy(p, digits, DIGITS);
 		p += point;
 		*p++ = '.';
 		if (point == n)
@@ -111,9 +145,9 @@ static char *put_float(char *p, float f)
 	}
 	if (point <= 0 && point > -5) {
 		p = put_word(p, "0.");
-		memset(p, '0', (size_t)-point);
+		memset(p, '0', 4);
 		p += -point;
-		memcpy(p, digits, (size_t)n);
+		memcpy(p, digits, DIGITS);
 		return p + n;
 	}
 	*p++ = digits[0];
