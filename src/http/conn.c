@@ -320,6 +320,14 @@ void conn__close(struct conn *c)
 	}
 	move(c, CONN_CLOSING);
 	list_remove(&c->link);
+	if (c->lost)
+		lane__close_later(c->lane, c);
+	else
+		conn__close_socket(c);
+}
+
+void conn__close_socket(struct conn *c)
+{
 	uv_close(&c->h.handle, on_closed);
 }
 

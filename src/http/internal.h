@@ -30,6 +30,9 @@ enum {
 	REQUEST_ROOM = 8 * 1024, /* the arena's first part: a usual request
 				    and its answer fit */
 	BACKLOG_TRIES = 50,	 /* sweeps to wait for a full backlog */
+	CLOSES_MIN = 64,   /* in one turn, of clients that left; or of them */
+	CLOSES_SHARE = 16, /* one in so many, if that is more */
+	TRIM_REQS = 1024,  /* of fewer, malloc may keep the memory */
 	MAX_FREE_CONNS = 1024,
 	MAX_FREE_REQS = 64,
 	MAX_FREE_LINKS = 64,
@@ -266,6 +269,10 @@ struct conn *lane__get_conn(struct lane *lane);
 struct request *lane__get_req(struct lane *lane);
 struct link *lane__get_link(struct lane *lane);
 void lane__put_conn(struct lane *lane, struct conn *c);
+/* Closes the socket of a conn that is CLOSING, and in no list, soon. The kernel
+ * takes longer for that than we for all of a request that waits: when thousands
+ * leave at once, those who are still there need not wait for it. */
+void lane__close_later(struct lane *lane, struct conn *c);
 void lane__put_req(struct lane *lane, struct request *r);
 void lane__put_link(struct lane *lane, struct link *l);
 
@@ -281,6 +288,8 @@ bool conn__consumes(const struct conn *c);
 /* The client broke its own request while it was handled: 4xx or cut. */
 void conn__fault(struct conn *c, unsigned status);
 void conn__close(struct conn *c);
+/* The rest of it, for lane__close_later. */
+void conn__close_socket(struct conn *c);
 void conn__to_tunnel(struct conn *c);
 /* Whether part of the body has come and waits to be fed. */
 bool conn__has_held(const struct conn *c);

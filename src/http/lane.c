@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
@@ -6,6 +7,7 @@
 
 static void on_sweep(uv_timer_t *timer);
 static void on_before_poll(uv_prepare_t *prepare);
+static void on_after_poll(uv_check_t *check);
 
 int lane_init(struct lane *lane, uv_loop_t *loop)
 {
@@ -25,12 +27,17 @@ int lane_init(struct lane *lane, uv_loop_t *loop)
 	list_init(&lane->upstreams);
 	list_init(&lane->ripe);
 	list_init(&lane->waiting);
+	list_init(&lane->left);
 	lane->read_buf = mem_grow(NULL, LANE_READ_SIZE);
 	uv_timer_init(loop, &lane->sweep);
 	uv_unref((uv_handle_t *)&lane->sweep);
 	uv_prepare_init(loop, &lane->before_poll);
 	uv_prepare_start(&lane->before_poll, on_before_poll);
 	uv_unref((uv_handle_t *)&lane->before_poll);
+	uv_check_init(loop, &lane->after_poll);
+	uv_check_start(&lane->after_poll, on_after_poll);
+	uv_unref((uv_handle_t *)&lane->after_poll);
+	uv_idle_init(loop, &lane->hurry);
 	return 0;
 }
 
@@ -51,6 +58,8 @@ void lane_fini(struct lane *lane)
 	free(mem_take(&lane->read_buf));
 	uv_close((uv_handle_t *)&lane->sweep, NULL);
 	uv_close((uv_handle_t *)&lane->before_poll, NULL);
+	uv_close((uv_handle_t *)&lane->after_poll, NULL);
+	uv_close((uv_handle_t *)&lane->hurry, NULL);
 }
 
 void lane__alloc(uv_handle_t *h, size_t hint, uv_buf_t *ret_buf)
@@ -95,6 +104,38 @@ static void on_before_poll(uv_prepare_t *prepare)
 	lane__run(CONTAINER_OF(prepare, struct lane, before_poll));
 }
 
+/* Clients that have left */
+
+static void on_hurry(uv_idle_t *hurry)
+{
+	(void)hurry; /* its being there keeps the loop from sleeping */
+}
+
+void lane__close_later(struct lane *lane, struct conn *c)
+{
+	uv_read_stop(&c->h.stream);
+	list_push_back(&lane->left, &c->link);
+	lane->n_left++;
+	uv_idle_start(&lane->hurry, on_hurry);
+}
+
+/* A share of them each turn: never so few that more come than go. */
+static void on_after_poll(uv_check_t *check)
+{
+	struct lane *lane = CONTAINER_OF(check, struct lane, after_poll);
+	unsigned n = MAX(lane->n_left / CLOSES_SHARE, CLOSES_MIN);
+
+	for (n = MIN(n, lane->n_left); n > 0; n--) {
+		struct conn *c = LIST_ENTRY(lane->left.next, struct conn, link);
+
+		list_remove(&c->link);
+		lane->n_left--;
+		conn__close_socket(c);
+	}
+	if (!lane->n_left)
+		uv_idle_stop(&lane->hurry);
+}
+
 /* Timeouts */
 
 void lane__watch(struct lane *lane)
@@ -135,6 +176,19 @@ static void retry_waiting(struct lane *lane)
 	}
 }
 
+/* malloc keeps what lies below anything that lives, which is nearly all that a
+ * crowd leaves behind. */
+static void give_back(struct lane *lane)
+{
+	uint64_t most = MAX(lane->most_reqs, lane->n_reqs);
+
+	if (most - lane->n_reqs > TRIM_REQS && lane->n_reqs < most / 2) {
+		malloc_trim(0);
+		most = lane->n_reqs;
+	}
+	lane->most_reqs = most;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
 	struct lane *lane = CONTAINER_OF(timer, struct lane, sweep);
@@ -148,6 +202,7 @@ static void on_sweep(uv_timer_t *timer)
 				now);
 	retry_waiting(lane);
 	lane__run(lane);
+	give_back(lane);
 	if (lane->n_conns == 0 && lane->n_links == 0)
 		uv_timer_stop(timer);
 }
@@ -219,12 +274,14 @@ struct request *lane__get_req(struct lane *lane)
 		list_remove(&r->link);
 		lane->n_free_reqs--;
 	}
+	lane->n_reqs++;
 	memset(r, 0, offsetof(struct request, room));
 	return r;
 }
 
 void lane__put_req(struct lane *lane, struct request *r)
 {
+	lane->n_reqs--;
 	if (lane->n_free_reqs >= MAX_FREE_REQS) {
 		free(r);
 		return;

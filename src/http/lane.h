@@ -30,9 +30,16 @@ struct lane {
 	struct list ripe;    /* private: connections that want a step */
 	struct list waiting; /* private: proxies whose upstream's backlog is
 				full */
-	uv_prepare_t before_poll; /* private: steps the ripe ones */
-	uint32_t n_links;	  /* private: upstream connections and probes */
-	char date[32];		  /* private: cached per second */
+	struct list left;    /* private: connections whose clients are gone and
+				whose sockets are to be closed */
+	uv_prepare_t before_poll;   /* private: steps the ripe ones */
+	uv_check_t after_poll;	    /* private: closes those that are left */
+	unsigned n_left;	    /* private */
+	uv_idle_t hurry;	    /* private: while some are */
+	uint64_t n_reqs, most_reqs; /* private: now, and at most since memory
+				       was given back */
+	uint32_t n_links; /* private: upstream connections and probes */
+	char date[32];	  /* private: cached per second */
 	int64_t date_s;
 };
 
