@@ -131,6 +131,15 @@ def _output(*command):
     return (done.stdout + done.stderr).strip()
 
 
+def commit(checkout):
+    """The short name of what is checked out; "" where that is not known."""
+    try:
+        return subprocess.run(["git", "-C", checkout, "rev-parse", "--short", "HEAD"], capture_output=True,
+                              text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
 def describe():
     """What a reader needs to know about this machine, as {name: text}."""
     virtual = "hypervisor" in (_first(r"^flags\s*:(.*)", "/proc/cpuinfo") or "").split()
