@@ -15,6 +15,7 @@ bool batching_read(struct batching *ret, struct str payload)
 	cleanup_json yyjson_doc *doc = json_parse(payload.p, payload.n, NULL);
 	yyjson_val *root = yyjson_doc_get_root(doc), *v;
 	size_t i, n;
+	uint32_t last = 0;
 
 	if (!yyjson_is_obj(root))
 		return false;
@@ -27,12 +28,13 @@ bool batching_read(struct batching *ret, struct str payload)
 			(uint32_t)bounded(yyjson_arr_get(v, 0), CURVE_MOST);
 		uint64_t mean = bounded(yyjson_arr_get(v, 1), NS_MAX);
 
-		if (!size || !mean || ret->n == CURVE_CLASSES)
+		if (size <= last || !mean || ret->n == CURVE_CLASSES)
 			continue;
+		last = size;
 		ret->points[ret->n].size = size;
 		ret->points[ret->n].mean_ns = mean;
 		ret->points[ret->n].p99_ns =
-			bounded(yyjson_arr_get(v, 2), NS_MAX);
+			MAX(bounded(yyjson_arr_get(v, 2), NS_MAX), mean);
 		ret->n++;
 	}
 	return true;

@@ -21,7 +21,8 @@ struct batching {
 	} points[CURVE_CLASSES];	  /* by size */
 };
 
-/* False, and nothing is changed, for what is no JSON object. */
+/* False, and nothing is changed, for what is no JSON object. A point that makes
+ * no sense, or is not larger than the one before it, is left out. */
 bool batching_read(struct batching *ret, struct str payload);
 /* "batching" of the replica's JSON, or null. */
 void batching_put(yyjson_mut_doc *doc, yyjson_mut_val *to,

@@ -3,7 +3,9 @@
  * length: a byte in front of each. */
 #include "../../src/serve/process.c"
 
+#include "serve/batching.h"
 #include "serve/told.h"
+#include "spec/spec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,13 +20,42 @@ static void check_text(const char *text)
 	}
 }
 
+/* It is JSON again, and bounded. */
+static void check_batching(struct str payload)
+{
+	static const struct spec spec;
+	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = yyjson_mut_obj(doc);
+	struct batching b = {0};
+	cleanup_free char *text = NULL;
+
+	if (!batching_read(&b, payload))
+		return;
+	if (b.size > CURVE_MOST || b.n > CURVE_CLASSES)
+		abort();
+	for (uint32_t i = 0; i < b.n; i++)
+		if (!b.points[i].size || !b.points[i].mean_ns ||
+		    b.points[i].p99_ns < b.points[i].mean_ns ||
+		    (i && b.points[i].size <= b.points[i - 1].size))
+			abort();
+	batching_put(doc, root, &b, &spec);
+	text = yyjson_mut_val_write(root, 0, NULL);
+	if (!text)
+		abort();
+}
+
 static void on_frame(struct process *p, const struct frame *f,
 		     struct str payload)
 {
-	char *text = f->type == FRAME_LOADING ? told_loading(payload)
-					      : told_failed(payload);
+	char *text;
 
 	(void)p;
+	if (f->type == FRAME_BATCHING) {
+		check_batching(payload);
+		return;
+	}
+	text = f->type == FRAME_LOADING ? told_loading(payload)
+					: told_failed(payload);
 	check_text(text);
 	if (f->type == FRAME_LOADING &&
 	    (strlen(text) > TOLD_LOADING_MAX + 3 || strpbrk(text, "\r\n\x1b")))
