@@ -9,7 +9,8 @@ import threading
 import time
 
 import pytest
-from harness import BATCHING, QUERY, READY
+from harness import READY
+from loops import closed_loop, last_told
 from test_life import later
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -317,38 +318,17 @@ def test_each_gets_its_own(serve, rows, threads, delay_ms, how):
 # --- batching: auto
 
 
-def closed_loop(h, clients, rounds):
+def auto_loop(h, clients, rounds):
     """Sizes of the batches that answers came in."""
-    sizes, bad = [], []
-
-    def client(number):
-        c = h.connect()
-        for i in range(rounds):
-            got = h.predict({"x": [[number, i]]}, connection=c).json()
-            sizes.append(got["n"][0])
-            if got["y"] != [[2 * number, 2 * i]]:
-                bad.append(got)
-        c.close()
-
-    threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert bad == []
-    return sizes
-
-
-def last_told(h):
-    """What the last BATCHING says."""
-    h.send(QUERY)
-    h.expect(READY)
-    return json.loads(h.expect(BATCHING)[2])
+    def ask(pair, connection):
+        got = h.predict({"x": [pair]}, connection=connection).json()
+        return got["n"][0], got["y"] == [[2 * v for v in pair]]
+    return closed_loop(h, clients, rounds, ask)
 
 
 def test_the_size_grows_as_the_target_allows(serve, rows):
     h = serve(**{**rows(delay_ms=10), "max_batch_size": 64, "latency_target_ms": 200})
-    sizes = closed_loop(h, 24, 30)
+    sizes = auto_loop(h, 24, 30)
     told = last_told(h)
     assert max(sizes) > 8 and told["size"] > 8
     assert [p[0] for p in told["points"]] == sorted(p[0] for p in told["points"])
@@ -357,18 +337,18 @@ def test_the_size_grows_as_the_target_allows(serve, rows):
 
 def test_a_low_target_leaves_them_single(serve, rows):
     h = serve(**{**rows(delay_ms=10), "max_batch_size": 64, "latency_target_ms": 15})
-    assert set(closed_loop(h, 8, 15)) == {1}
+    assert set(auto_loop(h, 8, 15)) == {1}
     assert last_told(h)["size"] == 1
 
 
 def test_the_most_bounds_what_is_learned(serve, rows):
     h = serve(**{**rows(delay_ms=5), "max_batch_size": 4, "latency_target_ms": 1000})
-    assert max(closed_loop(h, 16, 20)) == 4
+    assert max(auto_loop(h, 16, 20)) == 4
     assert last_told(h)["size"] == 4
 
 
 def test_one_client_with_auto_waits_for_nobody(serve, rows):
     h = serve(**{**rows(), "max_batch_size": 64, "latency_target_ms": 1000})
     start = time.monotonic()
-    assert set(closed_loop(h, 1, 500)) == {1}
+    assert set(auto_loop(h, 1, 500)) == {1}
     assert time.monotonic() - start < 4

@@ -1,10 +1,10 @@
 """server_side_batching of a class: lists in, a list out, and each caller its own."""
-import json
 import threading
 import time
 
 import pytest
-from harness import BATCHING, QUERY, READY
+from harness import BATCHING
+from loops import closed_loop, last_told
 
 BATCHES = {"max_batch_size": 8, "batch_interval_ms": 50}
 
@@ -217,38 +217,17 @@ MODEL = """
 """
 
 
-def closed_loop(worker, clients, rounds):
+def auto_loop(worker, clients, rounds):
     """Sizes of the batches that answers came in."""
-    sizes, bad = [], []
-
-    def client(number):
-        c = worker.connect()
-        for i in range(rounds):
-            answer = worker.predict([number, i], connection=c)
-            sizes.append(answer.json()["n"])
-            if answer.json()["got"] != [number, i]:
-                bad.append(answer.body)
-        c.close()
-
-    threads = [threading.Thread(target=client, args=(n,)) for n in range(clients)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert bad == []
-    return sizes
-
-
-def last_told(worker):
-    """What the last BATCHING says."""
-    worker.send(QUERY)
-    worker.expect(READY)
-    return json.loads(worker.expect(BATCHING)[2])
+    def ask(pair, connection):
+        got = worker.predict(pair, connection=connection).json()
+        return got["n"], got["got"] == pair
+    return closed_loop(worker, clients, rounds, ask)
 
 
 def test_the_size_grows_as_the_target_allows(serve):
     w = serve(MODEL, config={"ms": [10, 1]}, **{**AUTO, "latency_target_ms": 500})
-    sizes = closed_loop(w, 32, 30)
+    sizes = auto_loop(w, 32, 30)
     told = last_told(w)
     assert max(sizes) > 8
     assert [p[0] for p in told["points"]] == sorted(p[0] for p in told["points"])
@@ -260,7 +239,7 @@ def test_the_size_grows_as_the_target_allows(serve):
 
 def test_a_low_target_caps_the_size(serve):
     w = serve(MODEL, config={"ms": [5, 5]}, **{**AUTO, "latency_target_ms": 60})
-    sizes = closed_loop(w, 16, 12)
+    sizes = auto_loop(w, 16, 12)
     # 2 * (5 + 5n) <= 60
     assert max(sizes) <= 8 and sizes.count(1) < len(sizes)
     assert last_told(w)["size"] <= 5
@@ -268,7 +247,7 @@ def test_a_low_target_caps_the_size(serve):
 
 def test_slower_than_the_target_is_one_by_one(serve):
     w = serve(MODEL, config={"ms": [60, 0]}, **AUTO)
-    assert set(closed_loop(w, 4, 8)) == {1}
+    assert set(auto_loop(w, 4, 8)) == {1}
     told = last_told(w)
     assert (told["size"], told["points"][0][0]) == (1, 1) and told["points"][0][1] >= 60e6
 
@@ -276,20 +255,20 @@ def test_slower_than_the_target_is_one_by_one(serve):
 def test_one_client_has_no_batch_to_wait_for(serve):
     w = serve(MODEL, config={"ms": [0, 0]}, **AUTO)
     start = time.monotonic()
-    assert set(closed_loop(w, 1, 300)) == {1}
+    assert set(auto_loop(w, 1, 300)) == {1}
     assert time.monotonic() - start < 3
 
 
 def test_several_slots_have_a_batch_each(serve):
     w = serve(MODEL, config={"ms": [20, 0]}, threads=2, **{**AUTO, "latency_target_ms": 500})
-    sizes = closed_loop(w, 16, 20)
+    sizes = auto_loop(w, 16, 20)
     assert max(sizes) > 2
     assert w.predict("x").status == 200
 
 
 def test_what_is_learned_is_told_rarely(serve):
     w = serve(MODEL, config={"ms": [1, 0]}, **AUTO)
-    closed_loop(w, 8, 100)
+    auto_loop(w, 8, 100)
     told = [f for f in iter(lambda: frame_now(w), None) if f[0] == BATCHING]
     assert 1 <= len(told) <= 40
 
