@@ -6,6 +6,7 @@ import threading
 
 from kit import machine, peers, results, rounds
 from kit.load import Case
+from kit.nginx import location
 from kit.paths import WORK
 from kit.peers import Server
 
@@ -42,18 +43,7 @@ http {{
     keepalive_requests 1000000000;
   }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location / {{
-      proxy_pass http://backend;
-      proxy_http_version 1.1;
-      proxy_read_timeout 60s;
-      proxy_set_header Connection "";
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Request-Id $request_id;
-      add_header X-Request-Id $request_id;
-    }}
+    listen 127.0.0.1:{port} backlog=4096;{location}
     location = /nginx-status {{ stub_status; access_log off; }}
   }}
 }}
@@ -126,7 +116,7 @@ def proxies(backend):
     folder.mkdir(parents=True)
     user = "user root;" if machine.is_root() else ""
     port, status = peers.free_port(), peers.free_port()
-    (folder / "nginx.conf").write_text(NGINX.format(dir=folder, port=port, backend=backend, user=user))
+    (folder / "nginx.conf").write_text(NGINX.format(dir=folder, port=port, backend=backend, user=user, location=location()))
     nginx = Server("nginx", ["nginx", "-p", folder, "-c", folder / "nginx.conf"], port)
     port = peers.free_port()
     (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, backend=backend, status=status, log=Sink().port))

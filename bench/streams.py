@@ -6,6 +6,7 @@ import subprocess
 
 from kit import machine, peers, results, rounds
 from kit.load import Case
+from kit.nginx import location
 from kit.paths import APPS, WORK
 from kit.peers import Server
 
@@ -37,19 +38,7 @@ http {{
     keepalive 64;
   }}
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location / {{
-      proxy_pass http://backend;
-      proxy_http_version 1.1;
-      proxy_buffering off;
-      proxy_read_timeout 60s;
-      proxy_set_header Connection "";
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Request-Id $request_id;
-      add_header X-Request-Id $request_id;
-    }}
+    listen 127.0.0.1:{port} backlog=4096;{location}
   }}
 }}
 """
@@ -160,7 +149,7 @@ def proxies(backend, chunks):
     port = peers.free_port()
     relay = Proxy(RELAY, [chunks, "relay", port, backend], port)
     port = peers.free_port()
-    (folder / "nginx.conf").write_text(NGINX.format(dir=folder, port=port, backend=backend, user=user))
+    (folder / "nginx.conf").write_text(NGINX.format(dir=folder, port=port, backend=backend, user=user, location=location("proxy_buffering off;")))
     nginx = Proxy("nginx", ["nginx", "-p", folder, "-c", folder / "nginx.conf"], port)
     port = peers.free_port()
     (folder / "haproxy.cfg").write_text(HAPROXY.format(port=port, backend=backend))
