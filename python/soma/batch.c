@@ -234,7 +234,8 @@ static void refuse_stream(struct request *r, struct buf *out,
 {
 	PyErr_Format(PyExc_TypeError,
 		     "%s returned a generator for one of its requests: with "
-		     "batching each answer is made in one piece",
+		     "batching each answer is made in one piece; join its "
+		     "chunks, or stream from an api that does not batch",
 		     call_name(r));
 	Py_CLEAR(r->call.chunks);
 	Py_CLEAR(r->call.args[ARG_RESPONSE]);

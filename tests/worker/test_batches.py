@@ -120,7 +120,8 @@ def test_what_fails_for_all(serve, value, status, message):
 def test_an_item_is_no_stream(serve):
     w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
     got = together(w, ["stream", "plain"])
-    assert (got[0].status, got[0].error["message"]) == (500, "TypeError: predict returned a generator for one of its requests: with batching each answer is made in one piece")
+    assert (got[0].status, got[0].error["message"]) == (500, "TypeError: predict returned a generator for one of its requests: with batching each "
+                                                         "answer is made in one piece; join its chunks, or stream from an api that does not batch")
     assert got[1].body == b"plain"
 
 
