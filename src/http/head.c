@@ -81,15 +81,17 @@ int head__scan(struct head_scan *s, const struct head_max *max, const char *p,
 		c = (unsigned char)p[s->at];
 		if (c >= 0x20 && c != 0x7f)
 			continue;
+		if (c == '\r') {
+			if (s->at + 1 == n)
+				break; /* looked at again with the next */
+			c = (unsigned char)p[++s->at];
+			if (c != '\n')
+				return 400; /* bare CR */
+		}
 		if (c == '\n') {
 			rc = end_of_line(s, max, p, s->at, ret_found);
 			if (rc)
 				return rc;
-		} else if (c == '\r') {
-			if (s->at + 1 == n)
-				break; /* looked at again with the next */
-			if (p[s->at + 1] != '\n')
-				return 400; /* bare CR */
 		} else if (is_control(c)) {
 			return 400;
 		}
@@ -101,13 +103,15 @@ int head__scan(struct head_scan *s, const struct head_max *max, const char *p,
 	return 0;
 }
 
-/* RFC 9110 5.6.2, tchar: letters, digits and !#$%&'*+-.^_`|~, a bit each. */
+/* RFC 9110 5.6.2, tchar: letters, digits and !#$%&'*+-.^_`|~ */
 static bool is_token_char(unsigned char c)
 {
-	static const uint64_t token[2] = {0x03ff6cfa00000000,
-					  0x57ffffffc7fffffe};
+	static const char is[256] = "00000000000000000000000000000000"
+				    "01011111001101101111111111000000"
+				    "01111111111111111111111111100011"
+				    "11111111111111111111111111101010";
 
-	return c < 128 && (token[c / 64] >> c % 64 & 1);
+	return is[c] == '1';
 }
 
 /* "HTTP/1.1" and "HTTP/1.0" are 0, other digits are 505, all else is 400. */

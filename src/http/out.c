@@ -65,6 +65,19 @@ static int queue(struct out *o, const uv_buf_t *iov, unsigned n, size_t bytes)
 	return rc;
 }
 
+static ssize_t send_pieces(struct out *o, const uv_buf_t *iov, unsigned n)
+{
+	/* libuv promises that its buffers are laid out as these. */
+	struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov,
+			     .msg_iovlen = n};
+	ssize_t sent;
+
+	do
+		sent = sendmsg(o->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : sent;
+}
+
 /* To the kernel, what it takes of these bytes at once. Small pieces, as those
  * of a chunk are, cost less copied together than told one by one; send() costs
  * less than write(). */
@@ -77,7 +90,7 @@ static ssize_t send_now(struct out *o, const uv_buf_t *iov, unsigned n,
 	ssize_t sent;
 
 	if (n > 1 && bytes > sizeof small)
-		return uv_try_write(o->stream, iov, n);
+		return send_pieces(o, iov, n);
 	if (n > 1) {
 		for (unsigned i = 0; i < n; i++) {
 			memcpy(at, iov[i].base, iov[i].len);
