@@ -112,9 +112,8 @@ static void check_limits(struct slots *s)
 {
 	uint64_t now = now_ms();
 
-	if (s->limit_ms)
-		for (unsigned i = 0; i < s->n; i++)
-			judge(s, &s->slot[i], now);
+	for (unsigned i = 0; i < s->n; i++)
+		judge(s, &s->slot[i], now);
 }
 
 /* The ms until the leader should look again, or 0: never. */
@@ -145,21 +144,16 @@ static uint64_t next_limit_l(const struct slots *s)
 
 /* ---- leading ---- */
 
-static void end_done(struct slots *s)
+static void end_done_l(struct slots *s)
 {
-	for (;;) {
-		struct work *w = NULL;
+	while (!list_empty(&s->done)) {
+		struct work *w = LIST_ENTRY(s->done.next, struct work, link);
 
-		pthread_mutex_lock(&s->lock);
-		if (!list_empty(&s->done)) {
-			w = LIST_ENTRY(s->done.next, struct work, link);
-			list_remove(&w->link);
-			w->state = WORK_IDLE;
-		}
+		list_remove(&w->link);
+		w->state = WORK_IDLE;
 		pthread_mutex_unlock(&s->lock);
-		if (!w)
-			return;
 		w->on_done(w);
+		pthread_mutex_lock(&s->lock);
 	}
 }
 
@@ -177,6 +171,17 @@ static uint64_t ms_of(uint64_t ns)
 	return (ns + NS_PER_MS - 1) / NS_PER_MS;
 }
 
+/* The loop's next wait ends after so long, or before: a timer that is due
+ * sooner is left to run, which costs less than to set one for each turn. */
+static void wait_at_most(struct slots *s, uint64_t ms)
+{
+	if (uv_is_active((uv_handle_t *)&s->timer) &&
+	    uv_timer_get_due_in(&s->timer) <= ms)
+		return;
+	uv_update_time(s->loop);
+	uv_timer_start(&s->timer, on_timer, ms, 0);
+}
+
 /* Until there is work for this thread, or, as the watchdog, a slot is free. */
 static void lead_l(struct slots *s, int who)
 {
@@ -188,11 +193,7 @@ static void lead_l(struct slots *s, int who)
 		uint64_t wait, nap, hold = 0, tell;
 		bool ask;
 
-		if (!list_empty(&s->done)) {
-			pthread_mutex_unlock(&s->lock);
-			end_done(s);
-			pthread_mutex_lock(&s->lock);
-		}
+		end_done_l(s);
 		if (s->news) {
 			s->news = false;
 			pthread_mutex_unlock(&s->lock);
@@ -214,15 +215,11 @@ static void lead_l(struct slots *s, int who)
 		pthread_mutex_unlock(&s->lock);
 		if (nap)
 			nap_ns(s->loop, nap);
-		if (wait) {
-			uv_update_time(s->loop);
-			uv_timer_start(&s->timer, on_timer, wait, 0);
-		}
+		if (wait)
+			wait_at_most(s, wait);
 		uv_run(s->loop, ask || nap ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-		if (wait) {
-			uv_timer_stop(&s->timer);
+		if (s->limit_ms && wait)
 			check_limits(s);
-		}
 		pthread_mutex_lock(&s->lock);
 	}
 	s->leader = NOBODY;

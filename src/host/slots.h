@@ -165,7 +165,8 @@ struct work *slots_take_oldest(struct slots *s);
 bool slots_give_up(struct slots *s, struct work *w,
 		   void (*stop)(struct work *first));
 bool slots_are_idle(struct slots *s);
-bool slots_are_stuck(struct slots *s);
+/* By the leader, who alone finds them stuck. */
+bool slots_are_stuck(const struct slots *s);
 /* From any thread: the leader returns from its wait. */
 void slots_wake(struct slots *s);
 

@@ -284,12 +284,7 @@ bool slots_are_idle(struct slots *s)
 	return idle;
 }
 
-bool slots_are_stuck(struct slots *s)
+bool slots_are_stuck(const struct slots *s)
 {
-	bool stuck;
-
-	pthread_mutex_lock(&s->lock);
-	stuck = s->n_stuck == s->n;
-	pthread_mutex_unlock(&s->lock);
-	return stuck;
+	return s->n_stuck == s->n;
 }
