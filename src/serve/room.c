@@ -23,10 +23,22 @@ static uint32_t batch_of(const struct replica *r)
 	return MIN(MAX(2 * r->batching.size, (uint32_t)BATCH_AT_FIRST), most);
 }
 
+/* This process's share of what its user says for the whole replica; 0: that is
+ * nothing. The first ones take what is left over. */
+static uint32_t share(const struct replica *r)
+{
+	uint32_t most = spec_of(r)->predictor.max_in_flight;
+	uint32_t processes = MAX(spec_of(r)->predictor.processes, 1u);
+
+	if (!most)
+		return 0;
+	return MAX(most / processes + (r->number < most % processes), 1u);
+}
+
 /* One of ours is sent what its user says, or what keeps its slots busy. */
 static void set_room(struct replica *r)
 {
-	uint32_t asked = spec_of(r)->predictor.max_in_flight;
+	uint32_t asked = share(r);
 	const struct balance_process p = {
 		.slots = r->slots,
 		.batch = batch_of(r),

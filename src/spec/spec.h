@@ -65,7 +65,8 @@ struct spec {
 		const char *pip;    /* requirements file, relative; NULL:
 				       "requirements.txt" if the project has it */
 		const char *shell;  /* dependencies.sh, likewise */
-		/* Requests that a process is sent at once; 0: learned. */
+		/* Requests that a replica is sent at once, all of its
+		 * processes together; 0: learned. */
 		uint32_t max_in_flight;
 		uint32_t max_hooks; /* threads for hooks in a process */
 		uint32_t predict_timeout_ms; /* 0: none */

@@ -238,6 +238,20 @@ def test_max_in_flight(daemon):
         assert [s.result().text for s in sent] == ["done"] * 5
 
 
+@pytest.mark.parametrize("most, shares", [(5, [2, 2, 1]), (2, [1, 1, 1])])
+def test_max_in_flight_of_several_processes(daemon, most, shares):
+    """It is the replica's: each process has a share, and one at least."""
+    source = projects.predictor("import time\ntime.sleep(payload)\nreturn 'done'")
+    daemon.admin.deploy(projects.python_project(source, projects.python_api(
+        "shared", predictor={"max_in_flight": most, "processes_per_replica": 3})))
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        sent = [pool.submit(daemon.admin.post, "/shared", json=0.5 * SLOW) for _ in range(9)]
+        wait_for("all are there", lambda: daemon.admin.api("shared")["in_flight"] == 9)
+        api = daemon.admin.api("shared")
+        assert [r["in_flight"] for r in api["replicas"]] == shares and api["queued"] == 9 - sum(shares)
+        assert [s.result().text for s in sent] == ["done"] * 9
+
+
 # --- overload ----------------------------------------------------------------
 
 
