@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -111,3 +112,34 @@ def test_a_process_that_is_killed_from_outside_is_nobodys_fault(daemon, kind):
             wait_for("it is gone", lambda: pid not in daemon.admin.pids(name, None))  # noqa: B023
         message = error_of(answer.result(), 502, "replica_failed")["message"]
         assert message.startswith(f"2 replicas of '{name}' died while they had this request, the last by signal 9 (SIGKILL)")
+
+
+STREAM = projects.predictor("""
+for _ in range(5):
+    time.sleep(0.1)
+    yield "x\"""", imports="import time")
+
+
+def test_who_goes_alone_does_not_wait_for_ever(daemon):
+    """Streams of others, which never end all at once, do not keep the replica from those that its death has left."""
+    daemon.admin.deploy(projects.python_project(STREAM, projects.python_api(
+        "streams", predictor={"threads_per_process": 4}, request_timeout=f"{seconds(10):.0f}s")))
+    (pid,) = daemon.admin.pids("streams")
+    over = threading.Event()
+
+    def others():
+        while not over.is_set():
+            assert daemon.admin.post("/streams", json=1).status_code == 200
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(20) as pool:
+        left = [pool.submit(daemon.admin.post, "/streams", json=1, headers={"Idempotency-Key": str(i)}) for i in range(4)]
+        wait_for("they are there", lambda: daemon.admin.api("streams")["in_flight"] == 4)
+        os.kill(pid, signal.SIGKILL)
+        crowd = [pool.submit(others) for _ in range(8)]
+        try:
+            assert [answer.result().text for answer in left] == ["x" * 5] * 4
+        finally:
+            over.set()
+        for other in crowd:
+            other.result()
