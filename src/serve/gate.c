@@ -15,7 +15,6 @@ enum {
 	SUSPECT_MAX = 2, /* of ours, the second of which had nothing else */
 	HOLD_MS = 20,	 /* a replica that refused a connection rests */
 	MOURN_MS = 2000, /* how long to wait for the cause of a death */
-	REPLICAS_MAX = 1024,
 };
 
 void gate_init(struct gate *g)
@@ -56,78 +55,6 @@ void gate__fail(struct waiter *w, int code, const char *cause, const char *text)
 struct revision *gate_serving(const struct api *a)
 {
 	return a->live ? a->live : a->want;
-}
-
-static uint32_t place_of(const struct replica *r)
-{
-	return (r->index << 8) + r->number + 1;
-}
-
-/* Which of a process's requests has killed it nobody knows, so each that may
- * run again does so alone: the one that kills again is found, and takes nobody
- * along. */
-static bool keeps_apart(const struct replica *r, const struct waiter *w)
-{
-	return r->alone || (w->suspect && r->placed);
-}
-
-/* While somebody waits who is to go alone, and nobody does now, the replica
- * with the least to do takes no others: it has nothing else soon. */
-static const struct replica *kept_for_suspects(struct revision *rev,
-					       const struct waiter *w)
-{
-	const struct replica *least = NULL;
-	struct list *it, *tmp;
-
-	if (w->suspect || list_empty(&w->api->gate.suspects))
-		return NULL;
-	LIST_EACH (&rev->replicas, it, tmp) {
-		const struct replica *r = LIST_ENTRY(it, struct replica, link);
-
-		if (r->alone)
-			return NULL;
-		if (replica_is_ready(r) &&
-		    (!least || r->placed < least->placed))
-			least = r;
-	}
-	return least;
-}
-
-/* The replica for w, or NULL when none has room. */
-static struct replica *pick(struct api *a, const struct waiter *w)
-{
-	struct revision *rev = gate_serving(a);
-	uint64_t now = uv_now(a->serve->loop);
-	static _Thread_local struct balance_item items[REPLICAS_MAX];
-	static _Thread_local struct replica *replicas[REPLICAS_MAX];
-	const struct replica *kept;
-	struct list *it, *tmp;
-	size_t n = 0;
-	int skip = -1, chosen;
-
-	if (!rev)
-		return NULL;
-	kept = kept_for_suspects(rev, w);
-	LIST_EACH (&rev->replicas, it, tmp) {
-		struct replica *r = LIST_ENTRY(it, struct replica, link);
-
-		if (n == REPLICAS_MAX)
-			break;
-		if (w->skip_id == place_of(r))
-			skip = (int)n;
-		items[n].ready = replica_is_ready(r) && r->hold_until <= now &&
-				 !keeps_apart(r, w) && r != kept;
-		items[n].in_flight = r->placed - MIN(r->placed, r->released);
-		items[n].room = r->room;
-		replicas[n++] = r;
-	}
-	if (!n)
-		return NULL;
-	chosen = balance_pick(items, n, a->gate.last, skip);
-	if (chosen < 0)
-		return NULL;
-	a->gate.last = (size_t)chosen;
-	return replicas[chosen];
 }
 
 static bool ending(const struct api *a)
@@ -264,12 +191,12 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		break;
 	case PROXY_NO_CONNECT:
 		r->hold_until = uv_now(a->serve->loop) + HOLD_MS;
-		w->skip_id = place_of(r);
+		w->skip_id = gate__place_of(r);
 		enqueue(w, true);
 		break;
 	case PROXY_NOT_BEGUN:
 		r->hold_until = uv_now(a->serve->loop) + HOLD_MS;
-		w->skip_id = place_of(r);
+		w->skip_id = gate__place_of(r);
 		if (http_proxy_repeatable(w->req))
 			enqueue(w, true);
 		else
@@ -281,7 +208,7 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 	case PROXY_DIED:
 		/* Its exit is not known yet. */
 		r->hold_until = uv_now(a->serve->loop) + HOLD_MS;
-		w->skip_id = place_of(r);
+		w->skip_id = gate__place_of(r);
 		w->reached = true;
 		w->suspect = replica_is_suspicious(r);
 		if (may_repeat(w) &&
@@ -346,7 +273,7 @@ static void expire(struct api *a);
 /* Sends w if some replica has room. */
 static bool try_send(struct waiter *w)
 {
-	struct replica *r = pick(w->api, w);
+	struct replica *r = gate__pick(w->api, w);
 
 	if (r)
 		send_to(w, r);

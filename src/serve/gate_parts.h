@@ -1,6 +1,6 @@
 /* gate_parts.h: what the files of the gate share: the way of a request
- * (gate.c), who may come in (gate_admit.c), and what it is told when no replica
- * answers it (gate_words.c). */
+ * (gate.c), who may come in (gate_admit.c), where it goes (gate_pick.c), and
+ * what it is told when no replica answers it (gate_words.c). */
 #ifndef SERVE_GATE_PARTS_H
 #define SERVE_GATE_PARTS_H
 
@@ -52,6 +52,12 @@ bool gate__admit(struct waiter *w, const struct spec *spec);
 /* Whether it may wait, when no replica has room. A queue in which everybody
  * waits in vain would keep the slots at work for nobody. */
 bool gate__may_wait(struct waiter *w, const struct spec *spec);
+
+/* gate_pick.c */
+/* The replica for w, or NULL when none has room. */
+struct replica *gate__pick(struct api *a, const struct waiter *w);
+/* For waiter.skip_id. */
+uint32_t gate__place_of(const struct replica *r);
 
 /* gate_timing.c: what Server-Timing says, in its order. */
 enum timing {
