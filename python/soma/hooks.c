@@ -25,7 +25,9 @@ void hooks_init(void)
 
 bool hooks_pile_up(void)
 {
-	return worker.n_posts >= worker.max_hooks * POSTS_FOR_A_HOOK;
+	return worker.n_posts - worker.n_post_tasks >=
+		       worker.max_hooks * POSTS_FOR_A_HOOK ||
+	       worker.n_post_tasks >= worker.max_hooks * POST_TASKS_FOR_A_HOOK;
 }
 
 /* --- threads ---------------------------------------------------------------
@@ -134,11 +136,14 @@ bool hooks_pre(struct request *r)
 	return enqueue(r);
 }
 
-/* What comes next after the answer. The lock is held on return only. */
-static void go_on(struct request *r)
+/* What comes next after the answer, or after a task. The lock is held on return
+ * only. */
+static void go_on(struct request *r, bool was_task)
 {
 	slot_set_current(NULL);
 	worker_lock();
+	worker.n_post_tasks -= was_task;
+	worker.n_post_tasks += call_is_async(r);
 	if (enqueue(r))
 		return;
 	worker_unlock();
@@ -156,7 +161,7 @@ void hooks_after(struct request *r)
 	r->state = REQUEST_OVER;
 	worker.n_posts++;
 	worker_unlock();
-	go_on(r);
+	go_on(r, false);
 }
 
 /* --- the ends of hooks -----------------------------------------------------
@@ -199,15 +204,18 @@ static void end_pre(struct request *r, PyObject *result, struct buf *out,
 
 static void end_post(struct request *r, PyObject *result)
 {
+	bool was_task = call_is_async(r);
+
 	call_post_end(r, result);
 	output_end_lines();
 	if (call_next(r)) {
-		go_on(r);
+		go_on(r, was_task);
 		worker_unlock();
 		return;
 	}
 	request_end(r);
 	worker.n_posts--;
+	worker.n_post_tasks -= was_task;
 	poll_rouse();
 	/* One for each post that ends: all slots may have been held back. */
 	if (slots_have_work())

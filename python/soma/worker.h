@@ -71,10 +71,12 @@ enum {
 	SLOTS_MAX = 1024,
 	HOOKS_DEFAULT = 64, /* max_hooks: threads that run hooks */
 	HOOKS_MAX = 1024,
-	POSTS_FOR_A_HOOK = 4,  /* so many posts for each of max_hooks, and slots
-				  take nothing new until there are fewer */
-	STOP_GRACE_MS = 30000, /* when SIGTERM asks: it names none */
-	ATEXIT_MS = 5000,      /* what atexit handlers may take */
+	POSTS_FOR_A_HOOK = 4, /* so many posts for each of max_hooks, and slots
+				 take nothing new until there are fewer */
+	POST_TASKS_FOR_A_HOOK = 64, /* the same of those that are tasks, which
+				       take no thread */
+	STOP_GRACE_MS = 30000,	    /* when SIGTERM asks: it names none */
+	ATEXIT_MS = 5000,	    /* what atexit handlers may take */
 };
 
 struct slot;
@@ -303,8 +305,9 @@ struct worker {
 	struct list idle;   /* of slots, newest first */
 	struct slot *slots; /* owned */
 	unsigned n_busy, n_stuck;
-	unsigned n_posts;    /* requests answered whose hooks are not over */
-	unsigned n_released; /* streams that run without a slot */
+	unsigned n_posts;      /* requests answered whose hooks are not over */
+	unsigned n_post_tasks; /* of these, in a hook that is a task */
+	unsigned n_released;   /* streams that run without a slot */
 
 	struct conn **conns; /* owned; by descriptor */
 	size_t conns_cap, n_conns;

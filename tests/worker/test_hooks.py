@@ -69,6 +69,31 @@ def test_what_piles_up_holds_slots_back(serve):
         w.wait_log("posted %d\n" % x, 30)
 
 
+@pytest.mark.parametrize("hooks", [1, 2])
+def test_posts_that_are_tasks_have_a_bound_of_their_own(serve, tmp_path, hooks):
+    """They take no thread: sixteen times as many, whatever a def is allowed."""
+    gate, bound = tmp_path / "open", 64 * hooks
+    w = serve("""
+        import asyncio, os
+        class PythonPredictor:
+            def predict(self, payload):
+                return payload
+            async def post_predict(self, payload):
+                while not os.path.exists(%r):
+                    await asyncio.sleep(0.05)
+    """ % str(gate), max_hooks=hooks)
+    c, answers = w.connect(), []
+    for x in range(bound):
+        assert w.predict(x, connection=c).json() == x
+    last = threading.Thread(target=lambda: answers.append(w.predict(-1).json()))
+    last.start()
+    time.sleep(0.3)
+    assert not answers
+    gate.touch()
+    last.join(30)
+    assert answers == [-1]
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_is_finished_before_the_process_stops(serve, threads):
     w = serve(POST, threads=threads)
