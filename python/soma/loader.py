@@ -11,6 +11,10 @@ import traceback
 from _soma import classes, cortex_modules, soma_module, tasks
 from _soma.failure import Failure, package_of, short, trace_of, user
 
+# How long a hook that computes may keep predict from the GIL, a fifth of Python's own. A framework gives it back and asks for
+# it anew with each of its operations, hundreds in a batch.
+TURN_S = 0.001
+
 
 class Predictor:
     """What the extension is given: a method is (callable, positional names, keyword names, whether it is async)."""
@@ -249,6 +253,8 @@ def load(settings, say):
     module = _import(project, path, file, kind)
     cls = _find_class(module, path, file, kind)
     signatures = classes.check(cls, kind, path, bool(settings.get("models")))
+    if signatures.hooks:
+        sys.setswitchinterval(TURN_S)  # __init__ may set another
     store = _store(settings, kind, say)
     client = _client(kind, signatures, store, say)
     say("running __init__")

@@ -305,3 +305,19 @@ def test_many_at_once(serve, kind):
 
     together(ask, 12)
     assert not wrong
+
+
+@pytest.mark.parametrize("hook, init, turn", [("", "", 0.005), ("def pre_predict(self, payload): return payload", "", 0.001),
+                                              ("async def post_predict(self): pass", "sys.setswitchinterval(0.003)", 0.003)])
+def test_a_hook_that_computes_lets_predict_have_the_gil_soon(serve, hook, init, turn):
+    """Python's own turn where there is no hook, and what __init__ says wherever it says something."""
+    w = serve(f"""
+        import sys
+        class PythonPredictor:
+            def __init__(self, config):
+                {init or "pass"}
+            def predict(self, payload):
+                return sys.getswitchinterval()
+            {hook}
+    """)
+    assert abs(w.predict(1).json() - turn) < 1e-6
