@@ -8,9 +8,12 @@
 enum {
 	GAIN = 8,	     /* of the mean: 1 / GAIN of what is new */
 	DEVIATION_GAIN = 16, /* of the deviation */
-	ENOUGH = 4,	     /* full batches of a size before a larger one */
+	ENOUGH = 4,	     /* batches of a class before a larger one */
+	PROVEN = 256,	     /* before it has earned new patience */
 	FADES = 256,	     /* full batches until a point counts half */
-	FORGOTTEN = 512,     /* until larger sizes are */
+	FORGOTTEN = 8,	     /* until larger sizes are, the first time */
+	FORGOTTEN_MOST = 512,
+	BACKLOG = 4, /* times the size: more there changes nothing */
 	TELL_NS = 1000000000,
 };
 
@@ -130,78 +133,116 @@ static bool blind(const struct curve *c, double n)
 	return c->n_points == 1 && n > c->points[0].size;
 }
 
+/* In ns, of a batch of n. */
+typedef double cost_fn(const struct curve *c, double n);
+
 /* What is tried for the first time comes behind a batch that is known. */
-static bool keeps(const struct curve *c, double n, double target)
+static bool keeps(const struct curve *c, double n, double target, cost_fn *time)
 {
 	double before = blind(c, n) ? c->points[0].size : n;
 
-	return curve_p99(c, before) + curve_p99(c, n) <= target;
+	return time(c, before) + time(c, n) <= target;
 }
 
 /* Where nothing is known more may be for nothing. */
-static double per_ns(const struct curve *c, double n)
+static double expected(const struct curve *c, double n)
 {
-	return n / (blind(c, n) ? c->points[0].mean : curve_mean(c, n));
+	return blind(c, n) ? c->points[0].mean : curve_mean(c, n);
+}
+
+/* Of the slot. */
+static double per_request(const struct curve *c, double n)
+{
+	return expected(c, n) / n;
+}
+
+/* For who comes now: a batch is running, and the others go first. */
+static double behind(const struct curve *c, double n)
+{
+	return (1 + MAX(1.0, c->there / n)) * expected(c, n);
 }
 
 /* The largest that may be taken for what is known of smaller ones. */
 static uint32_t reach(const struct curve *c)
 {
-	uint32_t last = CURVE_CLASSES - 1;
+	uint32_t last = CURVE_CLASSES - 1, next;
 
 	while (last && !c->classes[last].seen)
 		last--;
-	if (c->classes[last].seen >= ENOUGH && last + 1 < CURVE_CLASSES)
-		return MIN(class_begin(last + 1), c->most);
-	return MIN((uint32_t)c->classes[last].size, c->most);
+	if (c->classes[last].seen < ENOUGH)
+		return MIN((uint32_t)c->classes[last].size, c->most);
+	next = last + 1;
+	/* Twice as many, where they are there. */
+	if (last && c->there >= class_begin(last + 2))
+		next++;
+	return MIN(class_begin(MIN(next, CURVE_CLASSES - 1u)), c->most);
 }
 
-/* The largest size up to `most` that keeps the target, as do all below. */
-static uint32_t limit(const struct curve *c, uint32_t most, double target)
+/* Sizes beyond 8 are four to each doubling: one request more is not worth the
+ * first batch of another size. */
+static uint32_t rounded(uint32_t n)
 {
-	uint32_t good = 1, bad;
+	uint32_t shift = n < 8 ? 0 : 29 - (uint32_t)__builtin_clz(n);
 
-	for (uint32_t i = 1; i < CURVE_CLASSES; i++) {
-		bad = class_begin(i);
-		if (bad > most || !keeps(c, bad, target))
-			break;
-		good = bad;
-	}
-	bad = MIN(bad, most + 1);
-	while (bad - good > 1) {
-		uint32_t middle = good + (bad - good) / 2;
-
-		if (keeps(c, middle, target))
-			good = middle;
-		else
-			bad = middle;
-	}
-	return good;
+	return n >> shift << shift;
 }
 
-/* The smallest up to `most` with about the most requests per second. */
-static uint32_t best_of(const struct curve *c, uint32_t most)
+/* The largest size up to `most` that keeps the target. */
+static uint32_t limit(const struct curve *c, uint32_t most, double target,
+		      cost_fn *time)
 {
-	double best = per_ns(c, most);
+	while (most > 1 && !keeps(c, most, target, time))
+		most = rounded(most - 1);
+	return most;
+}
+
+/* The smallest up to `most` of about the least cost. */
+static uint32_t cheapest(const struct curve *c, uint32_t most, cost_fn *cost)
+{
+	double least = cost(c, most);
 
 	for (uint32_t i = 0; class_begin(i) < most; i++)
-		best = MAX(best, per_ns(c, class_begin(i)));
+		least = MIN(least, cost(c, class_begin(i)));
 	for (uint32_t i = 0; class_begin(i) < most; i++)
-		if (per_ns(c, class_begin(i)) >= 0.98 * best)
+		if (cost(c, class_begin(i)) <= 1.02 * least)
 			return class_begin(i);
 	return most;
 }
 
+/* Where growth in doubles went too far: the class that it passed over. */
+static uint32_t passed_over(const struct curve *c, uint32_t best)
+{
+	uint32_t i = class_of(best) + 1;
+
+	if (i + 1 < CURVE_CLASSES && !c->classes[i].seen &&
+	    c->classes[i + 1].seen)
+		return class_begin(i);
+	return 0;
+}
+
 static void choose(struct curve *c)
 {
-	double target = (double)c->target;
-	uint32_t now = c->size, best;
+	double target = (double)c->target, spared = 0.95 * target;
+	uint32_t most = reach(c), now = c->size, best, sooner, between;
+	cost_fn *cost = per_request, *time = curve_p99;
 
-	best = best_of(c, limit(c, reach(c), 0.95 * target));
-	if (now && keeps(c, now, target) &&
-	    per_ns(c, best) < 1.02 * per_ns(c, now) && best > now / 2)
-		return;
-	c->size = best;
+	best = cheapest(c, limit(c, most, spared, time), per_request);
+	if (behind(c, best) > target) {
+		time = curve_mean;
+		best = cheapest(c, limit(c, most, spared, time), per_request);
+		sooner = cheapest(c, most, behind);
+		if (behind(c, sooner) < behind(c, best) * 2 / 3) {
+			best = sooner;
+			cost = behind;
+		}
+	}
+	between = passed_over(c, best);
+	if (between && keeps(c, between, spared, time))
+		c->size = between;
+	else if (!now ||
+		 (cost == per_request && !keeps(c, now, target, time)) ||
+		 cost(c, now) >= 1.02 * cost(c, best) || best <= now / 2)
+		c->size = best;
 }
 
 uint32_t curve_size(const struct curve *c)
@@ -212,44 +253,79 @@ uint32_t curve_size(const struct curve *c)
 /* --- learning --------------------------------------------------------------
  */
 
-/* What larger batches took long ago. */
+/* What larger batches took some time ago. */
 static void forget(struct curve *c)
 {
-	for (uint32_t i = class_of(curve_size(c)) + 1; i < CURVE_CLASSES; i++)
-		if (c->full - c->classes[i].at > (uint32_t)FORGOTTEN)
-			c->classes[i].seen = 0;
+	for (uint32_t i = class_of(curve_size(c)) + 1; i < CURVE_CLASSES; i++) {
+		struct curve_class *k = &c->classes[i];
+
+		if (!k->seen || c->full - k->at <= (uint32_t)FORGOTTEN
+							   << k->left)
+			continue;
+		k->seen = 0;
+		k->left += FORGOTTEN << k->left < FORGOTTEN_MOST;
+	}
+}
+
+/* Notes that one has run. */
+static bool is_first(struct curve *c, uint32_t size)
+{
+	uint64_t bit = UINT64_C(1) << size % 64;
+	bool first = !(c->ran[size / 64] & bit);
+
+	c->ran[size / 64] |= bit;
+	return first;
+}
+
+static void add(struct curve_class *k, double size, double took)
+{
+	double off, n;
+
+	/* Those before it were of a device that was not warm yet. */
+	if (k->seen < ENOUGH && took < k->mean / 2)
+		k->seen = 0;
+	if (!k->seen)
+		k->size = k->mean = k->deviation = 0;
+	n = ++k->seen;
+	off = took - k->mean;
+	/* A single one that took very long is no new mean. */
+	if (n > 1) {
+		off = MIN(off, k->mean);
+		k->deviation += (fabs(off) - k->deviation) /
+				MIN(n, (double)DEVIATION_GAIN);
+	}
+	k->mean += off / MIN(n, (double)GAIN);
+	k->size += (size - k->size) / MIN(n, (double)GAIN);
+	if (k->seen >= PROVEN)
+		k->left = 0;
 }
 
 void curve_learn(struct curve *c, uint32_t size, uint64_t took)
 {
-	uint32_t i;
-	double off, n;
+	struct curve_class *k;
 
 	assert(size >= 1 && size <= CURVE_MOST);
-	i = class_of(size);
-	n = ++c->classes[i].seen;
-	/* A single one that took very long is no new mean. */
-	off = (double)took - c->classes[i].mean;
-	if (n > 1)
-		off = MIN(off, c->classes[i].mean);
-	c->classes[i].mean += off / MIN(n, (double)GAIN);
-	c->classes[i].size +=
-		((double)size - c->classes[i].size) / MIN(n, (double)GAIN);
-	if (n > 1)
-		c->classes[i].deviation +=
-			(fabs(off) - c->classes[i].deviation) /
-			MIN(n - 1, (double)DEVIATION_GAIN);
-	else
-		c->classes[i].deviation = 0;
+	k = &c->classes[class_of(size)];
 	if (size >= curve_size(c))
 		c->full++;
-	c->classes[i].at = c->full;
+	k->at = c->full;
+	if (is_first(c, size))
+		return;
+	add(k, size, (double)took);
 	/* A single request alone says nothing about larger batches. */
 	if (size == 1 && c->size > 1)
 		return;
 	forget(c);
 	fit(c);
 	choose(c);
+}
+
+void curve_there(struct curve *c, uint32_t n)
+{
+	double most = BACKLOG * curve_size(c);
+
+	c->there += (MIN(n, most) - c->there) / GAIN;
+	c->there = MIN(c->there, most);
 }
 
 uint64_t curve_wait(const struct curve *c, uint32_t n)

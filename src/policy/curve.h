@@ -15,6 +15,13 @@
  * and how lately they were seen (isotonic regression, by pooling adjacent
  * violators).
  *
+ * What is not typical. The first batch of each exact size is not learned: a GPU
+ * loads kernels, tunes and allocates for a shape when it comes the first time,
+ * which takes tens of times as long as the batch. While little is known of a
+ * class, a time of less than half its mean begins it anew: those before were
+ * such, too. One that takes long later moves the mean as if it had taken twice
+ * as long as usual, at most.
+ *
  * The size. A request that finds the slot busy waits for a batch and then runs
  * in the next, so that a size keeps the target when
  *
@@ -26,12 +33,26 @@
  * another promises 2% more, or where half of it would do as well: in between
  * nothing moves.
  *
+ * Under overload. Where so many are there that who comes now would wait beyond
+ * the target, about
+ *
+ *     (1 + there / n) * mean(n)
+ *
+ * for the batch that runs and those before its own, a smaller size than need be
+ * keeps nobody's target. Over many batches what varies evens out, and mean(n)
+ * stands for p99(n) above. And where that leaves no size that does well, the
+ * one of the shortest such wait is taken, if it is less than two thirds as long
+ * as otherwise.
+ *
  * What is not known. The next size to try is one class beyond the largest that
- * has been seen, after a few batches of that, and only if the line through the
- * last two points keeps the target. With one point, two requests are supposed
- * to take half as much again as one. What was seen long ago counts little, and
- * of sizes above the one in use nothing at all after some hundred full batches:
- * a model that has become faster is tried again. */
+ * has been seen, or twice that while so many are there, after a few batches of
+ * it, and only if the line through the last two points keeps the target. A
+ * class that this has passed over is tried when the size stays below it. With
+ * one point, two requests are supposed to take half as much again as one. What
+ * was seen long ago counts little, and of sizes above the one in use nothing at
+ * all after 8 full batches, then 16, up to 512: what only seemed slow is soon
+ * tried again, what is slow rarely, and a model that has become faster in the
+ * end. */
 #ifndef POLICY_CURVE_H
 #define POLICY_CURVE_H
 
@@ -48,6 +69,14 @@ struct curve_point {
 	double weight;
 };
 
+/* Sizes that are learned as one. */
+struct curve_class {
+	double size, mean, deviation;
+	uint32_t seen; /* 0: never, or forgotten */
+	uint32_t at;
+	uint32_t left; /* so many times forgotten since it was proven */
+};
+
 struct curve {
 	/* Set before; the rest is 0. */
 	uint64_t target;
@@ -56,15 +85,16 @@ struct curve {
 	/* private */
 	uint32_t size;
 	uint32_t full; /* batches of that size so far: the clock of `at` */
-	struct {
-		double size, mean, deviation;
-		uint32_t seen; /* 0: never, or forgotten */
-		uint32_t at;
-	} classes[CURVE_CLASSES];
+	double there;  /* a running mean */
+	uint64_t ran[CURVE_MOST / 64 + 1]; /* a bit for each size */
+	struct curve_class classes[CURVE_CLASSES];
 	struct curve_point points[CURVE_CLASSES]; /* by size */
 	uint32_t n_points;
 };
 
+/* So many are there when a batch ends: those in it, and the slot's share of
+ * those that wait. What is beyond some batches need not be counted. */
+void curve_there(struct curve *c, uint32_t n);
 /* A batch of `size` took so long. */
 void curve_learn(struct curve *c, uint32_t size, uint64_t took);
 /* The most that a slot is to take. */
