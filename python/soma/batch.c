@@ -269,12 +269,17 @@ static void fail_all(struct slot *s, struct request **all, uint32_t n)
 
 static void ended(struct slot *s, struct request *oldest, uint32_t n)
 {
+	uint32_t left;
+
 	worker_lock();
 	s->request = NULL;
 	stages_predicted(oldest, n);
-	if (learns)
+	left = count_waiting();
+	if (learns) {
 		callers.window = curve_window(&curve, n);
-	batch_answered(&callers, n, count_waiting(), now_ns());
+		curve_there(&curve, n + left / worker.n_slots);
+	}
+	batch_answered(&callers, n, left, now_ns());
 	worker_unlock();
 }
 

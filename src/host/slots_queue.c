@@ -163,6 +163,8 @@ static void note_answers_l(struct slots *s, uint32_t answered)
 	for (const struct list *it = s->queue.next;
 	     it != &s->queue && left < s->batch_max; it = it->next)
 		left++;
+	if (s->batch_target_ns && answered)
+		curve_there(&s->curve, answered + left / s->n);
 	batch_answered(&s->callers, answered, left, slots__now_ns());
 }
 

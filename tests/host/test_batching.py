@@ -337,8 +337,14 @@ def test_the_size_grows_as_the_target_allows(serve, rows):
 
 def test_a_low_target_leaves_them_single(serve, rows):
     h = serve(**{**rows(delay_ms=10), "max_batch_size": 64, "latency_target_ms": 15})
-    assert set(auto_loop(h, 8, 15)) == {1}
+    assert set(auto_loop(h, 1, 15)) == {1}
     assert last_told(h)["size"] == 1
+
+
+def test_unless_a_crowd_waits_longer_than_that(serve, rows):
+    h = serve(**{**rows(delay_ms=10), "max_batch_size": 64, "latency_target_ms": 15})
+    assert max(auto_loop(h, 12, 20)) >= 4
+    assert last_told(h)["size"] >= 4
 
 
 def test_the_most_bounds_what_is_learned(serve, rows):

@@ -248,9 +248,16 @@ def test_a_low_target_caps_the_size(serve):
 
 def test_slower_than_the_target_is_one_by_one(serve):
     w = serve(MODEL, config={"ms": [60, 0]}, **AUTO)
-    assert set(auto_loop(w, 4, 8)) == {1}
+    assert set(auto_loop(w, 1, 8)) == {1}
     told = last_told(w)
     assert (told["size"], told["points"][0][0]) == (1, 1) and told["points"][0][1] >= 60e6
+
+
+def test_unless_a_crowd_waits_longer_than_that(serve):
+    """One by one each of 12 would wait for 720 ms."""
+    w = serve(MODEL, config={"ms": [60, 0]}, **AUTO)
+    assert max(auto_loop(w, 12, 12)) >= 4
+    assert last_told(w)["size"] >= 4
 
 
 def test_one_client_has_no_batch_to_wait_for(serve):
