@@ -23,6 +23,7 @@ PACKAGES = [*peers.ENVIRONMENTS["fastapi"], "litserve==0.2.19"]
 MAX_BATCH, WAIT_S = int(os.environ.get("BENCH_GPU_BATCH", 128)), 0.005
 SIZES = [2 ** i for i in range(9) if 2 ** i <= 2 * MAX_BATCH]  # of the offline loop's batches
 CLIENTS = {"plain": (1, 2 * MAX_BATCH), "hooks": (4 * MAX_BATCH,)}
+ODD_SIZES = [size for size in (3, 23, 77, 111, 127) if size < MAX_BATCH]  # which no server has tried when it starts
 LOOP, ALONE, RIVAL = "offline loop", "Soma, no batching", "FastAPI, by hand"
 TOKENS, VOCABULARY = 128, 50265
 # The others' cores: of all but the load's.
@@ -126,6 +127,7 @@ BATCHES = {"threads_per_process": 2 * MAX_BATCH, "server_side_batching": {"max_b
 SERVERS = [
     lambda: soma("Soma", "soma_batched.py", **BATCHES),
     lambda: soma("Soma, batching: auto", "soma_batched.py", batching="auto"),
+    lambda: soma("Soma, batching: auto, two slots", "soma_batched.py", batching="auto", threads_per_process=2),
     lambda: soma(ALONE, "soma_plain.py"),
     lambda: soma("Soma, hooks", "soma_hooks.py", "hooks", **BATCHES),
     lambda: python_server(RIVAL, ["-m", "uvicorn", "rival:app", "--loop", "uvloop", "--http", "httptools", "--no-access-log",
@@ -178,6 +180,8 @@ def run(options):
     with peers.all_ended() as servers:
         servers.append(offline_loop := Loop(path))
         rows = offline_loop.ask("rows")
+        first = {size: offline_loop.ask(f"first {size}") for size in ODD_SIZES}
+        rounds.progress(f"{LOOP}, first and second batch of a size: " + text_of_first(first))
 
         def right(i, row):
             """In half precision, and batches of other sizes are added up in another order."""
@@ -203,7 +207,12 @@ def run(options):
                             measure(app, kind, connections, bodies, right, measured, gpu)
         check(apps, bodies, right)
     rounds.progress("")
-    return {"cells": measured.record(), "gpu": gpu_name, "offline": offline, "started_s": started, "max_batch": MAX_BATCH}
+    return {"cells": measured.record(), "gpu": gpu_name, "offline": offline, "started_s": started, "max_batch": MAX_BATCH,
+            "first": first}
+
+
+def text_of_first(first):
+    return ", ".join(f"{size}: {a * 1000:.0f} and {b * 1000:.0f} ms" for size, (a, b) in first.items())
 
 
 def check(apps, bodies, right):
@@ -232,6 +241,7 @@ def render(told):
             f"{told['max_batch']}.", "",
             "The offline loop, rows a second by the size of its batches: "
             + ", ".join(f"{size}: {rps:.0f}" for size, rps in medians.items()) + ".", "",
+            f"A size that has not been run before costs more once, first and second batch: {text_of_first(told['first'])}.", "",
             "Share of the loop is answers per second ÷ the loop's best. GPU busy is the share of the time in which some kernel "
             "ran, as the driver says; milliseconds are of closed clients. `hooks`: "
             "each request waits 20 ms before its prediction and 50 ms after.", ""]

@@ -4,6 +4,7 @@ loop.py BODIES.json reads a line for each question and answers with one of JSON:
 
 rows            the answer to each request
 SECONDS SIZE    rows per second in batches of so many
+first SIZE      seconds of a batch of so many, and of the next such
 """
 import json
 import sys
@@ -22,17 +23,27 @@ def rows_per_second(encoder, rows, seconds, size):
     return runs * size / (time.perf_counter() - begin)
 
 
+def seconds_of_two(encoder, rows, size):
+    batch, times = [rows[i % len(rows)] for i in range(size)], [time.perf_counter()]
+    for _ in range(2):
+        encoder.run(batch)
+        times.append(time.perf_counter())
+    return [end - begin for begin, end in zip(times, times[1:])]
+
+
 def main():
     with open(sys.argv[1]) as file:
         bodies = [json.loads(body) for body in json.load(file)]
     encoder = Encoder()
     rows = [encoder.row(body["ids"]) for body in bodies]
     for line in sys.stdin:
-        if line.strip() == "rows":
+        what, *size = line.split()
+        if what == "rows":
             told = [encoder.run([row])[0] for row in rows]
+        elif what == "first":
+            told = seconds_of_two(encoder, rows, int(*size))
         else:
-            seconds, size = line.split()
-            told = rows_per_second(encoder, rows, float(seconds), int(size))
+            told = rows_per_second(encoder, rows, float(what), int(*size))
         print(json.dumps(told), flush=True)
 
 
