@@ -24,20 +24,23 @@ struct priority_turn priority_next(const uint64_t since[PRIORITIES],
 }
 
 /* Of so many requests, through all slots. */
-static double take_ns(uint64_t n, uint64_t slots, uint64_t service_ns)
+static double take_ns(uint64_t n, const struct queue_rate *rate)
 {
-	return slots ? (double)n * (double)service_ns / (double)slots : 0;
+	return rate->slots ? (double)n * (double)rate->service_ns /
+				     (double)rate->slots
+			   : 0;
 }
 
-bool waits_in_vain(uint64_t ahead, uint64_t slots, uint64_t service_ns,
+bool waits_in_vain(uint64_t ahead, const struct queue_rate *rate,
 		   uint64_t limit_ns)
 {
-	return take_ns(ahead + 1, slots, service_ns) > 0.75 * (double)limit_ns;
+	return rate->answers >= RATE_ANSWERS &&
+	       take_ns(ahead + 1, rate) > 0.75 * (double)limit_ns;
 }
 
-uint32_t retry_after_s(uint64_t waiting, uint64_t slots, uint64_t service_ns)
+uint32_t retry_after_s(uint64_t waiting, const struct queue_rate *rate)
 {
-	double s = take_ns(waiting, slots, service_ns) / 1e9;
+	double s = take_ns(waiting, rate) / 1e9;
 
 	if (s >= RETRY_AFTER_MAX_S)
 		return RETRY_AFTER_MAX_S;

@@ -32,14 +32,23 @@ struct priority_turn {
 struct priority_turn priority_next(const uint64_t since[PRIORITIES],
 				   uint32_t passed);
 
+/* What was measured of those who take requests now. */
+struct queue_rate {
+	uint64_t slots;	     /* 0: not known */
+	uint64_t service_ns; /* how long one request holds one; 0: not known */
+	uint64_t answers;    /* that this was measured with */
+};
+
+/* A model's first answers may take a hundred times as long as all others. */
+enum { RATE_ANSWERS = 16 };
+
 /* Whether one who has limit_ns until its answer must begin waits in vain behind
  * `ahead` others: (ahead + 1) x service time / slots is more than three
  * quarters of it. The rest is for what was measured too low: a slot that works
  * for one who is answered too late works for nobody, and under overload, where
- * each waits until its time is nearly over, would do nothing else. service_ns:
- * how long one request holds a slot; 0, or no slots: not known, and nobody
- * does. */
-bool waits_in_vain(uint64_t ahead, uint64_t slots, uint64_t service_ns,
+ * each waits until its time is nearly over, would do nothing else. With fewer
+ * than RATE_ANSWERS nothing is known, and nobody does. */
+bool waits_in_vain(uint64_t ahead, const struct queue_rate *rate,
 		   uint64_t limit_ns);
 
 enum { RETRY_AFTER_MAX_S = 60 };
@@ -47,6 +56,6 @@ enum { RETRY_AFTER_MAX_S = 60 };
 /* In how many seconds those who wait now will have been served, for
  * Retry-After: waiting x service time / slots, rounded up, 1 at least and
  * RETRY_AFTER_MAX_S at most; 1 where nothing is known. */
-uint32_t retry_after_s(uint64_t waiting, uint64_t slots, uint64_t service_ns);
+uint32_t retry_after_s(uint64_t waiting, const struct queue_rate *rate);
 
 #endif

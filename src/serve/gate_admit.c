@@ -61,7 +61,7 @@ bool gate__may_wait(struct waiter *w, const struct spec *spec)
 {
 	struct api *a = w->api;
 	const struct gate *g = &a->gate;
-	struct gate_rate rate;
+	struct queue_rate rate;
 
 	if (spec->max_queue_length && g->queued >= spec->max_queue_length) {
 		gate__overload(w,
@@ -75,7 +75,7 @@ bool gate__may_wait(struct waiter *w, const struct spec *spec)
 	if (!w->limit_ms)
 		return true;
 	rate = gate__rate(a);
-	if (!waits_in_vain(g->in_flight - 1, rate.slots, rate.service_ns,
+	if (!waits_in_vain(g->in_flight - 1, &rate,
 			   w->limit_ms * UINT64_C(1000000)))
 		return true;
 	gate__overload(

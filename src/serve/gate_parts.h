@@ -74,12 +74,8 @@ struct http_header gate__ask_timing(void);
 void gate__timing(struct waiter *w);
 
 /* gate_words.c */
-/* What was measured of the replicas that take requests now: their slots, and
- * how long one request holds one. 0: not known. */
-struct gate_rate {
-	uint64_t slots, service_ns;
-};
-struct gate_rate gate__rate(const struct api *a);
+/* Of the replicas that take requests now. */
+struct queue_rate gate__rate(const struct api *a);
 
 /* Each answers w. */
 /* The api takes no more requests. */

@@ -16,13 +16,14 @@ static void retry_after(struct waiter *w, uint32_t seconds)
 	http_reply_header(w->req, "Retry-After", text);
 }
 
-struct gate_rate gate__rate(const struct api *a)
+struct queue_rate gate__rate(const struct api *a)
 {
 	const struct revision *rev = gate_serving(a);
-	uint64_t slots = 0, busy_ns = 0;
+	struct queue_rate rate = {0};
+	uint64_t busy_ns = 0;
 
 	if (!rev)
-		return (struct gate_rate){0};
+		return (struct queue_rate){0};
 	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
 	     it = it->next) {
 		const struct replica *r = CONTAINER_OF(
@@ -31,10 +32,13 @@ struct gate_rate gate__rate(const struct api *a)
 
 		if (!replica_is_ready(r) || !r->service_ns || !n)
 			continue;
-		slots += n;
+		rate.slots += n;
+		rate.answers += r->answers;
 		busy_ns += n * r->service_ns;
 	}
-	return (struct gate_rate){slots, slots ? busy_ns / slots : 0};
+	if (rate.slots)
+		rate.service_ns = busy_ns / rate.slots;
+	return rate;
 }
 
 void gate__turn_away(struct waiter *w)
@@ -47,11 +51,10 @@ void gate__turn_away(struct waiter *w)
 
 void gate__overload(struct waiter *w, const char *text)
 {
-	struct gate_rate rate = gate__rate(w->api);
+	struct queue_rate rate = gate__rate(w->api);
 
 	w->api->gate.counts.overloads++;
-	retry_after(w, retry_after_s(w->api->gate.in_flight, rate.slots,
-				     rate.service_ns));
+	retry_after(w, retry_after_s(w->api->gate.in_flight, &rate));
 	gate__fail(w, E_OVERLOAD, NULL, text);
 }
 

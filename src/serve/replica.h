@@ -57,6 +57,7 @@ struct replica {
 	uint32_t released;   /* those whose stream has given it back since */
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
+	uint64_t answers;    /* that this was measured with */
 	struct work work;    /* of its slots, as it says */
 	struct batching batching; /* likewise */
 	bool alone; /* it has a request that may have killed another: it is

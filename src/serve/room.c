@@ -96,6 +96,7 @@ void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 
 	if (!slots)
 		return;
+	r->answers++;
 	r->service_ns = balance_service(r->service_ns, took_ns, ahead, slots);
 	if (r->slots)
 		set_room(r);

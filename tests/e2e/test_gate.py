@@ -255,6 +255,16 @@ def test_max_in_flight_of_several_processes(daemon, most, shares):
 # --- overload ----------------------------------------------------------------
 
 
+def test_a_slow_first_answer_sends_nobody_away(daemon):
+    """As of a model that is loaded when it is first asked: after one answer of a second, sixty would take a minute."""
+    source = projects.predictor("if not self.asked:\n    self.asked = True\n    time.sleep(1)\nreturn payload", "self.asked = False",
+                                "import time")
+    daemon.admin.deploy(projects.python_project(source, projects.python_api("cold", request_timeout="30s")))
+    assert daemon.admin.post("/cold", json=0).json() == 0
+    with concurrent.futures.ThreadPoolExecutor(60) as pool:
+        assert list(pool.map(lambda x: daemon.admin.post("/cold", json=x).json(), range(60))) == list(range(60))
+
+
 def test_overload_keeps_the_slot_at_work_for_those_it_can_serve(daemon):
     """Ten times as many as it can, all with a deadline: who comes too late is refused at once, the others are in time."""
     service = 0.02 * SLOW

@@ -68,20 +68,37 @@ static void low_does_not_starve(void **state)
 	assert_int_equal(last, 8);
 }
 
+static bool in_vain(uint64_t ahead, uint64_t slots, uint64_t service_ns,
+		    uint64_t limit_ns)
+{
+	struct queue_rate rate = {slots, service_ns, RATE_ANSWERS};
+
+	return waits_in_vain(ahead, &rate, limit_ns);
+}
+
+static uint32_t retry(uint64_t waiting, uint64_t slots, uint64_t service_ns)
+{
+	return retry_after_s(waiting,
+			     &(struct queue_rate){slots, service_ns, 1});
+}
+
 static void who_waits_in_vain_is_known(void **state)
 {
 	const uint64_t ms = 1000000;
 
 	(void)state;
 	/* 10 ms each: six ahead and itself are 70 of 100 ms, seven 80. */
-	assert_false(waits_in_vain(6, 1, 10 * ms, 100 * ms));
-	assert_true(waits_in_vain(7, 1, 10 * ms, 100 * ms));
-	assert_false(waits_in_vain(14, 2, 10 * ms, 100 * ms));
-	assert_true(waits_in_vain(15, 2, 10 * ms, 100 * ms));
-	assert_true(waits_in_vain(UINT64_MAX - 1, 1, ms, ms));
+	assert_false(in_vain(6, 1, 10 * ms, 100 * ms));
+	assert_true(in_vain(7, 1, 10 * ms, 100 * ms));
+	assert_false(in_vain(14, 2, 10 * ms, 100 * ms));
+	assert_true(in_vain(15, 2, 10 * ms, 100 * ms));
+	assert_true(in_vain(UINT64_MAX - 1, 1, ms, ms));
 	/* nothing is known */
-	assert_false(waits_in_vain(1000, 0, 10 * ms, 100 * ms));
-	assert_false(waits_in_vain(1000, 1, 0, 100 * ms));
+	assert_false(in_vain(1000, 0, 10 * ms, 100 * ms));
+	assert_false(in_vain(1000, 1, 0, 100 * ms));
+	assert_false(waits_in_vain(
+		1000, &(struct queue_rate){1, 300 * ms, RATE_ANSWERS - 1},
+		100 * ms));
 }
 
 static void retry_after_is_the_time_that_the_queue_takes(void **state)
@@ -90,17 +107,17 @@ static void retry_after_is_the_time_that_the_queue_takes(void **state)
 
 	(void)state;
 	/* 100 that wait, 2 slots, 100 ms each: 5 s */
-	assert_int_equal(retry_after_s(100, 2, 100 * ms), 5);
-	assert_int_equal(retry_after_s(101, 2, 100 * ms), 6);
-	assert_int_equal(retry_after_s(1, 1, 2001 * ms), 3);
+	assert_int_equal(retry(100, 2, 100 * ms), 5);
+	assert_int_equal(retry(101, 2, 100 * ms), 6);
+	assert_int_equal(retry(1, 1, 2001 * ms), 3);
 	/* at least one second, at most a minute */
-	assert_int_equal(retry_after_s(0, 1, 100 * ms), 1);
-	assert_int_equal(retry_after_s(1, 1, 1), 1);
-	assert_int_equal(retry_after_s(1000000, 1, 3600000 * ms), 60);
-	assert_int_equal(retry_after_s(UINT64_MAX, 1, UINT64_MAX), 60);
+	assert_int_equal(retry(0, 1, 100 * ms), 1);
+	assert_int_equal(retry(1, 1, 1), 1);
+	assert_int_equal(retry(1000000, 1, 3600000 * ms), 60);
+	assert_int_equal(retry(UINT64_MAX, 1, UINT64_MAX), 60);
 	/* nothing is known */
-	assert_int_equal(retry_after_s(100, 0, 100 * ms), 1);
-	assert_int_equal(retry_after_s(100, 2, 0), 1);
+	assert_int_equal(retry(100, 0, 100 * ms), 1);
+	assert_int_equal(retry(100, 2, 0), 1);
 }
 
 int main(void)
