@@ -161,7 +161,16 @@ static int append_provider(const struct soma_model *m, OrtSessionOptions *o,
 			o, strcasecmp(word, "xnnpack") == 0 ? "XNNPACK" : name,
 			f.keys, f.values, f.n);
 	snprintf(what, sizeof what, "the execution provider '%s'", word);
-	return onnx_status(m->api, status, SOMA_BAD_OPTION, what, error);
+	rc = onnx_status(m->api, status, SOMA_BAD_OPTION, what, error);
+	/* The dynamic linker's words: the provider is a library of its own. */
+	if (rc && strstr(error->text, "cannot open shared object file")) {
+		size_t n = strlen(error->text);
+
+		snprintf(error->text + n, sizeof error->text - n,
+			 ". Install what it wants, or say where that is: "
+			 "predictor.env: {LD_LIBRARY_PATH: FOLDER:FOLDER}");
+	}
+	return rc;
 }
 
 /* ---- the rest ---- */

@@ -257,7 +257,7 @@ def test_max_in_flight_of_several_processes(daemon, most, shares):
 
 def test_a_slow_first_answer_sends_nobody_away(daemon):
     """As of a model that is loaded when it is first asked: after one answer of a second, sixty would take a minute."""
-    source = projects.predictor("if not self.asked:\n    self.asked = True\n    time.sleep(1)\nreturn payload", "self.asked = False",
+    source = projects.predictor("if not self.asked:\n    self.asked = True\n    time.sleep(1)\ntime.sleep(0.02)\nreturn payload", "self.asked = False",
                                 "import time")
     daemon.admin.deploy(projects.python_project(source, projects.python_api("cold", request_timeout="30s")))
     assert daemon.admin.post("/cold", json=0).json() == 0
