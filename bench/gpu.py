@@ -207,7 +207,7 @@ def run(options):
                             measure(app, kind, connections, bodies, right, measured, gpu)
         check(apps, bodies, right)
     rounds.progress("")
-    return {"cells": measured.record(), "gpu": gpu_name, "offline": offline, "started_s": started, "max_batch": MAX_BATCH,
+    return {"seconds": seconds, "cells": measured.record(), "gpu": gpu_name, "offline": offline, "started_s": started, "max_batch": MAX_BATCH,
             "first": first}
 
 
