@@ -77,8 +77,6 @@ void control_stages(void *data, const struct tally *t)
 {
 	struct host *h = data;
 
-	if (h->state == HOST_LOADING)
-		return;
 	buf_reset(&h->stages);
 	tally_write(t, &h->stages);
 	control_send(h, FRAME_STAGES, t->ready + t->predict, h->stages.data,

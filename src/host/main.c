@@ -88,6 +88,7 @@ static void on_loaded(struct work *w)
 	if (http_server_open(&h->server, &h->lane, h->listener, &opts, &err))
 		fail(h, &err);
 	h->state = HOST_SERVING;
+	h->slots.on_tell = control_stages; /* loading was nobody's request */
 	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
 }
 
@@ -168,7 +169,6 @@ static int host_init(struct host *h, int control, struct err *err)
 	h->slots.limit_ms = h->config.predict_timeout_ms;
 	h->slots.grace_ms = CANCEL_GRACE_MS;
 	h->slots.on_all_stuck = jobs_on_all_stuck;
-	h->slots.on_tell = control_stages;
 	h->slots.data = h;
 	slots_init(&h->slots);
 	uv_async_init(&h->loop, &h->told_loading, on_told_loading);
