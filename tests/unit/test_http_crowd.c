@@ -3,28 +3,29 @@
 
 enum { CROWD = 400, CLOSED_IN_A_TURN = 64 };
 
-static void ask(int fd[CROWD])
+/* All of them are handed to a handler that keeps them waiting, and go. */
+static void come_and_leave(void)
 {
+	int fd[CROWD];
+
+	kit_open(serve_hold);
 	for (unsigned i = 0; i < CROWD; i++) {
 		fd[i] = dial();
 		say(fd[i], "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
 		if (i % 100 == 99)
 			UNTIL(kit->handed == i + 1);
 	}
+	for (unsigned i = 0; i < CROWD; i++)
+		close(fd[i]);
+	turn();
 }
 
 /* Each handler hears at once, before all of their sockets are closed: others
  * are served between. */
 static void test_a_crowd_leaves(void **state)
 {
-	int fd[CROWD];
-
 	(void)state;
-	kit_open(serve_hold);
-	ask(fd);
-	for (unsigned i = 0; i < CROWD; i++)
-		close(fd[i]);
-	turn();
+	come_and_leave();
 	assert_int_equal(kit->gone, CROWD);
 	assert_in_range(kit->server.n_conns, CROWD - CLOSED_IN_A_TURN, CROWD);
 	UNTIL(kit->server.n_conns == 0);
@@ -32,14 +33,8 @@ static void test_a_crowd_leaves(void **state)
 
 static void test_a_drain_while_a_crowd_leaves(void **state)
 {
-	int fd[CROWD];
-
 	(void)state;
-	kit_open(serve_hold);
-	ask(fd);
-	for (unsigned i = 0; i < CROWD; i++)
-		close(fd[i]);
-	turn();
+	come_and_leave();
 	http_server_drain(&kit->server, on_server_closed);
 	UNTIL(kit->server_closed);
 	assert_int_equal(kit->gone, CROWD);
