@@ -1,0 +1,339 @@
+#include "policy/autoscale.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/mem.h"
+
+enum {
+	MS = 1000000,
+	LONG = 4, /* times the patience: then what is in flight is what counts
+		   */
+	HEAVY = 1000000, /* gains are scaled down from here */
+};
+
+static const double NS = 1e9, FADE = 1.0 / 32, PRIOR = 0.5;
+/* Gaps of a level nobody has seen: up to a day. */
+enum { PRIOR_BINS = 53 };
+
+void autoscale_fini(struct autoscale *a)
+{
+	free(a->levels);
+	*a = (struct autoscale){0};
+}
+
+/* --- what comes ------------------------------------------------------------
+ */
+
+/* Forgets buckets that are past. */
+static void turn(struct autoscale *a, uint64_t now)
+{
+	uint64_t bucket = now / a->width;
+
+	if (bucket >= a->bucket + AUTOSCALE_WINDOW) {
+		memset(a->counts, 0, sizeof a->counts);
+		a->count = 0;
+		a->bucket = bucket;
+		return;
+	}
+	while (a->bucket < bucket) {
+		uint32_t *old = &a->counts[++a->bucket % AUTOSCALE_WINDOW];
+
+		a->count -= *old;
+		*old = 0;
+	}
+}
+
+void autoscale_arrived(struct autoscale *a, uint64_t now)
+{
+	if (!a->width)
+		a->width = 100 * (uint64_t)MS / AUTOSCALE_WINDOW;
+	turn(a, now);
+	a->counts[a->bucket % AUTOSCALE_WINDOW]++;
+	a->count++;
+}
+
+/* Counts over so long from now on, if that is much unlike before. */
+static void resize(struct autoscale *a, uint64_t window, uint64_t now)
+{
+	uint64_t width = MAX(window / AUTOSCALE_WINDOW, (uint64_t)1);
+
+	if (a->width && width < a->width + a->width / 4 &&
+	    width > a->width - a->width / 4)
+		return;
+	a->width = width;
+	a->bucket = now / width;
+	memset(a->counts, 0, sizeof a->counts);
+	a->counts[a->bucket % AUTOSCALE_WINDOW] = a->count;
+}
+
+/* --- gaps ------------------------------------------------------------------
+ */
+
+/* The end of a bin, in seconds. */
+static double bin_end(uint32_t i)
+{
+	return ldexp(i & 1 ? 1e-3 * M_SQRT2 : 1e-3, (int)(i / 2));
+}
+
+static uint32_t bin_of(double gap)
+{
+	uint32_t i;
+
+	if (gap <= 1e-3)
+		return 0;
+	i = (uint32_t)ceil(2 * log2(gap * 1e3) - 1e-9);
+	return MIN(i, AUTOSCALE_BINS - 1u);
+}
+
+static void learn(struct scale_level *l, double gap)
+{
+	if (l->gain <= 0)
+		l->gain = 1;
+	l->gaps[bin_of(gap)] += l->gain;
+	l->total += l->gain;
+	l->gain *= (float)(1 + FADE);
+	if (l->gain < HEAVY)
+		return;
+	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++)
+		l->gaps[i] /= l->gain;
+	l->total /= l->gain;
+	l->gain = 1;
+}
+
+struct choice {
+	double keep;	 /* seconds */
+	double value;	 /* replica-seconds that it saves, on average */
+	double expected; /* how likely the level is needed meanwhile */
+};
+
+/* How long a replica is to be kept that is there `from` seconds after a gap has
+ * begun, where the gap is longer than that. */
+static struct choice choose(const struct scale_level *l, double from,
+			    double price)
+{
+	struct choice best = {0};
+	double each = PRIOR / PRIOR_BINS, scale = 1, rest = 0, cost = 0,
+	       met = 0;
+	uint32_t first = from > 0 ? bin_of(from) + 1 : 0;
+
+	/* The newest gap weighs 1. */
+	if (l->gain > 0)
+		scale = 1 / l->gain;
+	for (uint32_t i = first; i < AUTOSCALE_BINS; i++)
+		rest += l->gaps[i] * scale + (i < PRIOR_BINS ? each : 0);
+	if (rest <= 0)
+		return best;
+	for (uint32_t i = first; i < AUTOSCALE_BINS; i++) {
+		double w = l->gaps[i] * scale + (i < PRIOR_BINS ? each : 0);
+		double end = bin_end(i) - from,
+		       mid = (bin_end(i) + (i ? bin_end(i - 1) : 0)) / 2 - from;
+		double saved;
+
+		met += w;
+		cost += w * MAX(mid, 0);
+		saved = price * met - cost - (rest - met) * end;
+		if (saved > best.value * rest) {
+			best.value = saved / rest;
+			best.keep = end;
+			best.expected = met / rest;
+		}
+		/* No longer wait can save more than this. */
+		if ((rest - met) * price < best.value * rest - saved)
+			break;
+	}
+	return best;
+}
+
+/* --- levels ----------------------------------------------------------------
+ */
+
+static void reserve(struct autoscale *a, uint32_t n)
+{
+	if (n <= a->n_levels)
+		return;
+	if (n > a->cap_levels) {
+		a->cap_levels = MAX(n, a->cap_levels * 2);
+		a->levels =
+			mem_grow(a->levels, a->cap_levels * sizeof *a->levels);
+	}
+	memset(a->levels + a->n_levels, 0,
+	       (n - a->n_levels) * sizeof *a->levels);
+	a->n_levels = n;
+}
+
+/* The first `ready` levels have a replica, those above them one that is
+ * loading, if any. */
+static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
+		 uint64_t now, double load, double price)
+{
+	reserve(a, needed);
+	for (uint32_t k = a->needed; k < needed; k++) {
+		struct scale_level *l = &a->levels[k];
+
+		if (l->idle_since)
+			learn(l, (double)(now - l->idle_since) / NS);
+	}
+	for (uint32_t k = needed; k < a->needed; k++) {
+		struct scale_level *l = &a->levels[k];
+		double from = k < ready ? 0 : load;
+		struct choice c = choose(l, from, price);
+
+		l->idle_since = MAX(now, (uint64_t)1);
+		l->keep_until = l->idle_since;
+		if (c.value > 0)
+			l->keep_until += (uint64_t)((from + c.keep) * NS);
+		l->expected = (float)c.expected;
+	}
+	a->needed = needed;
+	a->top = MAX(a->top, needed);
+	while (a->top > needed && a->levels[a->top - 1].keep_until <= now)
+		a->top--;
+}
+
+/* --- the decision ----------------------------------------------------------
+ */
+
+static uint32_t whole(double x)
+{
+	return x < 1e9 ? (uint32_t)ceil(x - 1e-9) : 1000000000;
+}
+
+/* What comes, and is in flight, in replicas. */
+static uint32_t asked(const struct autoscale *a, const struct scale_view *v,
+		      double service, double window)
+{
+	uint32_t busy = v->in_flight - v->waiting;
+	double patience = window - service;
+	uint32_t n = whole(a->count * service / window / v->slots);
+
+	if (service < LONG * patience)
+		return n;
+	if (v->waiting)
+		return MAX(n, (busy + v->slots - 1) / v->slots);
+	return (busy + v->slots - 1) / v->slots;
+}
+
+/* Replicas with which those who wait now will have been served by the time
+ * that another could be ready, or that they may wait, beside those who come. */
+static uint32_t drains(const struct autoscale *a, const struct scale_view *v,
+		       double service, double window, double soon)
+{
+	double come = a->count * service / window;
+
+	return whole((come + v->waiting * service / soon) / v->slots);
+}
+
+/* More replicas than there are, if any. */
+static uint32_t more(const struct autoscale *a, const struct scale_view *v,
+		     double service, double patience, double load,
+		     struct scale_advice *out)
+{
+	uint32_t have = v->ready + v->loading, want = have;
+	uint32_t all = whole((double)v->in_flight / v->slots);
+	double soon = MAX(load, patience);
+
+	if (!have && v->in_flight) {
+		want = 1;
+		out->why = v->service ? SCALE_NEEDED : SCALE_FIRST;
+	}
+	if (!v->service) {
+		if (out->needed > want) {
+			want = out->needed;
+			out->why = SCALE_FIRST;
+		}
+		return want;
+	}
+	if (v->waiting * service > soon * want * v->slots) {
+		uint32_t n = drains(a, v, service, patience + service, soon);
+
+		n = MIN(n, all);
+		if (n > want) {
+			want = n;
+			out->why = SCALE_BACKLOG;
+		}
+	}
+	for (; want < out->needed; want++) {
+		if (load > patience &&
+		    choose(&a->levels[want], load, out->price).value <= load) {
+			if (want == have)
+				out->why = SCALE_ENOUGH;
+			break;
+		}
+		out->why = SCALE_NEEDED;
+	}
+	return want;
+}
+
+struct scale_advice autoscale(struct autoscale *a, const struct scale_view *v,
+			      const struct scale_rule *rule)
+{
+	double patience = (double)rule->patience / NS;
+	double service = (double)v->service / NS;
+	double load = (double)v->load / NS;
+	double window = service + patience;
+	uint32_t have = v->ready + v->loading;
+	struct scale_advice out = {.why = SCALE_NEEDED};
+	uint32_t floor;
+
+	out.price = load + rule->worth * MAX(0, load - patience);
+	resize(a, v->service + rule->patience, v->now);
+	turn(a, v->now);
+	out.rate = a->count / window;
+	if (v->service)
+		out.needed = asked(a, v, service, window);
+	else
+		/* Until one has told how long requests take a crowd gets twice
+		 * as many with each time of loading. */
+		out.needed = MIN(whole((double)v->in_flight / v->slots),
+				 2 * v->ready + !v->ready);
+	if (v->in_flight && !out.needed)
+		out.needed = 1;
+	out.needed = MIN(out.needed, rule->max);
+	need(a, out.needed, v->ready, v->now, load, out.price);
+
+	out.want = more(a, v, service, patience, load, &out);
+	floor = MAX(out.needed, a->top);
+	if (out.want == have && have > out.needed) {
+		out.want = MIN(have, floor);
+		out.why = out.want ? SCALE_NEEDED : SCALE_IDLE;
+		if (out.want > out.needed) {
+			const struct scale_level *l = &a->levels[a->top - 1];
+
+			out.why = SCALE_KEPT;
+			out.kept = l->keep_until - l->idle_since;
+			out.expected = l->expected;
+		}
+	} else if (!out.want) {
+		out.why = SCALE_IDLE;
+	}
+	if (out.want >= rule->max) {
+		if (out.want > rule->max || out.why != SCALE_KEPT)
+			out.why = SCALE_MAX;
+		out.want = rule->max;
+	}
+	if (out.want < rule->min) {
+		out.want = rule->min;
+		out.why = SCALE_MIN;
+	}
+	/* Time alone may change it. */
+	if (a->top > out.needed)
+		out.again = a->levels[a->top - 1].keep_until;
+	if (a->count)
+		out.again = out.again
+				    ? MIN(out.again, (a->bucket + 1) * a->width)
+				    : (a->bucket + 1) * a->width;
+	return out;
+}
+
+const char *scale_why_word(enum scale_why why)
+{
+	static const char *const words[] = {
+		[SCALE_IDLE] = "idle",	     [SCALE_MIN] = "min",
+		[SCALE_MAX] = "max",	     [SCALE_NEEDED] = "needed",
+		[SCALE_BACKLOG] = "backlog", [SCALE_KEPT] = "kept",
+		[SCALE_ENOUGH] = "enough",   [SCALE_FIRST] = "first",
+	};
+
+	return words[why];
+}
