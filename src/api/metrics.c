@@ -34,6 +34,16 @@ static uint64_t ready(const struct api *a)
 	return a->want ? revision_ready(a->want) : 0;
 }
 
+static uint64_t loading(const struct api *a)
+{
+	return a->want ? revision_places(a->want) - revision_ready(a->want) : 0;
+}
+
+static uint64_t cold(const struct api *a)
+{
+	return a->scale.cold_requests;
+}
+
 static uint64_t late(const struct api *a)
 {
 	return a->gate.counts.late;
@@ -59,6 +69,10 @@ static const struct metric table[] = {
 	 "Replicas that ended unasked and were replaced", restarts},
 	{"soma_replicas_requested", "gauge", "Replicas asked for", requested},
 	{"soma_replicas_ready", "gauge", "Replicas that take requests", ready},
+	{"soma_replicas_loading", "gauge",
+	 "Replicas that are being started, or will be again", loading},
+	{"soma_cold_requests_total", "counter",
+	 "Requests that had to wait since no replica was ready", cold},
 };
 
 void metrics__head(struct buf *b, const char *name, const char *type,
@@ -196,6 +210,7 @@ void admin_metrics(struct http_req *req, const char *arg)
 	oldest(&b, admin->serve);
 	cancelled(&b, admin->serve);
 	metrics__slots(&b, admin->serve);
+	metrics__scale(&b, admin->serve);
 	daemon_wide(&b, admin);
 	http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", b.data,
 		   b.len);

@@ -180,6 +180,30 @@ static const struct command commands[] = {
 		.fn = cmd_refresh,
 	},
 	{
+		.name = "scale",
+		.words = "API N",
+		.min_words = 2,
+		.max_words = 2,
+		.summary = "have so many replicas now",
+		.help = "N is between min_replicas and max_replicas. For five "
+			"minutes there are no fewer; more if the load asks for "
+			"them. 0 stops all replicas until the next request, "
+			"whatever min_replicas says.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_scale,
+	},
+	{
+		.name = "explain",
+		.words = "API",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "say why an api has as many replicas as it has",
+		.help = "What was decided last, from which numbers, and what "
+			"would change it. Asking changes nothing.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_explain,
+	},
+	{
 		.name = "secret",
 		.words = "set NAME [VALUE|-] | list | rm NAME",
 		.min_words = 1,

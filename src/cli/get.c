@@ -43,6 +43,7 @@ static void status_cells(struct table *t, yyjson_val *api)
 	table_cell(t, "%s", json_str(api, "status", "?"));
 	table_cell(t, "%lld/%lld", (long long)json_int(api, "ready", 0),
 		   (long long)json_int(api, "requested", 0));
+	number_cell(t, json_int(api, "in_flight", 0));
 	table_cell(t, "%s",
 		   term_age(at < 0 ? -1 : MAX(0, term_wall_ms() - at), text));
 	table_cell(t, "%s",
@@ -55,8 +56,9 @@ static void status_cells(struct table *t, yyjson_val *api)
 static void print_all(yyjson_val *apis)
 {
 	static const char *const header[] = {
-		"realtime api", "status", "replicas", "last update",
-		"avg latency",	"2XX",	  "4XX",      "5XX"};
+		"realtime api", "status",      "replicas",
+		"in flight",	"last update", "avg latency",
+		"2XX",		"4XX",	       "5XX"};
 	struct table t;
 	size_t i, n;
 	yyjson_val *api;
@@ -67,7 +69,7 @@ static void print_all(yyjson_val *apis)
 		return;
 	}
 	table_init(&t, ARRAY_LEN(header), header);
-	t.optional = 1u << 6 | 1u << 7; /* 4XX, 5XX */
+	t.optional = 1u << 3 | 1u << 7 | 1u << 8; /* in flight, 4XX, 5XX */
 	yyjson_arr_foreach(apis, i, n, api)
 	{
 		table_cell(&t, "%s", json_str(api, "name", "?"));
@@ -133,17 +135,32 @@ static void print_environment(yyjson_val *env)
 		       message ? message : "");
 }
 
+static void print_cold(yyjson_val *cold)
+{
+	yyjson_val *start;
+	size_t i, n;
+	char text[32];
+
+	yyjson_arr_foreach(yyjson_obj_get(cold, "starts"), i, n, start)
+		printf("%s%s: %lld, %s on average",
+		       i ? "; " : "starts: ", json_str(start, "tier", "?"),
+		       (long long)json_int(start, "count", 0),
+		       term_latency(json_num(start, "mean_ms", -1), text));
+	if (n)
+		putchar('\n');
+}
+
 static void print_one(yyjson_val *api)
 {
 	static const char *const header[] = {
-		"status", "replicas", "last update", "avg latency",
-		"2XX",	  "4XX",      "5XX"};
+		"status",      "replicas", "in flight", "last update",
+		"avg latency", "2XX",	   "4XX",	"5XX"};
 	const char *message = json_str(api, "message", NULL);
 	const char *sample = json_str(api, "sample", NULL);
 	struct table t;
 
 	table_init(&t, ARRAY_LEN(header), header);
-	t.optional = 1u << 5 | 1u << 6; /* 4XX, 5XX */
+	t.optional = 1u << 2 | 1u << 6 | 1u << 7; /* in flight, 4XX, 5XX */
 	status_cells(&t, api);
 	table_print(&t);
 	table_fini(&t);
@@ -152,6 +169,7 @@ static void print_one(yyjson_val *api)
 	print_environment(yyjson_obj_get(api, "environment"));
 	print_replicas(yyjson_obj_get(api, "replicas"));
 	stages_print(api);
+	print_cold(yyjson_obj_get(api, "cold"));
 	batching_print(yyjson_obj_get(api, "replicas"));
 	printf("\nendpoint: %s\n", json_str(api, "url", "-"));
 	if (sample)

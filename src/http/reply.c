@@ -336,9 +336,9 @@ static void add_member(struct buf *b, const char *name, struct str value)
 	json_quote(b, value);
 }
 
-__attribute__((format(printf, 6, 0))) static void
+__attribute__((format(printf, 7, 0))) static void
 reply_errorv(struct http_req *req, int code, unsigned status, const char *api,
-	     const char *cause, const char *fmt, va_list args)
+	     const char *cause, const char *more, const char *fmt, va_list args)
 {
 	struct request *r = request__of(req);
 	struct err err = {0};
@@ -356,7 +356,10 @@ reply_errorv(struct http_req *req, int code, unsigned status, const char *api,
 		add_member(&b, "api", str_of(api));
 	if (cause)
 		add_member(&b, "cause", str_of(cause));
-	buf_adds(&b, "}}\n");
+	buf_addc(&b, '}');
+	if (more)
+		buf_addf(&b, ",%s", more);
+	buf_adds(&b, "}\n");
 	http_reply(req, status ? status : (unsigned)err_http(code),
 		   "application/json", b.data, b.len);
 	buf_fini(&b);
@@ -367,7 +370,7 @@ void http_reply_error(struct http_req *req, int code, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	reply_errorv(req, code, 0, NULL, NULL, fmt, args);
+	reply_errorv(req, code, 0, NULL, NULL, NULL, fmt, args);
 	va_end(args);
 }
 
@@ -378,7 +381,17 @@ void http_reply_error_full(struct http_req *req, int code, unsigned status,
 	va_list args;
 
 	va_start(args, fmt);
-	reply_errorv(req, code, status, api, cause, fmt, args);
+	reply_errorv(req, code, status, api, cause, NULL, fmt, args);
+	va_end(args);
+}
+
+void http_reply_error_with(struct http_req *req, int code, const char *api,
+			   const char *more, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	reply_errorv(req, code, 0, api, NULL, more, fmt, args);
 	va_end(args);
 }
 

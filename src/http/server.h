@@ -172,5 +172,9 @@ void http_reply_error(struct http_req *req, int code, const char *fmt, ...)
 void http_reply_error_full(struct http_req *req, int code, unsigned status,
 			   const char *api, const char *cause, const char *fmt,
 			   ...) __attribute__((format(printf, 6, 7)));
+/* The same with members of the document behind "error", as JSON. */
+void http_reply_error_with(struct http_req *req, int code, const char *api,
+			   const char *more, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
 
 #endif

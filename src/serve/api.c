@@ -67,6 +67,7 @@ static void on_logs_closed(struct logbook *b)
 void api_free(struct api *a)
 {
 	gate_fini(&a->gate);
+	scale_fini(a);
 	logbook_close(&a->logs, on_logs_closed);
 }
 
@@ -92,6 +93,7 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 	/* While an older one serves, it serves where it did. */
 	if (!a->live)
 		route(a, rev->spec->endpoint);
+	scale_begin(a);
 	/* First, so that an environment they share stays in use. */
 	revision_step(rev);
 	/* One that never was live has nothing to hand over. */
@@ -214,6 +216,7 @@ void event_add(struct feed *feed, const struct store_event *e)
 const char *api_status(const struct api *a, const char **ret_message)
 {
 	const struct revision *rev = a->want;
+	unsigned ready;
 
 	*ret_message = a->broken;
 	if (a->deleting)
@@ -221,12 +224,17 @@ const char *api_status(const struct api *a, const char **ret_message)
 	if (!rev)
 		return a->broken ? "error" : "updating";
 	*ret_message = rev->message;
-	if (revision_ready(rev) >= revision_requested(rev))
+	ready = revision_ready(rev);
+	if (ready >= revision_requested(rev))
 		return "live";
 	if (rev->state == REVISION_FAILED || revision_is_failing(rev) ||
 	    (rev->env && rev->env->state == ENVIRONMENT_FAILED))
 		return "error";
-	return "updating";
+	/* That more are on their way, or the first of none, is no update. */
+	return rev->state == REVISION_LIVE &&
+			       ready >= rev->spec->scale.min_replicas
+		       ? "live"
+		       : "updating";
 }
 
 static void put_null_or(yyjson_mut_doc *doc, yyjson_mut_val *obj,
@@ -396,6 +404,9 @@ char *api_json(const struct api *a)
 				rev ? revision_requested(rev) : 0);
 	yyjson_mut_obj_add_uint(doc, root, "ready",
 				rev ? revision_ready(rev) : 0);
+	yyjson_mut_obj_add_uint(doc, root, "loading",
+				rev ? revision_places(rev) - revision_ready(rev)
+				    : 0);
 	if (rev) {
 		url = mem_printf("%s%s", a->serve->data_url,
 				 rev->spec->endpoint);
@@ -408,6 +419,7 @@ char *api_json(const struct api *a)
 	yyjson_mut_obj_add_uint(doc, root, "queued", a->gate.queued);
 	put_traffic(doc, root, a);
 	put_slots(doc, root, a);
+	scale_put(doc, root, a);
 	yyjson_mut_obj_add_uint(doc, root, "restarts", a->restarts);
 	put_environment(doc, root, rev ? rev->env : NULL);
 	arr = yyjson_mut_obj_add_arr(doc, root, "replicas");

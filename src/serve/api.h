@@ -10,6 +10,7 @@
 #include "serve/gate.h"
 #include "serve/logbook.h"
 #include "serve/revision.h"
+#include "serve/scale.h"
 #include "serve/stats.h"
 #include "store/store.h"
 
@@ -33,6 +34,7 @@ struct api {
 	struct revision *live; /* the newest that was live; or NULL */
 	struct list revisions;
 	struct gate gate;
+	struct scale scale;
 	struct stats stats;
 	/* Since the daemon's start, replicas that are gone included: what
 	 * slots did; what calls of predict had taken that a process's end cut

@@ -45,11 +45,17 @@ static void to_state(struct waiter *w, enum waiter_state state)
 
 void gate__fail(struct waiter *w, int code, const char *cause, const char *text)
 {
-	struct api *a = w->api;
-
 	to_state(w, ANSWERED);
 	gate__timing(w);
-	http_reply_error_full(w->req, code, 0, a->name, cause, "%s", text);
+	http_reply_error_full(w->req, code, 0, w->api->name, cause, "%s", text);
+}
+
+void gate__fail_with(struct waiter *w, int code, const char *more,
+		     const char *text)
+{
+	to_state(w, ANSWERED);
+	gate__timing(w);
+	http_reply_error_with(w->req, code, w->api->name, more, "%s", text);
 }
 
 struct revision *gate_serving(const struct api *a)
@@ -80,6 +86,7 @@ static void enqueue(struct waiter *w, bool front)
 	else
 		list_push_back(&g->queue[w->priority], &w->queue);
 	g->queued++;
+	scale_on_wait(w->api);
 }
 
 static bool idempotent(struct str method)
@@ -157,6 +164,7 @@ static void on_head(struct http_req *req, unsigned status, bool stream,
 	heap_remove(&w->api->gate.due, &w->due);
 	w->stage = STAGE_ANSWER;
 	gate__timing(w);
+	gate__tell_cold(w);
 	/* A client that reads slowly holds its connection, not the place. */
 	if (!stream && replica_frees_at_head(w->replica))
 		room |= free_place(w);
@@ -367,6 +375,18 @@ static bool would_overtake(const struct gate *g)
 	return false;
 }
 
+static void wait_for_room(struct waiter *w, const struct revision *rev)
+{
+	w->cold = !revision_any_ready(rev);
+	w->api->scale.cold_requests += w->cold;
+	if (w->cold && w->come_again) {
+		scale_on_refusal(w->api);
+		gate__come_again(w, rev);
+	} else if (gate__may_wait(w, rev->spec)) {
+		enqueue(w, false);
+	}
+}
+
 void gate_accept(struct api *a, struct http_req *req, struct str rest)
 {
 	struct waiter *w = arena_zalloc(req->arena, sizeof *w);
@@ -385,13 +405,12 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 	}
 	if (!gate__admit(w, rev->spec))
 		return;
+	scale_on_request(a, rev, req->start_ns);
 	w->target = target_of(req, rest);
 	/* Nobody overtakes who waits already, but those who go alone: these
 	 * wait for a replica that has nothing else. */
-	if (would_overtake(&a->gate) || !try_send(w)) {
-		if (gate__may_wait(w, rev->spec))
-			enqueue(w, false);
-	}
+	if (would_overtake(&a->gate) || !try_send(w))
+		wait_for_room(w, rev);
 }
 
 /* Gives up on those whose time is over. */

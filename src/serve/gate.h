@@ -57,6 +57,9 @@ void gate_flush(struct api *a);
 void gate_tick(struct api *a);
 /* How long the oldest of those who wait has; 0: nobody does. */
 uint64_t gate_oldest_ns(const struct gate *g, uint64_t now_ns);
+/* What was measured of the replicas that take requests now; those that start
+ * are counted as if they did. */
+struct queue_rate gate_rate(const struct api *a);
 /* The replica is dead, and this is why: answers those who waited to hear. */
 void gate_on_exit(struct api *a, struct replica *r, const char *cause);
 /* The api goes: answers all that wait. */

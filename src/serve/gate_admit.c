@@ -28,6 +28,7 @@ bool gate__admit(struct waiter *w, const struct spec *spec)
 	struct arena *mem = w->req->arena;
 	struct wish wish;
 	const char *wrong = wish_read(w->req, &wish);
+	unsigned replicas = revision_requested(gate_serving(a));
 
 	w->timing = wish.timing == WISH_TIMED ||
 		    (wish.timing == WISH_UNSAID && spec->server_timing);
@@ -42,7 +43,7 @@ bool gate__admit(struct waiter *w, const struct spec *spec)
 			   " is 0)");
 		return false;
 	}
-	if (!balance_admit(a->gate.in_flight - 1, spec->scale.init_replicas,
+	if (!balance_admit(a->gate.in_flight - 1, replicas,
 			   spec->scale.max_replica_concurrency)) {
 		gate__overload(
 			w, arena_printf(mem,
@@ -53,6 +54,9 @@ bool gate__admit(struct waiter *w, const struct spec *spec)
 		return false;
 	}
 	w->priority = wish.priority;
+	w->tell_cold = wish.cold;
+	w->come_again = wish.on_cold == WISH_RETRY ||
+			(wish.on_cold == WISH_AS_API && spec->cold_retry);
 	set_limit(w, spec, &wish);
 	return true;
 }
@@ -74,7 +78,7 @@ bool gate__may_wait(struct waiter *w, const struct spec *spec)
 	}
 	if (!w->limit_ms)
 		return true;
-	rate = gate__rate(a);
+	rate = gate_rate(a);
 	if (!waits_in_vain(g->in_flight - 1, &rate,
 			   w->limit_ms * UINT64_C(1000000)))
 		return true;

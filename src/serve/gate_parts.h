@@ -29,6 +29,9 @@ struct waiter {
 	uint32_t limit_ms;  /* from its arrival; 0: none */
 	bool limit_is_wish; /* the caller's, not request_timeout */
 	bool timing;	    /* its answer is to have Server-Timing */
+	bool tell_cold;	    /* its answer is to have X-Soma-Cold */
+	bool come_again;    /* it does not wait where no replica is ready */
+	bool cold;	    /* none was when it came */
 	bool placed;	    /* SENT: holds a place of the replica's room */
 	bool reached;	    /* some replica may have begun to work on it */
 	bool suspect;	    /* one of ours died while it had it */
@@ -45,6 +48,9 @@ struct waiter {
 /* gate.c: answers it with an error; cause may be NULL. */
 void gate__fail(struct waiter *w, int code, const char *cause,
 		const char *text);
+/* The same with members of the document behind "error", as JSON. */
+void gate__fail_with(struct waiter *w, int code, const char *more,
+		     const char *text);
 
 /* gate_admit.c: each returns false when it has answered w instead. */
 /* Whether it may come in at all; reads what it asks for. */
@@ -73,9 +79,15 @@ struct http_header gate__ask_timing(void);
 /* The answer is about to begin: the replica's, or an error. */
 void gate__timing(struct waiter *w);
 
+/* gate_cold.c */
+/* The answer of a replica is about to begin: X-Soma-Cold, where it is asked
+ * for. */
+void gate__tell_cold(struct waiter *w);
+/* Answers w: no replica is ready, and when one will be. */
+void gate__come_again(struct waiter *w, const struct revision *rev);
+
 /* gate_words.c */
-/* Of the replicas that take requests now. */
-struct queue_rate gate__rate(const struct api *a);
+void gate__retry_after(struct waiter *w, uint32_t seconds);
 
 /* Each answers w. */
 /* The api takes no more requests. */

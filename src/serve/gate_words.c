@@ -8,7 +8,7 @@
 #include "serve/serve.h"
 #include "serve/wish.h"
 
-static void retry_after(struct waiter *w, uint32_t seconds)
+void gate__retry_after(struct waiter *w, uint32_t seconds)
 {
 	char text[12];
 
@@ -16,11 +16,11 @@ static void retry_after(struct waiter *w, uint32_t seconds)
 	http_reply_header(w->req, "Retry-After", text);
 }
 
-struct queue_rate gate__rate(const struct api *a)
+struct queue_rate gate_rate(const struct api *a)
 {
 	const struct revision *rev = gate_serving(a);
 	struct queue_rate rate = {0};
-	uint64_t busy_ns = 0;
+	uint64_t busy_ns = 0, soon = 0;
 
 	if (!rev)
 		return (struct queue_rate){0};
@@ -30,20 +30,23 @@ struct queue_rate gate__rate(const struct api *a)
 			(struct list *)(uintptr_t)it, struct replica, link);
 		uint32_t n = replica_slots(r);
 
+		soon += r->state == REPLICA_STARTING ? n : 0;
 		if (!replica_is_ready(r) || !r->service_ns || !n)
 			continue;
 		rate.slots += n;
 		rate.answers += r->answers;
 		busy_ns += n * r->service_ns;
 	}
-	if (rate.slots)
+	if (rate.slots) {
 		rate.service_ns = busy_ns / rate.slots;
+		rate.slots += soon;
+	}
 	return rate;
 }
 
 void gate__turn_away(struct waiter *w)
 {
-	retry_after(w, 1);
+	gate__retry_after(w, 1);
 	gate__fail(w, E_UNAVAILABLE, NULL,
 		   w->api->serve->stopping ? "Soma is stopping"
 					   : "the api is being deleted");
@@ -51,10 +54,10 @@ void gate__turn_away(struct waiter *w)
 
 void gate__overload(struct waiter *w, const char *text)
 {
-	struct queue_rate rate = gate__rate(w->api);
+	struct queue_rate rate = gate_rate(w->api);
 
 	w->api->gate.counts.overloads++;
-	retry_after(w, retry_after_s(w->api->gate.in_flight, &rate));
+	gate__retry_after(w, retry_after_s(w->api->gate.in_flight, &rate));
 	gate__fail(w, E_OVERLOAD, NULL, text);
 }
 
@@ -83,7 +86,7 @@ void gate__timed_out(struct waiter *w)
 					a->name, after, key));
 		return;
 	}
-	retry_after(w, 1);
+	gate__retry_after(w, 1);
 	gate__fail(w, E_UNAVAILABLE, NULL,
 		   arena_printf(
 			   mem, "'%s' has no ready replica, waited %s (%s)%s%s",

@@ -87,6 +87,8 @@ void replica_start(struct replica *r)
 	assert(r->state == REPLICA_IDLE && !r->process && !r->up_open);
 	r->state = REPLICA_STARTING;
 	r->spawned_at = r->heard_at = replica__now(r);
+	r->started_ns = uv_hrtime();
+	r->tier = COLD_PROCESS;
 	work_begin(&r->work, false);
 	set_text(&r->detail, NULL);
 	set_text(&r->failed, NULL);

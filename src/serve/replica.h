@@ -10,10 +10,12 @@
 #include "core/list.h"
 #include "http/proxy.h"
 #include "serve/batching.h"
+#include "serve/cold.h"
 #include "serve/local.h"
 #include "serve/work.h"
 
 struct revision;
+struct spec;
 
 /*
  *            start            READY frame / probe / notify
@@ -69,6 +71,8 @@ struct replica {
 	unsigned failures; /* deaths in a row, for the back-off */
 	unsigned unready;  /* exits in a row before READY */
 	unsigned restarts;
+	enum cold_tier tier;	       /* what it was started from */
+	uint64_t started_ns;	       /* uv_hrtime; 0: before the daemon was */
 	uint64_t spawned_at, ready_at; /* uv_now */
 	char *last_exit; /* owned: cause of the last death, or NULL */
 	char *detail;	 /* owned: "importing predictor.py", or NULL */
@@ -104,6 +108,9 @@ void replica_leave(struct replica *r, uint32_t grace_ms);
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead);
 /* Requests that it works on at the same time; 0: it has not said. */
 uint32_t replica_slots(const struct replica *r);
+/* The same of a whole replica that is to be started; 1 where it is not known.
+ */
+uint32_t replica_slots_of(const struct spec *spec);
 /* Whether a request's place is free again with the head of its answer, unless
  * that is a stream: predict is over then. A command may compute on, and says
  * so only by ending its answer. */

@@ -54,29 +54,76 @@ void revision_free(struct revision *rev)
 
 unsigned revision_requested(const struct revision *rev)
 {
-	unsigned n = MAX(rev->spec->scale.init_replicas,
-			 rev->spec->scale.min_replicas);
+	const struct scale *scale = &rev->api->scale;
+	unsigned n = MAX(scale->wanted, rev->spec->scale.min_replicas);
 
-	/* Scale to zero has no policy yet: one is kept. */
-	return rev->leaving ? 0 : MAX(n, 1u);
+	if (rev->leaving)
+		return 0;
+	n = scale->asleep ? 0 : MIN(n, rev->spec->scale.max_replicas);
+	/* One that never was live has to prove that it can start. */
+	return rev->state == REVISION_LIVE ? n : MAX(n, 1u);
+}
+
+/* One of its replicas: what runs under one index. */
+struct place {
+	unsigned index;
+	unsigned ready; /* processes */
+};
+
+/* The place that begins at *at, which is then what comes behind it; false: it
+ * was the end. */
+static bool next_place(const struct revision *rev, const struct list **at,
+		       struct place *ret)
+{
+	const struct list *it = *at;
+
+	if (it == &rev->replicas)
+		return false;
+	*ret = (struct place){.ready = 0};
+	for (; it != &rev->replicas; it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+
+		if (it == *at)
+			ret->index = r->index;
+		if (r->index != ret->index)
+			break;
+		ret->ready += replica_is_ready(r);
+	}
+	*at = it;
+	return true;
+}
+
+unsigned revision_places(const struct revision *rev)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p;
+	unsigned n = 0;
+
+	while (next_place(rev, &at, &p))
+		n++;
+	return n;
 }
 
 unsigned revision_ready(const struct revision *rev)
 {
-	unsigned ready = 0, processes = rev->spec->predictor.processes;
+	const struct list *at = rev->replicas.next;
+	struct place p;
+	unsigned n = 0;
 
-	for (unsigned i = 0; i < revision_requested(rev); i++) {
-		unsigned n = 0;
+	while (next_place(rev, &at, &p))
+		n += p.ready == rev->spec->predictor.processes;
+	return n;
+}
 
-		for (unsigned p = 0; p < processes; p++) {
-			struct replica *r = revision_find(
-				(struct revision *)(uintptr_t)rev, i, p);
+bool revision_any_ready(const struct revision *rev)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p = {.ready = 0};
 
-			n += r && replica_is_ready(r);
-		}
-		ready += n == processes;
-	}
-	return ready;
+	while (!p.ready && next_place(rev, &at, &p))
+		;
+	return p.ready > 0;
 }
 
 bool revision_is_failing(const struct revision *rev)
@@ -92,6 +139,23 @@ bool revision_is_failing(const struct revision *rev)
 			return true;
 	}
 	return false;
+}
+
+struct replica *revision_add(struct revision *rev, unsigned index,
+			     unsigned number)
+{
+	struct replica *r = replica_create(rev, index, number);
+	struct list *at = rev->replicas.prev;
+
+	for (; at != &rev->replicas; at = at->prev) {
+		const struct replica *b = LIST_ENTRY(at, struct replica, link);
+
+		if (b->index < index ||
+		    (b->index == index && b->number < number))
+			break;
+	}
+	list_add_after(at, &r->link);
+	return r;
 }
 
 struct replica *revision_find(struct revision *rev, unsigned index,
@@ -176,11 +240,112 @@ static bool step_environment(struct revision *rev)
 	}
 }
 
+/* Whether any of it died before it was ready and was not ready since. */
+static bool is_dying(const struct revision *rev)
+{
+	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
+	     it = it->next)
+		if (CONTAINER_OF((struct list *)(uintptr_t)it, struct replica,
+				 link)
+			    ->unready)
+			return true;
+	return false;
+}
+
+/* Places that may be there. Those of a revision that dies again and again
+ * would die, too: one tries. */
+static unsigned places_allowed(const struct revision *rev)
+{
+	unsigned n = revision_requested(rev);
+
+	return is_dying(rev) ? MIN(n, revision_ready(rev) + 1) : n;
+}
+
+/* The processes that a place lacks, or all of a new one. */
+static void fill_place(struct revision *rev, unsigned index)
+{
+	for (unsigned p = 0; p < rev->spec->predictor.processes; p++)
+		if (!revision_find(rev, index, p))
+			replica_start(revision_add(rev, index, p));
+}
+
+static bool is_taken(struct revision *rev, unsigned index)
+{
+	for (unsigned p = 0; p < rev->spec->predictor.processes; p++)
+		if (revision_find(rev, index, p))
+			return true;
+	return false;
+}
+
+static void make_places(struct revision *rev)
+{
+	unsigned here = revision_places(rev), allowed = places_allowed(rev);
+	unsigned missing = allowed - MIN(here, allowed);
+
+	for (unsigned i = 0; here || missing; i++) {
+		unsigned *left = is_taken(rev, i) ? &here : &missing;
+
+		if (!*left)
+			continue;
+		--*left;
+		fill_place(rev, i);
+	}
+}
+
+/* The one that is missed least: it is not ready, else its index is the highest.
+ */
+static unsigned least_missed(const struct revision *rev)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p;
+	bool ready = true;
+	unsigned index = 0;
+
+	while (next_place(rev, &at, &p)) {
+		if (p.ready && !ready)
+			continue;
+		index = p.index;
+		ready = p.ready > 0;
+	}
+	return index;
+}
+
+static void leave_place(struct revision *rev, unsigned index)
+{
+	struct replica *r;
+
+	for (unsigned p = 0; p < rev->spec->predictor.processes; p++)
+		if ((r = revision_find(rev, index, p)))
+			replica_leave(r, rev->spec->grace_ms);
+}
+
+static void drop_places(struct revision *rev)
+{
+	while (revision_places(rev) > revision_requested(rev))
+		leave_place(rev, least_missed(rev));
+}
+
+/* Tells when all are ready that are asked for. */
+static void check_live(struct revision *rev)
+{
+	bool first = rev->state == REVISION_UPDATING;
+	struct api *a = rev->api;
+
+	if (rev->leaving || revision_ready(rev) < revision_requested(rev))
+		return;
+	rev->state = REVISION_LIVE;
+	free(rev->message);
+	rev->message = NULL;
+	if (first)
+		api_event(a, rev->number, "live", NULL, NULL, "live");
+	api_on_live(a, rev);
+	if (first)
+		scale_on_live(a);
+}
+
 void revision_step(struct revision *rev)
 {
-	unsigned processes = rev->spec->predictor.processes;
-
-	if (rev->leaving || rev->api->serve->stopping ||
+	if (rev->leaving || rev->stepping || rev->api->serve->stopping ||
 	    !rev->api->serve->loaded)
 		return;
 	if (rev->spec->predictor.type != PREDICTOR_COMMAND &&
@@ -192,17 +357,13 @@ void revision_step(struct revision *rev)
 	}
 	if (!step_environment(rev))
 		return;
-	for (unsigned i = 0; i < revision_requested(rev); i++) {
-		for (unsigned p = 0; p < processes; p++) {
-			struct replica *r = revision_find(rev, i, p);
-
-			if (r)
-				continue;
-			r = replica_create(rev, i, p);
-			list_push_back(&rev->replicas, &r->link);
-			replica_start(r);
-		}
-	}
+	/* Those that end at once tell, and must not come here again. */
+	rev->stepping = true;
+	make_places(rev);
+	drop_places(rev);
+	rev->stepping = false;
+	if (rev->state != REVISION_LIVE)
+		check_live(rev);
 }
 
 void revision_leave(struct revision *rev)
@@ -232,18 +393,12 @@ void revision_on_loading(struct revision *rev, struct replica *r)
 void revision_on_ready(struct revision *rev, struct replica *r)
 {
 	api_event(rev->api, rev->number, "replica_ready", r->id, NULL, "ready");
-	if (!rev->leaving && revision_ready(rev) == revision_requested(rev)) {
-		bool first = rev->state == REVISION_UPDATING;
-
-		rev->state = REVISION_LIVE;
-		free(rev->message);
-		rev->message = NULL;
-		if (first)
-			api_event(rev->api, rev->number, "live", NULL, NULL,
-				  "live");
-		api_on_live(rev->api, rev);
-	}
+	if (rev->leaving)
+		return;
+	check_live(rev);
 	gate_flush(rev->api);
+	scale_on_ready(rev->api, r);
+	revision_step(rev);
 }
 
 void revision_on_exit(struct revision *rev, struct replica *r,

@@ -28,10 +28,10 @@ struct revision {
 	char *project;	     /* owned: hash, or NULL */
 	char *project_dir;   /* owned, or NULL */
 	enum revision_state state;
-	bool leaving;  /* no longer wanted: ends when its replicas have */
-	bool in_leave; /* private */
-	char *message; /* owned: why it failed */
-	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
+	bool leaving; /* no longer wanted: ends when its replicas have */
+	bool stepping, in_leave; /* private */
+	char *message;		 /* owned: why it failed */
+	char *sample; /* owned: a request that it takes, as JSON; or NULL */
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;
@@ -63,12 +63,18 @@ void revision_on_exit(struct revision *rev, struct replica *r,
 		      const char *cause, bool fatal);
 void revision_on_gone(struct revision *rev);
 
-/* Whole replicas (all of their processes) that are asked for, and that are
- * ready. */
+/* Replicas that are asked for; that are there, ready or not; and that are ready
+ * with all of their processes. */
 unsigned revision_requested(const struct revision *rev);
+unsigned revision_places(const struct revision *rev);
 unsigned revision_ready(const struct revision *rev);
+/* Whether some process of it takes requests. */
+bool revision_any_ready(const struct revision *rev);
 /* A replica of it dies again and again. */
 bool revision_is_failing(const struct revision *rev);
+/* A new process for a place that has none. */
+struct replica *revision_add(struct revision *rev, unsigned index,
+			     unsigned number);
 /* The place of a process; NULL if there is none yet. */
 struct replica *revision_find(struct revision *rev, unsigned index,
 			      unsigned number);

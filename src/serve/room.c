@@ -107,6 +107,15 @@ uint32_t replica_slots(const struct replica *r)
 	return r->slots ? r->slots : r->room;
 }
 
+uint32_t replica_slots_of(const struct spec *spec)
+{
+	uint32_t n = spec->predictor.type == PREDICTOR_COMMAND
+			     ? spec->predictor.max_concurrency
+			     : slots_of(spec);
+
+	return MAX(n, 1u) * MAX(spec->predictor.processes, 1u);
+}
+
 bool replica_is_suspicious(const struct replica *r)
 {
 	return replica__is_ours(r);

@@ -73,6 +73,10 @@ static void on_api_row(void *data, const struct store_api *row)
 		return;
 	}
 	api_want(a, rev, row->updated_ms);
+	if (row->live == row->revision) {
+		rev->state = REVISION_LIVE;
+		a->live = rev;
+	}
 	load_live(a, row);
 	if (row->deleting)
 		api_delete(a);
@@ -125,6 +129,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	s->local.on_adopted_all = on_adopted_all;
 	uv_timer_init(s->loop, &s->tick);
 	s->tick.data = s;
+	scale_clock_open(s);
 	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 	return local_open(&s->local, s->loop, s->data_dir, keeper_fd, err);
 }
@@ -145,7 +150,7 @@ static bool on_adopt(struct local *l, struct process *p, const char *meta)
 	if (strcmp(json_str(root, "kind", ""), "replica") != 0 || !a)
 		return false;
 	rev = api_revision(a, json_int(root, "revision", -1));
-	if (!rev || rev->leaving || index >= revision_requested(rev) ||
+	if (!rev || rev->leaving || index >= rev->spec->scale.max_replicas ||
 	    number >= rev->spec->predictor.processes)
 		return false;
 	r = revision_find(rev, index, number);
@@ -154,8 +159,7 @@ static bool on_adopt(struct local *l, struct process *p, const char *meta)
 		 * They come in the order they were started. */
 		replica_leave(r, 0);
 	}
-	r = replica_create(rev, index, number);
-	list_push_back(&rev->replicas, &r->link);
+	r = revision_add(rev, index, number);
 	replica_adopt(r, p, (int)json_int(root, "port", 0));
 	return true;
 }
@@ -169,6 +173,7 @@ static void on_adopted_all(struct local *l)
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		if (a->deleting)
 			continue;
+		scale_adopted(a);
 		if (a->live)
 			revision_step(a->live);
 		if (a->want)
@@ -353,6 +358,7 @@ void serve_close(struct serve *s)
 	uv_close((uv_handle_t *)&s->tick, on_tick_closed);
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		api_free(a);
+	scale_clock_close(s);
 	map_fini(&s->apis);
 	map_fini(&s->routes);
 	map_fini(&s->reserved);

@@ -48,11 +48,21 @@ static bool read_timing(struct str value, enum wish_timing *ret)
 	return yes || str_eq(value, STR("0"));
 }
 
+static bool read_on_cold(struct str value, enum wish_on_cold *ret)
+{
+	*ret = str_ieq(value, STR("hold"))    ? WISH_HOLD
+	       : str_ieq(value, STR("retry")) ? WISH_RETRY
+					      : WISH_AS_API;
+	return *ret != WISH_AS_API;
+}
+
 const char *wish_read(struct http_req *req, struct wish *ret)
 {
 	struct str timeout = http_req_header(req, WISH_TIMEOUT);
 	struct str priority = http_req_header(req, WISH_PRIORITY);
 	struct str timing = http_req_header(req, WISH_TIMING);
+	struct str cold = http_req_header(req, WISH_COLD);
+	struct str on_cold = http_req_header(req, WISH_ON_COLD);
 
 	*ret = (struct wish){.timeout_ms = -1, .priority = PRIORITY_NORMAL};
 	if (timeout.p && !read_timeout(req, timeout, &ret->timeout_ms))
@@ -72,5 +82,19 @@ const char *wish_read(struct http_req *req, struct wish *ret)
 						"a Server-Timing header in "
 						"the answer, or 0 for none",
 				    shown(req, timing));
+	ret->cold = str_eq(cold, STR("1"));
+	if (cold.p && !ret->cold && !str_eq(cold, STR("0")))
+		return arena_printf(req->arena,
+				    WISH_COLD " '%s' is unknown; give 1 to be "
+					      "told how cold the start was, or "
+					      "0",
+				    shown(req, cold));
+	if (on_cold.p && !read_on_cold(on_cold, &ret->on_cold))
+		return arena_printf(req->arena,
+				    WISH_ON_COLD " '%s' is unknown; give hold "
+						 "to wait for a replica, or "
+						 "retry to be told when to "
+						 "come again",
+				    shown(req, on_cold));
 	return NULL;
 }

@@ -8,13 +8,20 @@
 #define WISH_TIMEOUT "X-Request-Timeout"
 #define WISH_PRIORITY "X-Soma-Priority"
 #define WISH_TIMING "X-Soma-Timing"
+#define WISH_COLD "X-Soma-Cold"
+#define WISH_ON_COLD "X-Soma-On-Cold"
 
 enum wish_timing { WISH_UNSAID, WISH_TIMED, WISH_UNTIMED };
+
+/* What it meets where no replica is ready. */
+enum wish_on_cold { WISH_AS_API, WISH_HOLD, WISH_RETRY };
 
 struct wish {
 	int64_t timeout_ms; /* -1: none given */
 	enum priority priority;
 	enum wish_timing timing; /* whether Server-Timing is wanted */
+	bool cold; /* whether the answer is to say how cold the start was */
+	enum wish_on_cold on_cold;
 };
 
 /* NULL, or what is wrong with them, in the request's arena. */

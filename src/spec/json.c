@@ -6,6 +6,7 @@
  */
 #include "core/json.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/mem.h"
@@ -42,6 +43,14 @@ static int64_t field_int(const struct spec *spec, const struct key *k)
 	}
 	memcpy(&tiny, field, sizeof tiny);
 	return tiny;
+}
+
+static double field_float(const struct spec *spec, const struct key *k)
+{
+	double v;
+
+	memcpy(&v, (const char *)spec + k->at, sizeof v);
+	return v;
 }
 
 static const char *field_str(const struct spec *spec, const struct key *k)
@@ -141,6 +150,8 @@ static yyjson_mut_val *write_field(yyjson_mut_doc *doc, const struct key *k,
 		return yyjson_mut_bool(doc, field_int(spec, k));
 	if (is_number(k))
 		return yyjson_mut_sint(doc, field_int(spec, k));
+	if (k->type == KEY_FLOAT)
+		return yyjson_mut_real(doc, field_float(spec, k));
 	s = field_str(spec, k);
 	return s ? yyjson_mut_str(doc, s) : yyjson_mut_null(doc);
 }
@@ -292,6 +303,10 @@ static bool read_scalar(struct arena *a, const struct key *k, yyjson_val *v,
 		ret->i = yyjson_get_sint(v);
 		return yyjson_is_int(v) && ret->i >= 0 &&
 		       (k->size == sizeof ret->i || ret->i <= UINT32_MAX);
+	}
+	if (k->type == KEY_FLOAT) {
+		ret->f = yyjson_get_num(v);
+		return yyjson_is_num(v) && isfinite(ret->f);
 	}
 	ret->s = copy_str(a, v);
 	return ret->s || yyjson_is_null(v);

@@ -2,7 +2,7 @@
 #include "spec/keys_rows.h"
 
 #define A "autoscaling."
-#define FIXED_WHY "the number of replicas is fixed: init_replicas"
+#define FIXED_WHY "max_wait and wait_worth say how many replicas there are"
 #define SURGE_WHY "a new revision's replicas start beside the old ones"
 #define COUNTS_WHY "predictions are not counted by value"
 #define C "networking.cors"
@@ -91,13 +91,25 @@ const struct key keys_api[] = {
 	 .text = "How many replicas there are."},
 	{A "min_replicas", KEY_INT, WORKS, "0.25-0.42", RA, 0,
 	 AT(scale.min_replicas), .def = "1", RANGE(0, 10000),
-	 .text = "Fewest replicas. 0 is not acted on yet: one is kept."},
+	 .text = "Fewest replicas. With 0 an api that nobody calls has none; "
+		 "a request that comes then starts one and waits for it."},
 	{A "max_replicas", KEY_INT, WORKS, "0.25-0.42", RA, 0,
-	 AT(scale.max_replicas), .def = "100", RANGE(1, 10000),
-	 .text = "Most replicas."},
+	 AT(scale.max_replicas), RANGE(1, 10000),
+	 .def_shown = "the larger of min_replicas, init_replicas and 1",
+	 .text = "Most replicas. Between min_replicas and this the load "
+		 "decides."},
 	{A "init_replicas", KEY_INT, WORKS, "0.25-0.42", RA, 0,
 	 AT(scale.init_replicas), .def_shown = "min_replicas", RANGE(0, 10000),
 	 .text = "Replicas that a new api begins with."},
+	{A "max_wait", KEY_DURATION, WORKS, "soma", RA, 0,
+	 AT(scale.max_wait_ms), .def = "100ms", RANGE(1, HOURS),
+	 .text = "Time that a request may wait for a replica: there are as "
+		 "many as that takes."},
+	{A "wait_worth", KEY_FLOAT, WORKS, "soma", RA, 0, AT(scale.wait_worth),
+	 .def = "30", RANGE(0, 1000000),
+	 .text = "Replica-seconds that a second of a request's waiting beyond "
+		 "max_wait is worth: the more, the longer a replica is kept "
+		 "that may be needed again."},
 	{A "max_replica_concurrency", KEY_INT, WORKS, "0.25-0.35", RA, 0,
 	 AT(scale.max_replica_concurrency), .def = "1024", RANGE(1, 30000),
 	 .text = "Requests held and in flight per replica before 503."},
@@ -175,6 +187,12 @@ const struct key keys_api[] = {
 	 .text = "safe: any request may run twice, so one whose replica died "
 		 "goes to another. never: only GET and other idempotent "
 		 "methods, and requests with an Idempotency-Key."},
+	{"on_cold", KEY_CHOICE, WORKS, "soma", RT, 0, AT(cold_retry),
+	 .words = "hold retry", .def = "hold",
+	 .text = "What a request meets that finds no replica ready. hold: it "
+		 "waits, within its time. retry: 503 at once, with Retry-After "
+		 "and what the replica is doing; a request's X-Soma-On-Cold "
+		 "says otherwise."},
 	{"grace_period", KEY_DURATION, WORKS, "soma", RT, 0, AT(grace_ms),
 	 .def = "60s", RANGE(0, 24 * HOURS),
 	 .text = "Time that a replica has to end its requests when it is "

@@ -11,77 +11,19 @@
 #define CORS "networking.cors"
 #define ORIGINS CORS ".allow_origins"
 
+bool rules__is_soma_file(const struct reader *r)
+{
+	const char *slash = strrchr(r->file_name, '/');
+	const char *name = slash ? slash + 1 : r->file_name;
+
+	return strcmp(name, "soma.yaml") == 0 || strcmp(name, "soma.yml") == 0;
+}
+
 struct node *rules__good(struct node *api, const char *path)
 {
 	struct node *n = node_find(api, path);
 
 	return n && !n->bad && !node_is_null(n) ? n : NULL;
-}
-
-static bool is_bad(struct node *api, const char *path)
-{
-	struct node *n = node_find(api, path);
-
-	return n && n->bad;
-}
-
-static void check_replicas(struct reader *r, struct node *api,
-			   struct spec *spec)
-{
-	struct node *min = rules__good(api, "autoscaling.min_replicas");
-	struct node *max = rules__good(api, "autoscaling.max_replicas");
-	struct node *init = rules__good(api, "autoscaling.init_replicas");
-	uint32_t least = spec->scale.min_replicas;
-	uint32_t most = spec->scale.max_replicas;
-
-	if (is_bad(api, "autoscaling.min_replicas") ||
-	    is_bad(api, "autoscaling.max_replicas") ||
-	    is_bad(api, "autoscaling.init_replicas"))
-		return;
-	if (most < least && max)
-		problem_error(r, max, "autoscaling.max_replicas",
-			      "%u is less than min_replicas, %u", most, least);
-	else if (most < least)
-		problem_error(r, min, "autoscaling.min_replicas",
-			      "%u is more than max_replicas, %u by default",
-			      least, most);
-	else if (init && (spec->scale.init_replicas < least ||
-			  spec->scale.init_replicas > most))
-		problem_error(r, init, "autoscaling.init_replicas",
-			      "%u is not between min_replicas, %u, and "
-			      "max_replicas, %u",
-			      spec->scale.init_replicas, least, most);
-	if (!init)
-		spec->scale.init_replicas = least;
-	if (!least)
-		problem_warn(r, min, "autoscaling.min_replicas",
-			     "scale to zero is not acted on yet: one replica "
-			     "is kept");
-	/* What is so, not what was asked for: nobody else need know. */
-	if (!spec->scale.min_replicas)
-		spec->scale.min_replicas = 1;
-	if (!spec->scale.init_replicas)
-		spec->scale.init_replicas = 1;
-}
-
-static void check_autoscaling(struct reader *r, struct node *api,
-			      struct spec *spec)
-{
-	static const char target_key[] =
-		"autoscaling.target_replica_concurrency";
-	struct node *target = rules__good(api, target_key);
-	struct node *window = rules__good(api, "autoscaling.window");
-	double most = spec->scale.max_replica_concurrency, v;
-	int64_t ms;
-
-	if (target && node_float(target, &v) && v > most)
-		problem_error(r, target, target_key,
-			      "%g is more than max_replica_concurrency, %g", v,
-			      most);
-	if (window && str_duration_ms(window->text, &ms) && ms % 10000)
-		problem_error(r, window, "autoscaling.window",
-			      "expected a multiple of 10s, found %s",
-			      node_shown(r, window));
 }
 
 static bool is_zero(const struct node *n)
@@ -163,8 +105,7 @@ void rules_fill(struct spec *spec)
 void rules_api(struct reader *r, struct node *api, struct spec *spec)
 {
 	rules__predictor(r, api, spec);
-	check_replicas(r, api, spec);
-	check_autoscaling(r, api, spec);
+	rules__scale(r, api, spec);
 	check_update(r, api);
 	check_memory(r, api, spec);
 	check_cors(r, api, spec);

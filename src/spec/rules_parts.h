@@ -7,6 +7,12 @@
 /* The value of a key that was given, and given right; or NULL. */
 struct node *rules__good(struct node *api, const char *path);
 
+/* Whatever its name is, the file of a Cortex project is not ours. */
+bool rules__is_soma_file(const struct reader *r);
+
+/* How many replicas there are. */
+void rules__scale(struct reader *r, struct node *api, struct spec *spec);
+
 /* What is run: the type, the class, the model. */
 void rules__predictor(struct reader *r, struct node *api, struct spec *spec);
 

@@ -219,15 +219,6 @@ static void fill_native(struct reader *r, struct node *api, struct spec *spec)
 	check_model(r, api, spec);
 }
 
-/* Whatever its name is, the file of a Cortex project is not ours. */
-static bool is_ours(const char *file_name)
-{
-	const char *slash = strrchr(file_name, '/');
-	const char *name = slash ? slash + 1 : file_name;
-
-	return strcmp(name, "soma.yaml") == 0 || strcmp(name, "soma.yml") == 0;
-}
-
 /* As in Cortex, where each request of a batch waited in a thread. */
 static void check_batching(struct reader *r, struct node *map,
 			   const struct spec *spec)
@@ -255,7 +246,7 @@ static void fill_python(struct reader *r, struct node *api, struct spec *spec)
 	else if (strcmp(r->block, "handler") == 0)
 		spec->predictor.klass = CLASS_HANDLER;
 	if (!given(map, "base_packages") && !given(map, "python") &&
-	    !is_ours(r->file_name))
+	    !rules__is_soma_file(r))
 		spec->predictor.base_packages = BASE_PACKAGES_CORTEX;
 	check_batching(r, map, spec);
 	models_apply(r, api,

@@ -114,9 +114,9 @@ struct spec {
 		int64_t mem_limit;  /* ours: enforced; 0: none */
 	} compute;
 	struct {
-		/* At least 1, whatever was asked for: scale to zero is not
-		 * acted on yet. */
 		uint32_t min_replicas, max_replicas, init_replicas;
+		uint32_t max_wait_ms; /* that a request may wait for one */
+		double wait_worth;    /* replica-seconds for a second of that */
 		uint32_t max_replica_concurrency; /* in flight per replica
 						     before 503 */
 	} scale;
@@ -124,6 +124,7 @@ struct spec {
 					60 s; 0: none */
 	uint32_t max_queue_length;   /* wait in the gate; 0: no limit */
 	bool retry_safe;	     /* `retry: safe` */
+	bool cold_retry;	     /* `on_cold: retry` */
 	bool server_timing;	     /* in answers to all, not who asks */
 	uint32_t grace_ms; /* to end in-flight requests on stop; default 60 s */
 };

@@ -347,6 +347,10 @@ void value_store(struct spec *spec, const struct key *k, union value v)
 			memcpy(field, &tiny, k->size);
 		}
 		break;
+	case KEY_FLOAT:
+		assert(k->size == sizeof v.f);
+		memcpy(field, &v.f, k->size);
+		break;
 	default:
 		assert(k->size == sizeof v.s);
 		memcpy(field, &v.s, k->size);

@@ -251,7 +251,7 @@ def test_wrong_usage_says_what_is_right(daemon, args, words):
 
 
 def test_names_near_the_one_asked_for(shown):
-    for command in (["get", "shwon"], ["logs", "shwon"], ["delete", "shwon"], ["refresh", "shwon"]):
+    for command in (["get", "shwon"], ["logs", "shwon"], ["delete", "shwon"], ["refresh", "shwon"], ["explain", "shwon"], ["scale", "shwon", 1]):
         shown.cli(*command, check=NOTFOUND).says("there is no api 'shwon'", "did you mean 'shown'")
 
 

@@ -28,7 +28,7 @@ COMMANDS = commands()
 
 def test_all_are_listed():
     assert COMMANDS[0] == "serve" and COMMANDS[-1] == "help"
-    assert {"init", "deploy", "patch", "get", "logs", "predict", "delete", "refresh", "secret", "doctor", "completion",
+    assert {"init", "deploy", "patch", "get", "logs", "predict", "delete", "refresh", "scale", "explain", "secret", "doctor", "completion",
             "schema", "version"} <= set(COMMANDS)
     for spelling in ([], ["--help"], ["-h"]):
         assert soma(*spelling).stdout == soma("help").stdout

@@ -60,7 +60,7 @@ def nobody_there(tmp_path):
     return cli
 
 
-@pytest.mark.parametrize("args", [["get"], ["get", "x"], ["logs", "x"], ["delete", "x"], ["refresh", "x"],
+@pytest.mark.parametrize("args", [["get"], ["get", "x"], ["logs", "x"], ["delete", "x"], ["refresh", "x"], ["explain", "x"], ["scale", "x", 1],
                                   ["predict", "x", "{}"], ["secret", "list"], ["deploy", "project"]])
 def test_no_daemon(nobody_there, folder, args):
     folder(projects.probe_project())

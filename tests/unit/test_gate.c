@@ -62,6 +62,7 @@ static void all_of_a_hundred_thousand_leave(void **state)
 	uint64_t begun;
 
 	(void)state;
+	rev.api = &a;
 	spec.scale.max_replica_concurrency = MANY;
 	list_init(&rev.replicas);
 	gate_init(&a.gate);

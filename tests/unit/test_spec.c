@@ -40,7 +40,7 @@ static void the_least_gets_every_default(void **state)
 	assert_int_equal(s->compute.mem_bytes, 0);
 	assert_int_equal(s->compute.mem_limit, 0);
 	assert_int_equal(s->scale.min_replicas, 1);
-	assert_int_equal(s->scale.max_replicas, 100);
+	assert_int_equal(s->scale.max_replicas, 1);
 	assert_int_equal(s->scale.init_replicas, 1);
 	assert_int_equal(s->scale.max_replica_concurrency, 1024);
 	assert_int_equal(s->request_timeout_ms, 60000);
@@ -192,10 +192,11 @@ static void json_is_stable_and_whole(void **state)
 		"\"cors\":{\"allow_origins\":[],\"allow_methods\":[\"*\"],"
 		"\"allow_headers\":[\"*\"],\"expose_headers\":[\"*\"],"
 		"\"allow_credentials\":false,\"max_age\":1728000000}},"
-		"\"autoscaling\":{\"min_replicas\":1,\"max_replicas\":100,"
-		"\"init_replicas\":1,\"max_replica_concurrency\":1024},"
+		"\"autoscaling\":{\"min_replicas\":1,\"max_replicas\":1,"
+		"\"init_replicas\":1,\"max_wait\":100,\"wait_worth\":30.0,"
+		"\"max_replica_concurrency\":1024},"
 		"\"request_timeout\":60000,\"max_queue_length\":0,"
-		"\"retry\":\"never\","
+		"\"retry\":\"never\",\"on_cold\":\"hold\","
 		"\"grace_period\":60000,\"predictor\":{\"type\":\"command\","
 		"\"path\":null,\"model\":null,\"engine\":null,"
 		"\"intra_op_threads\":1,\"graph_optimization\":\"all\","

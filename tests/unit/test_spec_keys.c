@@ -145,13 +145,21 @@ static void endpoints(void **state)
 static void replicas(void **state)
 {
 #define FIXED                                                                  \
-	"not acted on yet: the number of replicas is fixed: init_replicas\n"
+	"not acted on yet: max_wait and wait_worth say how many replicas "     \
+	"there "                                                               \
+	"are\n"
 	CHECK({IRIS "autoscaling: {min_replicas: 3, max_replicas: 2}\n",
 	       AT "3:46: iris: autoscaling.max_replicas: 2 is less than "
 		  "min_replicas, 3\n"},
-	      {IRIS "autoscaling: {min_replicas: 200}\n",
-	       AT "3:29: iris: autoscaling.min_replicas: 200 is more than "
-		  "max_replicas, 100 by default\n"},
+	      {IRIS "autoscaling: {min_replicas: 200}\n", NULL},
+	      {IRIS "autoscaling: {init_replicas: 3, min_replicas: 4}\n",
+	       AT "3:30: iris: autoscaling.init_replicas: 3 is not between "
+		  "min_replicas, 4, and max_replicas, 4\n"},
+	      {IRIS "autoscaling: {max_wait: 2h, wait_worth: -1}\n",
+	       AT "3:25: iris: autoscaling.max_wait: expected a duration from "
+		  "1ms to 1h, found '2h'\n" AT
+		  "3:41: iris: autoscaling.wait_worth: expected a number from "
+		  "0 to 1000000, found '-1'\n"},
 	      {IRIS "autoscaling: {init_replicas: 5, max_replicas: 4}\n",
 	       AT "3:30: iris: autoscaling.init_replicas: 5 is not between "
 		  "min_replicas, 1, and max_replicas, 4\n"},
@@ -160,10 +168,7 @@ static void replicas(void **state)
 		  "from 0 to 10000, found 'x'\n" AT
 		  "3:46: iris: autoscaling.max_replicas: expected an integer "
 		  "from 1 to 10000, found '0'\n"},
-	      {IRIS "autoscaling: {min_replicas: 0}\n",
-	       "warning " AT "3:29: iris: autoscaling.min_replicas: scale to "
-	       "zero is not acted on yet: one replica is "
-	       "kept\n"},
+	      {IRIS "autoscaling: {min_replicas: 0}\n", NULL},
 	      {IRIS "autoscaling: {target_replica_concurrency: 2000}\n",
 	       "warning " AT
 	       "3:15: iris: autoscaling.target_replica_concurrency: " FIXED AT
@@ -184,21 +189,41 @@ static void replicas(void **state)
 	       "from 0 to below 1, found '1'\n"});
 }
 
-static void zero_replicas_are_one(void **state)
+static void replicas_by_default(void **state)
 {
-	struct spec_set set;
+	static const struct {
+		const char *keys;
+		uint32_t min, max, init;
+	} cases[] = {
+		{"autoscaling: {}\n", 1, 1, 1},
+		{"autoscaling: {min_replicas: 0}\n", 0, 1, 0},
+		{"autoscaling: {min_replicas: 4}\n", 4, 4, 4},
+		{"autoscaling: {init_replicas: 3}\n", 1, 3, 3},
+		{"autoscaling: {min_replicas: 0, max_replicas: 9}\n", 0, 9, 0},
+	};
 
 	(void)state;
-	assert_int_equal(parse(&set, IRIS "autoscaling: {min_replicas: 0, "
-					  "init_replicas: 0}\n"),
-			 0);
-	assert_int_equal(set.specs->scale.min_replicas, 1);
-	assert_int_equal(set.specs->scale.init_replicas, 1);
-	spec_set_fini(&set);
-	assert_int_equal(parse(&set, IRIS "autoscaling: {min_replicas: 4}\n"),
-			 0);
-	assert_int_equal(set.specs->scale.init_replicas, 4);
-	spec_set_fini(&set);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		cleanup_free char *yaml = mem_printf(IRIS "%s", cases[i].keys);
+		cleanup_free char *json = NULL;
+		struct spec_set set, back;
+		struct err err;
+
+		assert_int_equal(parse(&set, yaml), 0);
+		assert_int_equal(set.specs->scale.min_replicas, cases[i].min);
+		assert_int_equal(set.specs->scale.max_replicas, cases[i].max);
+		assert_int_equal(set.specs->scale.init_replicas, cases[i].init);
+		assert_int_equal(set.specs->scale.max_wait_ms, 100);
+		assert_true(set.specs->scale.wait_worth == 30);
+		json = spec_to_json(set.specs);
+		assert_int_equal(
+			spec_from_json(&back, json, strlen(json), &err), 0);
+		assert_int_equal(back.specs->scale.min_replicas, cases[i].min);
+		assert_int_equal(back.specs->scale.max_replicas, cases[i].max);
+		assert_true(back.specs->scale.wait_worth == 30);
+		spec_set_fini(&back);
+		spec_set_fini(&set);
+	}
 }
 
 static void keys_not_acted_on_are_named(void **state)
@@ -384,7 +409,7 @@ int main(void)
 		cmocka_unit_test(numbers_and_words),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(replicas),
-		cmocka_unit_test(zero_replicas_are_one),
+		cmocka_unit_test(replicas_by_default),
 		cmocka_unit_test(keys_not_acted_on_are_named),
 		cmocka_unit_test(keys_that_change_answers_are_refused),
 		cmocka_unit_test(pages_of_other_sites),

@@ -1,0 +1,25 @@
+/* metrics_scale.c: replicas that start, and what their starts took. */
+#include "api/metrics_parts.h"
+
+void metrics__scale(struct buf *b, const struct serve *s)
+{
+	static const char name[] = "soma_cold_start_seconds";
+	const struct api *a;
+
+	metrics__head(b, name, "summary",
+		      "Starts of replicas until they were ready, by what they "
+		      "were started from");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		for (unsigned t = 0; t < COLD_TIERS; t++) {
+			const struct scale_load *l = &a->scale.loads[t];
+
+			if (!l->starts)
+				continue;
+			buf_addf(b, "%s_sum{api=\"%s\",tier=\"%s\"} %.6f\n",
+				 name, a->name, cold_tier_word(t),
+				 (double)l->total_ns / 1e9);
+			buf_addf(b, "%s_count{api=\"%s\",tier=\"%s\"} %llu\n",
+				 name, a->name, cold_tier_word(t),
+				 (unsigned long long)l->starts);
+		}
+}

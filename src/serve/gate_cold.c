@@ -1,0 +1,91 @@
+/*
+ * What is said of a start that somebody waits for.
+ */
+#include <math.h>
+#include <stdio.h>
+
+#include "core/json.h"
+#include "core/mem.h"
+#include "serve/gate_parts.h"
+#include "serve/serve.h"
+#include "serve/wish.h"
+
+void gate__tell_cold(struct waiter *w)
+{
+	uint64_t us = (w->sent_ns - w->req->start_ns) / 1000;
+	char text[64];
+
+	if (!w->tell_cold)
+		return;
+	w->tell_cold = false; /* once */
+	if (w->cold)
+		snprintf(text, sizeof text, "%s;ms=%llu.%03u",
+			 cold_tier_word(w->replica->tier),
+			 (unsigned long long)(us / 1000),
+			 (unsigned)(us % 1000));
+	http_reply_header(w->req, WISH_COLD, w->cold ? text : "none");
+}
+
+/* The process that has been starting for the longest. */
+static const struct replica *first_starting(const struct revision *rev)
+{
+	const struct replica *first = NULL;
+
+	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
+	     it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+
+		if (r->state == REPLICA_STARTING &&
+		    (!first || r->spawned_at < first->spawned_at))
+			first = r;
+	}
+	return first;
+}
+
+static const char *stage_of(const struct revision *rev, const struct replica *r)
+{
+	if (rev->env && rev->env->state == ENVIRONMENT_BUILDING)
+		return "installing the environment";
+	if (r)
+		return r->detail ? r->detail : "starting";
+	return revision_places(rev) ? "waiting to be started again"
+				    : "waiting to be started";
+}
+
+/* Seconds until it is ready; below 0: not known. */
+static double eta_of(const struct api *a, const struct replica *r)
+{
+	double load = (double)scale_load_ns(&a->scale) / 1e9;
+	double since =
+		r ? (double)(uv_now(a->serve->loop) - r->spawned_at) / 1000 : 0;
+
+	return load > 0 ? fmax(load - since, 0) : -1;
+}
+
+void gate__come_again(struct waiter *w, const struct revision *rev)
+{
+	enum { LATEST_S = 60 };
+	const struct replica *r = first_starting(rev);
+	const char *stage = stage_of(rev, r);
+	double eta = eta_of(w->api, r);
+	uint32_t seconds = eta > 0 ? (uint32_t)fmin(ceil(eta), LATEST_S) : 1;
+	struct buf b;
+
+	/* How far it is by bytes only a fetch could tell, and none does. */
+	buf_init(&b, 4096);
+	buf_adds(&b, "\"loading\":{\"stage\":");
+	json_quote(&b, str_of(stage));
+	buf_adds(&b, ",\"bytes_done\":null,\"bytes_total\":null,\"eta_s\":");
+	if (eta >= 0)
+		buf_addf(&b, "%.3f}", eta);
+	else
+		buf_adds(&b, "null}");
+	gate__retry_after(w, seconds);
+	gate__fail_with(w, E_UNAVAILABLE, buf_cstr(&b),
+			arena_printf(w->req->arena,
+				     "'%s' has no ready replica yet (%s); come "
+				     "again in %u s",
+				     w->api->name, stage, seconds));
+	buf_fini(&b);
+}

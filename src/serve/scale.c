@@ -1,0 +1,362 @@
+#include "serve/scale.h"
+
+#include "core/mem.h"
+#include "serve/serve.h"
+
+enum {
+	ASK_EVERY_MS = 5,     /* the least time between two of its own */
+	WAIT_EVERY_MS = 1,    /* ... and between those for who waits */
+	COME_AGAIN_S = 10,    /* one is kept so long for who was told to */
+	LOOK_AGAIN_MS = 100,  /* while requests are in flight, at the latest */
+	HAND_S = 300,	      /* what was said by hand holds so long */
+	LOAD_GUESS_MS = 5000, /* of a start, while none was seen */
+	LOADS_KEPT = 8,	      /* about so many make the mean */
+};
+
+static const uint64_t MS = 1000000, S = 1000000000;
+
+static void on_clock(uv_timer_t *timer);
+
+/* ---- what is so ---- */
+
+static bool can_act(const struct api *a)
+{
+	return a->serve->loaded && !a->serve->stopping && !a->deleting;
+}
+
+/* Nothing is to be decided. */
+static bool is_fixed(const struct revision *rev)
+{
+	return rev->spec->scale.min_replicas == rev->spec->scale.max_replicas;
+}
+
+uint64_t scale_load_ns(const struct scale *s)
+{
+	return s->loads[s->tier].mean_ns;
+}
+
+static struct scale_view look(struct api *a, struct revision *rev)
+{
+	const struct queue_rate rate = gate_rate(a);
+	struct scale *s = &a->scale;
+	struct scale_view v = {.now = uv_hrtime(), .waiting = a->gate.queued};
+	struct list *it, *tmp;
+
+	if (rate.answers)
+		s->service_ns = rate.service_ns;
+	v.in_flight = v.waiting;
+	LIST_EACH (&rev->replicas, it, tmp)
+		v.in_flight += LIST_ENTRY(it, struct replica, link)->placed;
+	v.ready = revision_ready(rev);
+	v.loading = revision_places(rev) - v.ready;
+	v.slots = replica_slots_of(rev->spec);
+	v.service = s->service_ns;
+	v.load = scale_load_ns(s);
+	if (!v.load)
+		v.load = LOAD_GUESS_MS * MS;
+	return v;
+}
+
+/* Some of it are from before the daemon, and have not said yet that they are
+ * ready. */
+static bool is_adopting(struct revision *rev)
+{
+	struct list *it, *tmp;
+
+	LIST_EACH (&rev->replicas, it, tmp) {
+		const struct replica *r = LIST_ENTRY(it, struct replica, link);
+
+		if (r->state == REPLICA_STARTING && !r->started_ns)
+			return true;
+	}
+	return false;
+}
+
+/* ---- what is done ---- */
+
+static void arm(struct serve *s)
+{
+	const struct heap_node *first = heap_first(&s->asks);
+	uint64_t now = uv_now(s->loop);
+
+	if (first)
+		uv_timer_start(&s->ask, on_clock,
+			       first->key > now ? first->key - now : 0, 0);
+}
+
+static void ask_in(struct api *a, uint64_t ns)
+{
+	uint64_t ms = MAX((ns + MS - 1) / MS, (uint64_t)ASK_EVERY_MS);
+
+	heap_put(&a->serve->asks, &a->scale.ask, uv_now(a->serve->loop) + ms);
+	arm(a->serve);
+}
+
+/* No fewer than this, whatever policy says. */
+static uint32_t least(const struct scale *s, uint64_t now)
+{
+	uint32_t n = s->waking || now < s->awaited_until;
+
+	return now < s->held_until ? MAX(n, s->held) : n;
+}
+
+static void set_wanted(struct api *a, uint32_t n)
+{
+	a->scale.wanted = n;
+	if (a->live)
+		revision_step(a->live);
+	if (a->want && a->want != a->live)
+		revision_step(a->want);
+}
+
+/* The sooner of two times, 0 being never; `other` if it is still to come. */
+static uint64_t sooner(uint64_t at, uint64_t other, uint64_t now)
+{
+	if (other <= now)
+		return at;
+	return at ? MIN(at, other) : other;
+}
+
+/* The time until policy is to be asked again; 0: only if something happens. */
+static uint64_t until_next(const struct scale *s)
+{
+	uint64_t now = s->asked_ns, next = s->advice.again;
+
+	next = sooner(next, s->held_until, now);
+	next = sooner(next, s->awaited_until, now);
+	if (s->view.in_flight)
+		next = sooner(next, now + LOOK_AGAIN_MS * MS, now);
+	return next > now ? next - now : next > 0;
+}
+
+/* Asks policy and does what it says. needed: as if so many were in flight.
+ * more: fewer replicas have time until the clock asks: here somebody stands on
+ * them. */
+static void step(struct api *a, uint32_t needed, bool more)
+{
+	struct scale *s = &a->scale;
+	struct revision *rev = gate_serving(a);
+	struct scale_rule rule;
+	uint64_t next;
+	uint32_t n;
+
+	if (!rev || !can_act(a) || s->asleep || is_fixed(rev))
+		return;
+	/* What a rollout began with, or was there, is not let go meanwhile. */
+	if (!more && (rev->state != REVISION_LIVE || is_adopting(rev))) {
+		ask_in(a, LOOK_AGAIN_MS * MS);
+		return;
+	}
+	rule = (struct scale_rule){
+		.min = rev->spec->scale.min_replicas,
+		.max = rev->spec->scale.max_replicas,
+		.patience = rev->spec->scale.max_wait_ms * MS,
+		.worth = rev->spec->scale.wait_worth,
+	};
+	s->view = look(a, rev);
+	s->view.in_flight = MAX(s->view.in_flight, needed);
+	s->asked_ns = s->view.now;
+	s->advice = autoscale(&s->policy, &s->view, &rule);
+	n = MIN(MAX(s->advice.want, least(s, s->asked_ns)), rule.max);
+	next = more && n < s->wanted ? 1 : until_next(s);
+	if (next)
+		ask_in(a, next);
+	if (n > s->wanted || (n < s->wanted && !more))
+		set_wanted(a, n);
+}
+
+/* ---- what happens ---- */
+
+void scale_begin(struct api *a)
+{
+	struct scale *s = &a->scale;
+
+	s->asleep = false;
+	if (!s->begun)
+		s->wanted = a->want->spec->scale.init_replicas;
+	s->begun = true;
+}
+
+void scale_adopted(struct api *a)
+{
+	a->scale.wanted = 0;
+	if (a->live)
+		a->scale.wanted = revision_places(a->live);
+	if (a->want)
+		a->scale.wanted =
+			MAX(a->scale.wanted, revision_places(a->want));
+}
+
+void scale_on_request(struct api *a, const struct revision *rev,
+		      uint64_t now_ns)
+{
+	const struct heap_node *ask = &a->scale.ask;
+
+	if (is_fixed(rev))
+		return;
+	autoscale_arrived(&a->scale.policy, now_ns);
+	/* A question that comes later than this learns of it too late. */
+	if ((!ask->at || ask->key > uv_now(a->serve->loop) + ASK_EVERY_MS) &&
+	    can_act(a))
+		ask_in(a, 0);
+}
+
+static void wake(struct api *a)
+{
+	struct scale *s = &a->scale;
+
+	s->asleep = false;
+	s->waking = true;
+	step(a, 1, true);
+	if (!s->wanted)
+		set_wanted(a, 1);
+}
+
+void scale_on_wait(struct api *a)
+{
+	struct revision *rev = gate_serving(a);
+
+	if (!rev || !can_act(a))
+		return;
+	if (!revision_requested(rev))
+		wake(a);
+	else if (uv_hrtime() - a->scale.asked_ns >= WAIT_EVERY_MS * MS)
+		step(a, 0, true);
+}
+
+void scale_on_refusal(struct api *a)
+{
+	a->scale.refused = true;
+	scale_on_wait(a);
+}
+
+static void learn(struct scale_load *l, uint64_t took_ns)
+{
+	l->mean_ns = l->mean_ns ? l->mean_ns - l->mean_ns / LOADS_KEPT +
+					  took_ns / LOADS_KEPT
+				: took_ns;
+	l->starts++;
+	l->total_ns += took_ns;
+}
+
+void scale_on_ready(struct api *a, const struct replica *r)
+{
+	struct scale *s = &a->scale;
+	uint64_t now = uv_hrtime();
+
+	s->waking = false;
+	if (s->refused)
+		s->awaited_until = now + COME_AGAIN_S * S;
+	s->refused = false;
+	if (r->started_ns) {
+		s->tier = r->tier;
+		learn(&s->loads[r->tier], now - r->started_ns);
+		step(a, 0, true);
+	} else {
+		/* From before the daemon: who needed it is not known, so it
+		 * is as if it were needed up to now. */
+		step(a, replica_slots_of(r->rev->spec) * revision_ready(r->rev),
+		     true);
+	}
+}
+
+void scale_on_live(struct api *a)
+{
+	const struct revision *rev = gate_serving(a);
+
+	/* Policy keeps what was needed once, for as long as that is worth. */
+	step(a, replica_slots_of(rev->spec) * revision_ready(rev), true);
+}
+
+int scale_set(struct api *a, uint32_t n, struct err *err)
+{
+	const struct spec *spec = a->want ? a->want->spec : NULL;
+	struct scale *s = &a->scale;
+
+	if (!spec || !can_act(a))
+		return err_set(err, E_CONFLICT, "'%s' has nothing to scale",
+			       a->name);
+	if (n > spec->scale.max_replicas)
+		return err_set(
+			err, E_UNPROCESSABLE,
+			"'%s' has at most %u replica%s: deploy it with a "
+			"larger autoscaling.max_replicas",
+			a->name, spec->scale.max_replicas,
+			spec->scale.max_replicas == 1 ? "" : "s");
+	if (n && n < spec->scale.min_replicas)
+		return err_set(err, E_UNPROCESSABLE,
+			       "'%s' has at least %u replicas: deploy it with "
+			       "a smaller autoscaling.min_replicas; 0 stops "
+			       "all of them until the next request",
+			       a->name, spec->scale.min_replicas);
+	/* Whoever waits already is the next request. */
+	s->asleep = !n && !a->gate.queued;
+	s->waking = s->refused = false;
+	s->awaited_until = 0;
+	s->held = n;
+	s->held_until = uv_hrtime() + HAND_S * S;
+	set_wanted(a, a->gate.queued ? MAX(n, 1u) : n);
+	if (n)
+		ask_in(a, 0);
+	return 0;
+}
+
+void scale_put(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct api *a)
+{
+	yyjson_mut_val *o = yyjson_mut_obj_add_obj(doc, root, "cold"), *arr;
+
+	yyjson_mut_obj_add_uint(doc, o, "requests", a->scale.cold_requests);
+	arr = yyjson_mut_obj_add_arr(doc, o, "starts");
+	for (unsigned t = 0; t < COLD_TIERS; t++) {
+		const struct scale_load *l = &a->scale.loads[t];
+		yyjson_mut_val *each;
+
+		if (!l->starts)
+			continue;
+		each = yyjson_mut_arr_add_obj(doc, arr);
+		yyjson_mut_obj_add_str(doc, each, "tier", cold_tier_word(t));
+		yyjson_mut_obj_add_uint(doc, each, "count", l->starts);
+		yyjson_mut_obj_add_real(doc, each, "mean_ms",
+					(double)(l->mean_ns / 1000) / 1000);
+	}
+}
+
+void scale_fini(struct api *a)
+{
+	heap_remove(&a->serve->asks, &a->scale.ask);
+	autoscale_fini(&a->scale.policy);
+}
+
+/* ---- the clock ---- */
+
+static void on_clock(uv_timer_t *timer)
+{
+	struct serve *s = timer->data;
+	struct heap_node *first;
+
+	while ((first = heap_first(&s->asks)) &&
+	       first->key <= uv_now(s->loop)) {
+		struct api *a = CONTAINER_OF(first, struct api, scale.ask);
+
+		heap_remove(&s->asks, first);
+		step(a, 0, false);
+	}
+	arm(s);
+}
+
+void scale_clock_open(struct serve *s)
+{
+	uv_timer_init(s->loop, &s->ask);
+	s->ask.data = s;
+}
+
+static void on_clock_closed(uv_handle_t *handle)
+{
+	(void)handle;
+}
+
+void scale_clock_close(struct serve *s)
+{
+	uv_close((uv_handle_t *)&s->ask, on_clock_closed);
+	heap_fini(&s->asks);
+}

@@ -1,0 +1,86 @@
+/* scale.h: how many replicas an api has: policy is told what is so, and what it
+ * says is done. */
+#ifndef SERVE_SCALE_H
+#define SERVE_SCALE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "core/heap.h"
+#include "core/json.h"
+#include "policy/autoscale.h"
+#include "serve/cold.h"
+
+struct api;
+struct replica;
+struct revision;
+struct serve;
+
+/* Starts of one tier, from SPAWN to READY. */
+struct scale_load {
+	uint64_t mean_ns; /* of about the last eight; 0: none was seen */
+	uint64_t starts, total_ns; /* since the daemon's start */
+};
+
+struct scale {
+	/* Replicas that each revision of the api is to have, before its own
+	 * bounds: revision_requested. */
+	uint32_t wanted;
+	bool begun;  /* private: init_replicas has been considered */
+	bool asleep; /* by hand: none, until the next request */
+	/* A request found none: one at least, until it is ready; and if it
+	 * was told to come again, until it has had the time to. */
+	bool waking, refused;
+	uint64_t awaited_until; /* uv_hrtime */
+	/* No fewer than so many until then (uv_hrtime), said by hand. */
+	uint32_t held;
+	uint64_t held_until;
+
+	struct autoscale policy;
+	struct scale_view view;	    /* what policy was told last, ... */
+	struct scale_advice advice; /* ... and what it said */
+	uint64_t asked_ns;	    /* when; 0: never */
+	struct heap_node ask;	    /* private: in serve.asks, by uv_now */
+
+	uint64_t service_ns; /* that a request holds a slot; 0: not known */
+	struct scale_load loads[COLD_TIERS];
+	enum cold_tier tier;	/* of the newest start */
+	uint64_t cold_requests; /* that found no replica ready */
+};
+
+void scale_fini(struct api *a);
+
+/* A revision is asked for: a new api begins with its init_replicas. */
+void scale_begin(struct api *a);
+/* After a restart, before revisions are stepped: what runs is what is wanted.
+ */
+void scale_adopted(struct api *a);
+
+/* A request has come for the revision. O(1): this is on everybody's way. */
+void scale_on_request(struct api *a, const struct revision *rev,
+		      uint64_t now_ns);
+/* A request must wait. Starts what it needs; lets nothing go. */
+void scale_on_wait(struct api *a);
+/* The same, but it was told to come again. */
+void scale_on_refusal(struct api *a);
+/* A replica is ready. */
+void scale_on_ready(struct api *a, const struct replica *r);
+/* The revision that was asked for is live for the first time. */
+void scale_on_live(struct api *a);
+/* By hand: so many now, and no fewer for a while; 0: none until the next
+ * request. */
+int scale_set(struct api *a, uint32_t n, struct err *err);
+
+/* "cold" of admin-api.md's API object. */
+void scale_put(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct api *a);
+
+/* How long a start takes, as far as that is known: of the tier that the next
+ * will be; 0: not known. */
+uint64_t scale_load_ns(const struct scale *s);
+
+/* The clock of all apis' questions. */
+void scale_clock_open(struct serve *s);
+void scale_clock_close(struct serve *s);
+
+#endif

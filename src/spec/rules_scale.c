@@ -1,0 +1,76 @@
+/*
+ * How many replicas there are: keys that must agree.
+ */
+#include "core/mem.h"
+#include "core/str.h"
+#include "spec/rules_parts.h"
+#include "spec/value.h"
+
+#define A "autoscaling."
+
+static bool is_bad(struct node *api, const char *path)
+{
+	struct node *n = node_find(api, path);
+
+	return n && n->bad;
+}
+
+/* On one machine nothing grows that was not asked to. */
+static void fill_max(struct spec *spec, bool has_init)
+{
+	spec->scale.max_replicas = MAX(spec->scale.min_replicas, 1u);
+	if (has_init)
+		spec->scale.max_replicas = MAX(spec->scale.max_replicas,
+					       spec->scale.init_replicas);
+}
+
+static void check_replicas(struct reader *r, struct node *api,
+			   struct spec *spec)
+{
+	struct node *max = rules__good(api, A "max_replicas");
+	struct node *init = rules__good(api, A "init_replicas");
+	uint32_t least = spec->scale.min_replicas, most;
+
+	if (!max)
+		fill_max(spec, init);
+	if (!init)
+		spec->scale.init_replicas = least;
+	if (is_bad(api, A "min_replicas") || is_bad(api, A "max_replicas") ||
+	    is_bad(api, A "init_replicas"))
+		return;
+	most = spec->scale.max_replicas;
+	if (most < least)
+		problem_error(r, max, A "max_replicas",
+			      "%u is less than min_replicas, %u", most, least);
+	else if (init && (spec->scale.init_replicas < least ||
+			  spec->scale.init_replicas > most))
+		problem_error(r, init, A "init_replicas",
+			      "%u is not between min_replicas, %u, and "
+			      "max_replicas, %u",
+			      spec->scale.init_replicas, least, most);
+}
+
+static void check_autoscaling(struct reader *r, struct node *api,
+			      struct spec *spec)
+{
+	static const char target_key[] = A "target_replica_concurrency";
+	struct node *target = rules__good(api, target_key);
+	struct node *window = rules__good(api, A "window");
+	double most = spec->scale.max_replica_concurrency, v;
+	int64_t ms;
+
+	if (target && node_float(target, &v) && v > most)
+		problem_error(r, target, target_key,
+			      "%g is more than max_replica_concurrency, %g", v,
+			      most);
+	if (window && str_duration_ms(window->text, &ms) && ms % 10000)
+		problem_error(r, window, A "window",
+			      "expected a multiple of 10s, found %s",
+			      node_shown(r, window));
+}
+
+void rules__scale(struct reader *r, struct node *api, struct spec *spec)
+{
+	check_replicas(r, api, spec);
+	check_autoscaling(r, api, spec);
+}

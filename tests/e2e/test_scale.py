@@ -1,0 +1,247 @@
+"""The number of replicas follows what comes: from none to several, and back."""
+
+import concurrent.futures
+import contextlib
+import os
+import re
+import signal
+
+import pytest
+import requests
+
+from soma import procs, projects
+from soma.client import error_of, plain
+from soma.projects import predictor, python_api, python_project
+from soma.waiting import wait_for
+
+# A replica goes a moment after nobody needs it; or it is never worth its start.
+HASTY = {"max_wait": "100ms", "wait_worth": 0}
+TENACIOUS = {"max_wait": "1ms", "wait_worth": 1000000}
+
+
+def python(name, source=predictor("return payload"), **scale):
+    return python_project(source, python_api(name, autoscaling=scale))
+
+
+def command(name, version=1, **scale):
+    """One request at a time; /hold keeps it."""
+    return projects.probe_project(projects.probe_api(name, predictor={"max_concurrency": 1, "env": {"VERSION": str(version)}}, autoscaling=scale))
+
+
+def replicas(daemon, name):
+    return {r["id"] for r in daemon.admin.api(name)["replicas"] if r["state"] not in ("draining", "stopping")}
+
+
+def wait_zero(daemon, name):
+    wait_for(f"{name} has no replica", lambda: daemon.admin.api(name)["replicas"] == [])
+    api = daemon.admin.api(name)
+    assert (api["status"], api["requested"], api["ready"]) == ("live", 0, 0)
+
+
+def let_go(daemon, name):
+    """One more of what each replica holds, or will hold next."""
+    for pid in daemon.admin.pids(name, None):
+        with contextlib.suppress(requests.RequestException, ProcessLookupError, FileNotFoundError, KeyError):
+            plain("POST", f"http://127.0.0.1:{procs.environ(pid)['PORT']}/go", timeout=5)
+
+
+@contextlib.contextmanager
+def held(daemon, name, n):
+    """n requests in flight at once; all are answered in the end."""
+    with concurrent.futures.ThreadPoolExecutor(n) as pool:
+        waiting = [pool.submit(daemon.admin.get, f"/{name}/hold") for _ in range(n)]
+        wait_for("they are there", lambda: daemon.admin.api(name)["in_flight"] == n)
+        yield waiting
+        wait_for("all are answered", lambda: let_go(daemon, name) or not concurrent.futures.wait(waiting, 0.05).not_done)
+        assert [w.result().status_code for w in waiting] == [200] * n
+
+
+@pytest.mark.parametrize("make", [python, command], ids=["python", "command"])
+def test_to_zero_and_back(daemon, make):
+    name = f"zero-{make.__name__}"
+    daemon.admin.deploy(make(name, min_replicas=0, **HASTY))
+    for _ in range(3):
+        wait_zero(daemon, name)
+        assert daemon.admin.post(f"/{name}", json={"a": 1}).status_code == 200
+    starts = [e for e in daemon.admin.events(name) if e["type"] == "replica_start"]
+    assert len(starts) == 4 and daemon.admin.api(name)["restarts"] == 0
+
+
+def test_all_of_a_crowd_that_finds_none_are_answered(daemon):
+    daemon.admin.deploy(python("crowd", min_replicas=0, **HASTY))
+    wait_zero(daemon, "crowd")
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda i: daemon.admin.post("/crowd", json=i), range(20)))
+    assert [(a.status_code, a.json()) for a in answers] == [(200, i) for i in range(20)]
+
+
+def test_control_requests_wake_nobody(daemon):
+    daemon.admin.deploy(command("quiet", min_replicas=0, **HASTY))
+    wait_zero(daemon, "quiet")
+    before = len(daemon.admin.events("quiet"))
+    for _ in range(20):
+        daemon.admin.api("quiet")
+        daemon.admin.apis()
+        daemon.admin.call("GET", "/metrics")
+        daemon.admin.get("/healthz")
+    assert len(daemon.admin.events("quiet")) == before and replicas(daemon, "quiet") == set()
+
+
+def test_a_rollout_from_zero_must_be_able_to_start(daemon):
+    daemon.admin.deploy(python("prove", min_replicas=0, **HASTY))
+    wait_zero(daemon, "prove")
+    end = daemon.admin.deploy_failing(python("prove", predictor("return 2", init="raise ValueError('no weights')"), min_replicas=0, **HASTY))
+    assert "no weights" in end["text"]
+    # The older one still answers, from zero.
+    assert daemon.admin.post("/prove", json=1).json() == 1
+
+
+def test_more_for_a_crowd_and_fewer_after_it(daemon):
+    daemon.admin.deploy(command("more", max_replicas=3, **HASTY))
+    with held(daemon, "more", 3):
+        wait_for("one for each", lambda: daemon.admin.api("more")["ready"] == 3)
+        assert daemon.admin.api("more")["status"] == "live"
+    wait_for("one is left", lambda: [r["id"] for r in daemon.admin.api("more")["replicas"]] == ["more-1-0"])
+    assert daemon.admin.api("more")["requested"] == 1
+
+
+def test_no_more_than_max_replicas(daemon):
+    daemon.admin.deploy(command("most", max_replicas=2, **TENACIOUS))
+    with held(daemon, "most", 6):
+        wait_for("two", lambda: daemon.admin.api("most")["ready"] == 2)
+        assert len(replicas(daemon, "most")) == 2
+
+
+def test_a_new_revision_has_as_many(daemon):
+    daemon.admin.deploy(command("keep", max_replicas=3, **TENACIOUS))
+    with held(daemon, "keep", 3):
+        wait_for("three", lambda: daemon.admin.api("keep")["ready"] == 3)
+    daemon.admin.deploy(command("keep", 2, max_replicas=3, **TENACIOUS))
+    assert replicas(daemon, "keep") == {f"keep-2-{i}" for i in range(3)}
+    daemon.admin.deploy(command("keep", 3, max_replicas=2, **TENACIOUS))
+    assert replicas(daemon, "keep") == {f"keep-3-{i}" for i in range(2)}
+
+
+def test_starts_that_fail_make_no_stampede(daemon):
+    flag = daemon.parent / "broken"
+    source = predictor("import time; time.sleep(payload); return payload", init=f"import os; assert not os.path.exists({str(flag)!r}), 'broken'")
+    daemon.admin.deploy(python("loop", source, max_replicas=6, **TENACIOUS))
+    flag.touch()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(daemon.admin.post, "/loop", json=2) for _ in range(8)]
+        wait_for("it dies again and again", lambda: any(r["restarts"] > 2 for r in daemon.admin.api("loop")["replicas"]))
+        assert len(replicas(daemon, "loop")) == 2, "one that is ready, and one that tries"
+        flag.unlink()
+        wait_for("more", lambda: len(replicas(daemon, "loop")) > 2, 30)
+        assert [w.result().status_code for w in waiting] == [200] * 8
+
+
+def kill_daemon(daemon):
+    old = daemon.daemon_pid
+    os.kill(old, signal.SIGKILL)
+    wait_for("another daemon", lambda: daemon.daemon_pid != old and daemon.admin.is_ready())
+
+
+def test_the_number_outlives_the_daemon(own_daemon):
+    own_daemon.admin.deploy(command("lives", max_replicas=3, **TENACIOUS))
+    with held(own_daemon, "lives", 3):
+        wait_for("three", lambda: own_daemon.admin.api("lives")["ready"] == 3)
+    before = sorted(own_daemon.admin.pids("lives"))
+    kill_daemon(own_daemon)
+    wait_for("all are back", lambda: sorted(own_daemon.admin.pids("lives")) == before)
+    assert own_daemon.admin.api("lives")["requested"] == 3
+
+
+def test_zero_outlives_the_daemon(own_daemon):
+    own_daemon.admin.deploy(python("none", min_replicas=0, **HASTY))
+    wait_zero(own_daemon, "none")
+    kill_daemon(own_daemon)
+    wait_zero(own_daemon, "none")
+    assert own_daemon.admin.post("/none", json=1).status_code == 200
+
+
+def test_a_number_by_hand(daemon):
+    daemon.admin.deploy(command("hand", min_replicas=1, max_replicas=3, **HASTY))
+    daemon.cli("scale", "hand", 3, check=0).says("hand: 3 replicas wanted, for five minutes at least")
+    wait_for("three", lambda: daemon.admin.api("hand")["ready"] == 3)
+    daemon.cli("explain", "hand", check=0).says("3 replicas are wanted, 3 ready", "'soma scale hand 3' asked for no fewer")
+    daemon.cli("scale", "hand", 2, check=0)
+    wait_for("two", lambda: replicas(daemon, "hand") == {"hand-1-0", "hand-1-1"})
+    daemon.cli("scale", "hand", 0, check=0).says("hand: 0 replicas wanted, until the next request")
+    wait_zero(daemon, "hand")
+    daemon.cli("explain", "hand", check=0).says("'soma scale hand 0' sent it to sleep; the next request wakes it")
+    assert daemon.admin.get("/hand/echo").status_code == 200
+    assert daemon.admin.api("hand")["requested"] == 1
+
+
+@pytest.mark.parametrize("n, code, words", [
+    (4, 1, ["'bounds' has at most 3 replicas", "autoscaling.max_replicas"]),
+    (1, 1, ["'bounds' has at least 2 replicas", "autoscaling.min_replicas", "0 stops all of them until the next request"]),
+    ("many", 2, ["'many' is no number of replicas"]),
+    (-1, 2, []),
+])
+def test_a_number_out_of_bounds(daemon, n, code, words):
+    daemon.admin.deploy(command("bounds", min_replicas=2, max_replicas=3, **TENACIOUS))
+    daemon.cli("scale", "bounds", n, check=code).says(*words)
+    assert daemon.admin.api("bounds")["requested"] == 2
+
+
+def test_scaling_what_is_not_there(daemon):
+    for words in (["scale", "nobody", 1], ["explain", "nobody"]):
+        daemon.cli(*words, check=4).says("there is no api 'nobody'")
+    daemon.admin.deploy(command("there"))
+    answer = daemon.admin.call("POST", "/v1/apis/there/scale", json={"replicas": "two"})
+    assert error_of(answer, 400, "invalid")["message"] == "replicas: give a number from 0 to 10000"
+
+
+def test_why(daemon):
+    daemon.admin.deploy(command("fixed"))
+    daemon.cli("explain", "fixed", check=0).says("1 replica is wanted, 1 ready, 0 starting (min_replicas 1, max_replicas 1)", "nothing is decided")
+    daemon.admin.deploy(command("idle", min_replicas=0, **HASTY))
+    wait_zero(daemon, "idle")
+    daemon.cli("explain", "idle", check=0).says("No request comes", "The next request starts one")
+    daemon.admin.deploy(command("busy", max_replicas=2, **TENACIOUS))
+    with held(daemon, "busy", 4):
+        wait_for("two", lambda: daemon.admin.api("busy")["ready"] == 2)
+        daemon.cli("explain", "busy", check=0).says("2 replicas are wanted", "max_replicas")
+        told = daemon.cli("explain", "busy", "-o", "json", check=0).json()
+        assert told["why"] == "max" and told["requested"] == 2 and told["numbers"]["in_flight"] == 4
+
+
+def test_how_cold_it_was(daemon):
+    daemon.admin.deploy(python("cold", min_replicas=0, **HASTY))
+    wait_zero(daemon, "cold")
+    ask = {"X-Soma-Cold": "1"}
+    tier, _, took = daemon.admin.post("/cold", json=1, headers=ask).headers["X-Soma-Cold"].partition(";ms=")
+    assert tier == "process" and 1 < float(took) < 30000
+    daemon.admin.deploy(python("warm"))
+    assert daemon.admin.post("/warm", json=1, headers=ask).headers["X-Soma-Cold"] == "none"
+    assert "X-Soma-Cold" not in daemon.admin.post("/warm", json=1).headers
+    error = error_of(daemon.admin.post("/warm", json=1, headers={"X-Soma-Cold": "very"}), 400, "invalid")
+    assert error["message"] == "X-Soma-Cold 'very' is unknown; give 1 to be told how cold the start was, or 0"
+    start, = daemon.admin.api("warm")["cold"]["starts"]
+    assert (start["tier"], start["count"]) == ("process", 1) and start["mean_ms"] > 1
+    daemon.cli("get", "warm", check=0).says("starts: process: 1,")
+    told = daemon.admin.call("GET", "/metrics").text
+    assert 'soma_cold_start_seconds_count{api="warm",tier="process"} 1' in told
+    assert 'soma_cold_requests_total{api="warm"} 0' in told and 'soma_replicas_loading{api="warm"} 0' in told
+    assert not re.search(r'soma_cold_requests_total\{api="cold"\} 0', told)
+
+
+def test_told_to_come_again(daemon):
+    source = predictor("return payload", init="import time; time.sleep(1)")
+    api = python_api("later", on_cold="retry", autoscaling={"min_replicas": 0, **HASTY})
+    daemon.admin.deploy(python_project(source, api))
+    wait_zero(daemon, "later")
+    refused = daemon.admin.post("/later", json=1)
+    error = error_of(refused, 503, "unavailable")
+    assert "'later' has no ready replica yet" in error["message"] and 1 <= int(refused.headers["Retry-After"]) <= 10
+    loading = refused.json()["loading"]
+    assert loading["stage"] and loading["bytes_done"] is None and 0 < loading["eta_s"] < 10
+    # Whoever would rather wait may.
+    assert daemon.admin.post("/later", json=2, headers={"X-Soma-On-Cold": "hold"}).json() == 2
+    # It is there for who comes again.
+    assert daemon.admin.post("/later", json=3).json() == 3
+    wait_for("nobody else needs it", lambda: "was told to come again; one is kept for it" in daemon.cli("explain", "later", check=0).out)
+    error = error_of(daemon.admin.post("/later", json=1, headers={"X-Soma-On-Cold": "wait"}), 400, "invalid")
+    assert error["message"] == "X-Soma-On-Cold 'wait' is unknown; give hold to wait for a replica, or retry to be told when to come again"
