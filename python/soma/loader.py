@@ -238,33 +238,71 @@ def _summary(kind, client):
     return json.dumps(answer, separators=(",", ":"), default=str)
 
 
-def load(settings, say):
-    """Imports the file, makes the predictor. `say` takes a word on progress. Raises Failure."""
-    path = settings["path"]
-    kind = classes.KINDS[settings.get("class") or "PythonPredictor"]
-    _set_up_paths(settings)
-    project = os.getcwd()
-    file = os.path.join(project, path)
-    sys.argv = [file]
-    cortex_modules.install(settings.get("log_level", "info"))
-    soma_module.install()
-    _check_readable(project, path, file, kind)
-    say("importing %s" % path)
-    module = _import(project, path, file, kind)
-    cls = _find_class(module, path, file, kind)
-    signatures = classes.check(cls, kind, path, bool(settings.get("models")))
-    if signatures.hooks:
-        sys.setswitchinterval(TURN_S)  # __init__ may set another
-    store = _store(settings, kind, say)
-    client = _client(kind, signatures, store, say)
-    say("running __init__")
-    arguments = {"config": settings.get("config") or {}, kind.client: client, "metrics_client": _metrics_client(signatures)}
-    instance = _make(cls, signatures, arguments, path, kind)
-    if store is not None and kind.client != "onnx_client":
-        client.load_model = instance.load_model
-    _set_up_logging(settings.get("log_level", "info"))
-    methods = {verb: (name, (getattr(instance, name), *signature)) for verb, (name, signature) in signatures.methods.items()}
-    hooks = {name: (getattr(instance, name), *signature) for name, signature in signatures.hooks.items()}
-    if any(method[-1] for method in [*(method for _, method in methods.values()), *hooks.values()]):
-        tasks.start()
-    return Predictor(methods, hooks, _summary(kind, client))
+class Loading:
+    """The predictor on its way, in steps: a zygote stops behind one of them, and its replicas go on from there."""
+
+    STEPS = ["worker", "imports", "init"]  # each is done when it is behind us
+
+    def __init__(self, settings, say):
+        self.settings = settings  # CONFIG; a replica's own after a fork
+        self._say = say  # takes a word on progress
+        self._done = []
+
+    def to(self, level):
+        """Takes the steps up to this one that are still to be taken. Raises Failure."""
+        for step in self.STEPS[len(self._done) : self.STEPS.index(level) + 1]:
+            getattr(self, "_" + step)()
+            self._done.append(step)
+
+    def _worker(self):
+        settings = self.settings
+        self._kind = classes.KINDS[settings.get("class") or "PythonPredictor"]
+        _set_up_paths(settings)
+        self._project = os.getcwd()
+        self._file = os.path.join(self._project, settings["path"])
+        sys.argv = [self._file]
+        cortex_modules.install(settings.get("log_level", "info"))
+        soma_module.install()
+
+    def _imports(self):
+        path, kind = self.settings["path"], self._kind
+        _check_readable(self._project, path, self._file, kind)
+        self._say("importing %s" % path)
+        module = _import(self._project, path, self._file, kind)
+        self._class = _find_class(module, path, self._file, kind)
+        self._signatures = classes.check(self._class, kind, path, bool(self.settings.get("models")))
+        if self._signatures.hooks:
+            sys.setswitchinterval(TURN_S)  # __init__ may set another
+
+    def _init(self):
+        settings, kind, signatures = self.settings, self._kind, self._signatures
+        store = _store(settings, kind, self._say)
+        client = _client(kind, signatures, store, self._say)
+        self._say("running __init__")
+        arguments = {"config": settings.get("config") or {}, kind.client: client, "metrics_client": _metrics_client(signatures)}
+        instance = _make(self._class, signatures, arguments, settings["path"], kind)
+        if store is not None and kind.client != "onnx_client":
+            client.load_model = instance.load_model
+        _set_up_logging(settings.get("log_level", "info"))
+        methods = {verb: (name, (getattr(instance, name), *signature)) for verb, (name, signature) in signatures.methods.items()}
+        hooks = {name: (getattr(instance, name), *signature) for name, signature in signatures.hooks.items()}
+        self._predictor = Predictor(methods, hooks, _summary(kind, client))
+
+    def start(self):
+        """The predictor, ready: what is left of the steps, and what is each process's own. Raises Failure."""
+        self.to("init")
+        self._run_hooks()
+        methods, hooks = self._predictor.methods, [self._predictor.pre_predict, self._predictor.post_predict]
+        if any(method[-1] for method in [*(method for _, method in methods.values()), *filter(None, hooks)]):
+            tasks.start()
+        return self._predictor
+
+    def _run_hooks(self):
+        for hook in soma_module.on_start_hooks:
+            name = getattr(hook, "__qualname__", repr(hook))
+            try:
+                hook()
+            except SystemExit as error:
+                raise Failure("init_error", "%s, which soma.on_start was given, called sys.exit(%s)" % (name, "" if error.code is None else repr(error.code)), "raise an exception that says what is wrong instead", trace_of(error))
+            except BaseException as error:
+                raise Failure("init_error", "%s, which soma.on_start was given, raised %s" % (name, short(error)), "see the traceback, correct %s and deploy again" % self.settings["path"], trace_of(error))

@@ -8,6 +8,7 @@
 
 #include "core/err.h"
 #include "core/json.h"
+#include "loop/fork.h"
 
 static int inherited(const char *name)
 {
@@ -26,12 +27,14 @@ static int inherited(const char *name)
 	return (int)fd;
 }
 
-static void take_settings(struct buf *text)
+/* Whether they are a zygote's, which has no use for the others. */
+static bool take_settings(const struct buf *text)
 {
 	yyjson_doc *doc = json_parse(text->data, text->len, NULL);
 	yyjson_val *root = yyjson_doc_get_root(doc);
 	int64_t threads = json_int(root, "threads", 1);
 	int64_t max_body = json_int(root, "max_body", 0);
+	bool is_zygote = json_str(root, "zygote", NULL) != NULL;
 
 	worker.n_slots = (unsigned)MAX(1, MIN(threads, SLOTS_MAX));
 	worker.max_hooks = (unsigned)MAX(
@@ -45,56 +48,105 @@ static void take_settings(struct buf *text)
 			   1000000);
 	worker.max_body = max_body > 0 ? (size_t)max_body : SIZE_MAX / 4;
 	yyjson_doc_free(doc);
+	return is_zygote;
+}
+
+/* CONFIG of the control channel, as text in `text`. 0, or -1 with an exception.
+ */
+static int receive_config(struct buf *text)
+{
+	buf_init(text, SIZE_MAX / 4);
+	Py_BEGIN_ALLOW_THREADS;
+	text->data = control_config(&text->len);
+	Py_END_ALLOW_THREADS;
+	if (!text->data) {
+		PyErr_Format(PyExc_RuntimeError,
+			     "the first frame of the control channel "
+			     "is not a CONFIG of version %d",
+			     FRAME_VERSION);
+		return -1;
+	}
+	text->cap = text->len + 1;
+	return 0;
+}
+
+/* Its dict; the text is spent. */
+static PyObject *config_of(struct buf *text)
+{
+	struct err err = {0};
+	PyObject *config = json_in(text, &err);
+
+	buf_fini(text);
+	if (!config && err.code)
+		PyErr_Format(PyExc_RuntimeError, "CONFIG: %s", err.msg);
+	return config;
+}
+
+/* The threads, lists and descriptors of a replica. 0, or -1 with an exception.
+ */
+static int start_serving(void)
+{
+	fcntl(worker.listener, F_SETFL,
+	      fcntl(worker.listener, F_GETFL) | O_NONBLOCK);
+	slots_init();
+	if (tasks_init())
+		return -1;
+	if (poll_start() || process_init()) {
+		PyErr_SetFromErrno(PyExc_OSError);
+		return -1;
+	}
+	return 0;
 }
 
 PyDoc_STRVAR(start_doc,
 	     "start() -> dict\n\n"
-	     "Takes the inherited descriptors, waits for CONFIG and returns "
-	     "it. From here on\nthe control channel is answered.");
+	     "Takes the inherited descriptors, or those that the zygote was "
+	     "sent, waits for\nCONFIG and returns it. From here on the control "
+	     "channel is answered, unless CONFIG\nsays `zygote`: then nothing "
+	     "is started, and zygote() comes later.");
 
 static PyObject *start(PyObject *module, PyObject *unused)
 {
+	bool is_zygote;
 	struct buf text;
-	struct err err = {0};
 	PyObject *config;
 
 	(void)module, (void)unused;
-	worker.listener = inherited("SOMA_LISTEN_FD");
-	if (worker.listener < 0)
-		return NULL;
-	worker.control = inherited("SOMA_CONTROL_FD");
-	if (worker.control < 0)
-		return NULL;
-	fcntl(worker.listener, F_SETFL,
-	      fcntl(worker.listener, F_GETFL) | O_NONBLOCK);
-	buf_init(&text, SIZE_MAX / 4);
-	Py_BEGIN_ALLOW_THREADS;
-	text.data = control_config(&text.len);
-	Py_END_ALLOW_THREADS;
-	if (!text.data)
-		return PyErr_Format(PyExc_RuntimeError,
-				    "the first frame of the control channel "
-				    "is not a CONFIG of version %d",
-				    FRAME_VERSION);
-	text.cap = text.len + 1;
-	take_settings(&text);
-	config = json_in(&text, &err);
-	buf_fini(&text);
-	if (!config) {
-		if (err.code)
-			PyErr_Format(PyExc_RuntimeError, "CONFIG: %s", err.msg);
-		return NULL;
+	if (!fork_made_us()) {
+		worker.control = inherited("SOMA_CONTROL_FD");
+		if (worker.control < 0)
+			return NULL;
 	}
-	slots_init();
-	if (tasks_init()) {
+	if (receive_config(&text))
+		return NULL;
+	is_zygote = take_settings(&text);
+	config = config_of(&text);
+	if (!config || is_zygote)
+		return config;
+	if (!fork_made_us())
+		worker.listener = inherited("SOMA_LISTEN_FD");
+	if (worker.listener < 0 || start_serving()) {
 		Py_DECREF(config);
 		return NULL;
-	}
-	if (poll_start() || process_init()) {
-		Py_DECREF(config);
-		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	return config;
+}
+
+PyDoc_STRVAR(zygote_doc,
+	     "zygote(json)\n\nSays READY with these bytes and forks for each "
+	     "FORK. Returns in the replicas that\nthis makes, where start() "
+	     "comes next.");
+
+static PyObject *zygote(PyObject *module, PyObject *args)
+{
+	const char *text;
+	Py_ssize_t len;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "y#", &text, &len))
+		return NULL;
+	zygote_run(text, (size_t)len);
+	Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(wakeup_fd_doc, "wakeup_fd() -> int\n\nFor signal.set_wakeup_fd.");
@@ -125,18 +177,33 @@ PyDoc_STRVAR(failed_doc,
 	     "failed(json)\n\nSays FAILED with these bytes. The process is to "
 	     "end then.");
 
-static PyObject *failed(PyObject *module, PyObject *args)
+static PyObject *say_last(enum frame_type type, PyObject *args)
 {
 	const char *text;
 	Py_ssize_t len;
 
-	(void)module;
 	if (!PyArg_ParseTuple(args, "y#", &text, &len))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS;
-	control_send(FRAME_FAILED, 0, text, (size_t)len, true);
+	control_send(type, 0, text, (size_t)len, true);
 	Py_END_ALLOW_THREADS;
 	Py_RETURN_NONE;
+}
+
+static PyObject *failed(PyObject *module, PyObject *args)
+{
+	(void)module;
+	return say_last(FRAME_FAILED, args);
+}
+
+PyDoc_STRVAR(unsafe_doc,
+	     "unsafe(json)\n\nSays UNSAFE with these bytes. The process is to "
+	     "end then.");
+
+static PyObject *unsafe(PyObject *module, PyObject *args)
+{
+	(void)module;
+	return say_last(FRAME_UNSAFE, args);
 }
 
 PyDoc_STRVAR(prepare_doc,
@@ -327,6 +394,8 @@ static PyObject *await_task(PyObject *module, PyObject *args)
 
 static PyMethodDef methods[] = {
 	{"start", start, METH_NOARGS, start_doc},
+	{"zygote", zygote, METH_VARARGS, zygote_doc},
+	{"unsafe", unsafe, METH_VARARGS, unsafe_doc},
 	{"wakeup_fd", wakeup_fd, METH_NOARGS, wakeup_fd_doc},
 	{"loading", loading, METH_VARARGS, loading_doc},
 	{"failed", failed, METH_VARARGS, failed_doc},

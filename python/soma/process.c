@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "loop/fork.h"
+
 static pid_t replica; /* the process itself, not what it forks */
 
 static void on_sigterm(int number)
@@ -60,7 +62,8 @@ int process_init(void)
 	struct sigaction action = {.sa_handler = on_sigterm};
 
 	replica = getpid();
-	if (pthread_atfork(before_fork, in_parent, in_child))
+	if (fork_follow_keeper() ||
+	    pthread_atfork(before_fork, in_parent, in_child))
 		return -1;
 	/* Work in bulk, to the kernel: a wake-up does not push the daemon off
 	 * the core they share, and so the next requests come together. The

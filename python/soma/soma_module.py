@@ -9,6 +9,17 @@ import sys
 from _soma import _worker, streams
 
 
+on_start_hooks = []
+
+
+def on_start(function):
+    """Calls function() in every replica before its first request, after `__init__`. A replica may be a fork of a process that ran `__init__` long ago (a zygote): what is each process's own is made here. Also a decorator."""
+    if not callable(function):
+        raise TypeError("soma.on_start() wants a function, not %s" % type(function).__name__)
+    on_start_hooks.append(function)
+    return function
+
+
 def cancelled():
     """Whether the client of the request that this thread handles has gone: its answer is wanted no more."""
     return _worker.cancelled()
@@ -38,7 +49,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):
         module.__doc__ = "What a replica of Soma offers its code."
-        module.cancelled, module.release_slot, module.Response = cancelled, release_slot, Response
+        module.cancelled, module.release_slot, module.Response, module.on_start = cancelled, release_slot, Response, on_start
 
 
 def install():

@@ -506,6 +506,13 @@ void control_event(void);
 bool control_send(enum frame_type type, uint32_t arg, const char *text,
 		  size_t len, bool wait);
 
+/* --- zygotes (zygote.c) --------------------------------------------------- */
+
+/* Says READY with this JSON and forks whenever it is asked to. Returns in each
+ * replica that this makes, whose listener and control channel are set then; the
+ * GIL is held. */
+void zygote_run(const char *ready, size_t len);
+
 /* --- process (process.c), output (output.c) ------------------------------- */
 
 int process_init(void);

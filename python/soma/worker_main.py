@@ -69,12 +69,17 @@ def fail(worker, why):
     os._exit(1)
 
 
-def serve(worker, threads):
+def serve(worker, threads, pools):
     """Lends the main thread, and `threads` - 1 more, until the process has drained."""
     import threading
 
+    def run_slot(index):
+        if pools:
+            pools.resize()
+        worker.run_slot(index)
+
     for index in range(1, threads):
-        threading.Thread(target=worker.run_slot, args=(index,), name="soma-slot-%d" % index, daemon=True).start()
+        threading.Thread(target=run_slot, args=(index,), name="soma-slot-%d" % index, daemon=True).start()
     while True:
         try:
             return worker.run_slot(0)
@@ -115,14 +120,19 @@ def main():
 
     from _soma import output
 
-    signal.set_wakeup_fd(worker.wakeup_fd(), warn_on_full_buffer=False)
     faulthandler.enable()  # a crash in C code leaves the Python stack in the log
     output.install(worker)
 
-    from _soma import answers, failure, loader, params, streams, tasks
+    from _soma import answers, failure, loader, params, streams, tasks, zygote
 
+    loading = loader.Loading(config, worker.loading)
+    pools = None
     try:
-        predictor = loader.load(config, worker.loading)
+        if config.get("zygote"):
+            config, pools = zygote.wait(worker, config, loading)
+            loading.settings = config
+        signal.set_wakeup_fd(worker.wakeup_fd(), warn_on_full_buffer=False)
+        predictor = loading.start()
     except failure.Failure as why:
         fail(worker, why)
     answers.expose_tracebacks = config.get("expose_tracebacks", False)
@@ -144,7 +154,7 @@ def main():
         tasks.is_async,
         tasks.begin,
     )
-    serve(worker, config.get("threads", 1))
+    serve(worker, config.get("threads", 1), pools)
     leave(worker)
 
 

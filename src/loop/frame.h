@@ -13,6 +13,7 @@ enum frame_type {
 	FRAME_PING = 2,
 	FRAME_QUERY = 3,
 	FRAME_STOP = 4,
+	FRAME_FORK = 5,
 
 	FRAME_LOADING = 32,
 	FRAME_READY = 33,
@@ -23,6 +24,8 @@ enum frame_type {
 	FRAME_SLOT_FREE = 38,
 	FRAME_BYE = 39,
 	FRAME_BATCHING = 40,
+	FRAME_FORKED = 41,
+	FRAME_UNSAFE = 42,
 };
 
 /* Head of each message; the payload follows. Host byte order: both ends are

@@ -64,7 +64,7 @@ class Answer:
 class Worker:
     """One worker process over a project folder made of `files`, a dict of name to text."""
 
-    def __init__(self, files, path="predictor.py", python=PYTHON, env=None, before=None, user=None, limit_files=None, read_log=True, program=None, **config):
+    def __init__(self, files, path="predictor.py", python=PYTHON, env=None, before=None, user=None, limit_files=None, read_log=True, program=None, listens=True, **config):
         if isinstance(files, (str, bytes)):
             files = {path: files}
         self.dir = tempfile.TemporaryDirectory(prefix="soma-worker-")
@@ -101,7 +101,8 @@ class Worker:
         def arrange():
             a, b = os.dup(listen), os.dup(control)
             a, b = os.dup2(a, 60), os.dup2(b, 61)
-            os.dup2(a, 3)
+            if listens:
+                os.dup2(a, 3)
             os.dup2(b, 4)
             os.close(60)
             os.close(61)
@@ -112,8 +113,8 @@ class Worker:
 
         self.process = subprocess.Popen(
             program or [python, str(worker_dir() / "worker_main.py")],
-            stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, preexec_fn=arrange, pass_fds=(3, 4), start_new_session=True,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {}), "SOMA_LISTEN_FD": "3", "SOMA_CONTROL_FD": "4"},
+            stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, preexec_fn=arrange, pass_fds=(3, 4) if listens else (4,), start_new_session=True,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(env or {}), **({"SOMA_LISTEN_FD": "3"} if listens else {}), "SOMA_CONTROL_FD": "4"},
         )
         os.close(pipe)
         theirs.close()

@@ -1,0 +1,140 @@
+#include "loop/fork.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SEND_PATIENCE_MS = 5000 };
+
+static pid_t keeper; /* 0: this is neither a zygote nor a zygote's child */
+static bool is_child;
+/* Shared with the one between, which is a process but in its memory. */
+static volatile pid_t between, born;
+static volatile int refused;
+
+void fork_init(void)
+{
+	keeper = getppid();
+}
+
+void fork_close(const int fds[FORK_FDS])
+{
+	for (int i = 0; i < FORK_FDS; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
+bool fork_receive(int control, struct frame *head, int fds[FORK_FDS])
+{
+	union {
+		char room[CMSG_SPACE(sizeof(int) * FORK_FDS)];
+		struct cmsghdr align;
+	} space;
+	struct iovec iov = {head, sizeof *head};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	*head = (struct frame){0};
+	for (int i = 0; i < FORK_FDS; i++)
+		fds[i] = -1;
+	do {
+		msg.msg_control = space.room;
+		/* Not a descriptor more, which alignment has room for. */
+		msg.msg_controllen = CMSG_LEN(sizeof(int) * FORK_FDS);
+		n = recvmsg(control, &msg, MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return false;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c;
+	     c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	return true;
+}
+
+void fork_send(int control, enum frame_type type, uint32_t arg,
+	       const char *text, size_t len)
+{
+	struct frame head = {
+		.type = (uint8_t)type, .version = FRAME_VERSION, .arg = arg};
+	struct iovec iov[2] = {{&head, sizeof head},
+			       {(char *)(uintptr_t)text, len}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+	struct pollfd on = {.fd = control, .events = POLLOUT};
+
+	while (sendmsg(control, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		if (errno != EINTR &&
+		    (errno != EAGAIN || poll(&on, 1, SEND_PATIENCE_MS) == 0))
+			return;
+}
+
+/* The one between only forks and goes, so it borrows our memory instead of
+ * copying it (vfork): the child's is the one copy, and the child alone returns
+ * from in there. */
+pid_t fork_twice(void)
+{
+	born = -1;
+	refused = 0;
+	between = vfork();
+	if (between == 0) {
+		between = getpid();
+		born = fork();
+		if (born == 0) {
+			is_child = true;
+			return 0;
+		}
+		refused = errno;
+		_exit(0);
+	}
+	if (between < 0)
+		return -errno;
+	/* When it is gone the keeper is the parent. */
+	while (waitpid(between, NULL, 0) < 0 && errno == EINTR)
+		;
+	return born > 0 ? born : -refused;
+}
+
+void fork_tell(int control, uint32_t number, pid_t pid)
+{
+	char text[160];
+	int n = pid > 0 ? snprintf(text, sizeof text, "{\"pid\":%d}", (int)pid)
+			: snprintf(text, sizeof text, "{\"error\":\"%s\"}",
+				   strerror(-pid));
+
+	fork_send(control, FRAME_FORKED, number, text, (size_t)n);
+}
+
+void fork_settle(const int fds[FORK_FDS])
+{
+	setsid();
+	dup2(fds[FORK_LOG], STDOUT_FILENO);
+	dup2(fds[FORK_LOG], STDERR_FILENO);
+	close(fds[FORK_LOG]);
+}
+
+bool fork_made_us(void)
+{
+	return is_child;
+}
+
+/* As the box does for what it starts, whose parent is the keeper at once. */
+int fork_follow_keeper(void)
+{
+	if (!is_child)
+		return 0;
+	/* The one between is on its last steps; its death is not the one. */
+	while (getppid() == between)
+		sched_yield();
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+		return -1;
+	if (getppid() != keeper)
+		_exit(0);
+	return 0;
+}
