@@ -18,7 +18,8 @@ struct child {
 	int status;  /* wait status once reaped */
 	int log_fd;  /* owned: read end */
 	int control; /* owned: the daemon's end, or -1 */
-	char *name;  /* owned: what SOMA_REPLICA says */
+	char *name;  /* owned: what SOMA_REPLICA says; of forked ones their
+			zygote's */
 	char *meta;  /* owned: opaque, the daemon's */
 };
 

@@ -13,7 +13,7 @@
 
 #include "box/cgroup.h"
 #include "core/mem.h"
-#include "keep/child.h"
+#include "keep/adopt.h"
 #include "keep/terminal.h"
 #include "loop/chan.h"
 #include "loop/file.h"
@@ -59,7 +59,8 @@ struct keeper {
 	enum state state;
 	int exit_code;
 	struct list children;
-	struct rlimit files; /* as Soma was started; for the children */
+	struct adopt_ends ends; /* of those that are in no list yet */
+	struct rlimit files;	/* as Soma was started; for the children */
 };
 
 static void on_message(struct chan *c, const void *data, size_t len,
@@ -257,6 +258,19 @@ static void spawn(struct keeper *k, const struct keep_head *head,
 	say(k, KEEP_SPAWNED, head->id, c ? (int32_t)c->pid : rc, NULL, NULL, 0);
 }
 
+static void adopt(struct keeper *k, const struct keep_head *head,
+		  struct str payload, const int *fds, size_t n_fds)
+{
+	int rc = adopt_child(&k->children, &k->ends, head, payload, fds, n_fds);
+	struct child *c = rc ? NULL : child_by_id(&k->children, head->id);
+
+	say(k, KEEP_SPAWNED, head->id, rc ? rc : head->arg, NULL, NULL, 0);
+	if (!c || c->pid)
+		return;
+	child_kill_rest(&k->children, c, k->daemon);
+	say(k, KEEP_EXIT, c->id, c->status, NULL, NULL, 0);
+}
+
 static void on_message(struct chan *chan, const void *data, size_t len,
 		       const int *fds, size_t n_fds)
 {
@@ -269,6 +283,13 @@ static void on_message(struct chan *chan, const void *data, size_t len,
 	memcpy(&head, data, sizeof head);
 	if (head.type == KEEP_SPAWN) {
 		spawn(k, &head, fds, n_fds);
+		return;
+	}
+	if (head.type == KEEP_ADOPT) {
+		adopt(k, &head,
+		      (struct str){(const char *)data + sizeof head,
+				   len - sizeof head},
+		      fds, n_fds);
 		return;
 	}
 	while (n_fds)
@@ -375,8 +396,11 @@ static void on_sigchld(uv_signal_t *handle, int signum)
 			continue;
 		}
 		c = child_by_pid(&k->children, pid);
-		if (!c)
-			continue; /* an orphan of some child */
+		if (!c) {
+			/* An orphan of some child, or not adopted yet. */
+			adopt_note_end(&k->ends, pid, status);
+			continue;
+		}
 		child_kill_rest(&k->children, c, k->daemon);
 		c->pid = 0;
 		c->status = status;

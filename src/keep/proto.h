@@ -14,6 +14,10 @@ enum keep_type {
 	KEEP_SERVING = 5,  /* start-up is over: later deaths are new ones */
 	KEEP_SETTINGS = 6, /* RELOAD is done; payload: settings_dump of those in
 			      force now, for the keeper and daemons to come */
+	KEEP_ADOPT = 7,	   /* id; arg: pid of a child of yours that a zygote
+			      has forked; descriptors: log read end, control
+			      end; payload: JSON {"mark","meta"}. Answered by
+			      SPAWNED, and by EXIT if it is dead already */
 
 	/* keeper to daemon, in answer to HELLO: LISTENER..., CHILD..., END */
 	KEEP_LISTENER = 32, /* arg: enum keep_listener; one descriptor */
@@ -21,7 +25,8 @@ enum keep_type {
 			       control end if it has one; payload: its meta */
 	KEEP_END = 34,
 	/* and at any time */
-	KEEP_SPAWNED = 35, /* id; arg: pid, or -errno (then no EXIT follows) */
+	KEEP_SPAWNED = 35, /* id; arg: pid, or -errno (then no EXIT follows; of
+			      ADOPT ESRCH: it is no child of the keeper's) */
 	KEEP_EXIT = 36,	   /* id; arg: wait status; again to each new daemon
 			      until FORGET */
 	KEEP_STOP = 37,	   /* drain and exit 0: Soma is to end. The keeper has

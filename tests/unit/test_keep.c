@@ -4,12 +4,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "keep/child.h"
+#include "keep/adopt.h"
 
 static int told[2];
 
@@ -80,11 +82,154 @@ static void a_child_has_nothing_blocked(void **state)
 	sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+/* ---- ADOPT ---- */
+
+static struct list children;
+static struct adopt_ends ends;
+static int given[2];
+
+/* What the message brings: two descriptors, whose fate is looked at. */
+static int adopt(uint64_t id, pid_t pid, size_t n_fds)
+{
+	static const char payload[] = "{\"mark\":\"z-1\",\"meta\":\"{}\"}";
+	struct keep_head head = {.type = KEEP_ADOPT, .id = id, .arg = pid};
+
+	assert_int_equal(pipe2(given, O_CLOEXEC), 0);
+	return adopt_child(&children, &ends, &head,
+			   (struct str){payload, strlen(payload)}, given,
+			   n_fds);
+}
+
+static bool is_open(int fd)
+{
+	return fcntl(fd, F_GETFD) >= 0;
+}
+
+static pid_t sleeper(void)
+{
+	pid_t pid = child_fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		for (;;)
+			pause();
+	return pid;
+}
+
+static int end_of(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static int fresh(void **state)
+{
+	(void)state;
+	list_init(&children);
+	memset(&ends, 0, sizeof ends);
+	return 0;
+}
+
+static int no_children(void **state)
+{
+	struct list *it, *tmp;
+
+	(void)state;
+	LIST_EACH (&children, it, tmp)
+		child_free(LIST_ENTRY(it, struct child, link));
+	return 0;
+}
+
+static void a_living_child_is_adopted(void **state)
+{
+	pid_t pid = sleeper();
+	struct child *c;
+
+	(void)state;
+	assert_int_equal(adopt(7, pid, 2), 0);
+	c = child_by_id(&children, 7);
+	assert_non_null(c);
+	assert_int_equal(c->pid, pid);
+	assert_string_equal(c->name, "z-1");
+	assert_string_equal(c->meta, "{}");
+	assert_int_equal(c->log_fd, given[0]);
+	assert_int_equal(c->control, given[1]);
+	/* It is somebody's now. */
+	assert_int_equal(adopt(8, pid, 2), -ESRCH);
+	assert_null(child_by_id(&children, 8));
+	end_of(pid);
+}
+
+static void a_child_that_died_first_is_adopted_with_its_end(void **state)
+{
+	pid_t pid = sleeper();
+	int status = end_of(pid);
+	struct child *c;
+
+	(void)state;
+	adopt_note_end(&ends, pid, status);
+	for (int i = 1; i < ADOPT_ENDS; i++)
+		adopt_note_end(&ends, pid + 1, 0);
+	assert_int_equal(adopt(7, pid, 2), 0);
+	c = child_by_id(&children, 7);
+	assert_non_null(c);
+	assert_int_equal(c->pid, 0);
+	assert_int_equal(c->status, status);
+	/* An end is one child's. */
+	assert_int_equal(adopt(8, pid, 2), -ESRCH);
+}
+
+static void ends_nobody_asks_for_are_forgotten(void **state)
+{
+	pid_t pid = sleeper();
+
+	(void)state;
+	adopt_note_end(&ends, pid, end_of(pid));
+	for (int i = 0; i < ADOPT_ENDS; i++)
+		adopt_note_end(&ends, pid + 1, 0);
+	assert_int_equal(adopt(7, pid, 2), -ESRCH);
+	assert_false(is_open(given[0]) || is_open(given[1]));
+}
+
+static void who_is_no_child_is_not_adopted(void **state)
+{
+	const pid_t others[] = {0, 1, -1, getpid(), getppid()};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		assert_int_equal(adopt(7, others[i], 2), -ESRCH);
+		assert_true(list_empty(&children));
+		assert_false(is_open(given[0]) || is_open(given[1]));
+	}
+}
+
+static void one_whose_descriptors_were_lost_is_not_adopted(void **state)
+{
+	pid_t pid = sleeper();
+
+	(void)state;
+	assert_int_equal(adopt(7, pid, 0), -EMFILE);
+	assert_true(list_empty(&children));
+	close(given[0]);
+	close(given[1]);
+	end_of(pid);
+}
+
+#define ADOPTION(test) cmocka_unit_test_setup_teardown(test, fresh, no_children)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_child_has_no_handler_of_ours),
 		cmocka_unit_test(a_child_has_nothing_blocked),
+		ADOPTION(a_living_child_is_adopted),
+		ADOPTION(a_child_that_died_first_is_adopted_with_its_end),
+		ADOPTION(ends_nobody_asks_for_are_forgotten),
+		ADOPTION(who_is_no_child_is_not_adopted),
+		ADOPTION(one_whose_descriptors_were_lost_is_not_adopted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
