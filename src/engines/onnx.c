@@ -119,7 +119,8 @@ static int open_model(struct soma_model *m, const struct soma_params *params,
 		SOMA_FAILED, "ONNX Runtime", error);
 	if (rc)
 		return rc;
-	/* Never in the builds that are around; a build that has it is told. */
+	/* Soma's replicas have it off by ORT_DISABLE_TELEMETRY, which builds
+	 * from before its time do not know. */
 	if (onnx_status(api, api->DisableTelemetryEvents(m->env), SOMA_FAILED,
 			"telemetry", error))
 		m->log(m->host, SOMA_LOG_WARNING, error->text);

@@ -82,6 +82,7 @@ int config_read(struct config *c, const char *json, size_t len, struct err *err)
 		(uint64_t)MAX(json_int(root, "latency_target_ms", 0), 0);
 	c->max_body = (uint64_t)MAX(json_int(root, "max_body", 0), 0);
 	c->log_level = json_str(root, "log_level", "info");
+	c->zygote = json_str(root, "zygote", NULL) != NULL;
 	read_options(c, yyjson_obj_get(root, "engine_options"));
 	if (!c->engine)
 		return err_set(err, E_INVALID, "CONFIG names no engine");

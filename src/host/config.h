@@ -26,6 +26,7 @@ struct config {
 	uint64_t latency_target_ms; /* 0: max_batch_size is the size */
 	uint64_t max_body;	    /* 0: no limit */
 	const char *log_level;
+	bool zygote;	/* it is to load and to wait */
 	void *doc;	/* private, owned: a yyjson_doc */
 	char *host_dir; /* owned: where this program lies */
 	void *texts;	/* private, owned */

@@ -48,7 +48,7 @@ void control_send(struct host *h, enum frame_type type, uint32_t arg,
 			  MIN(len, (size_t)FRAME_PAYLOAD_MAX), NULL, 0);
 }
 
-void control_failed(struct host *h, const struct err *why)
+char *control_failure(const struct err *why)
 {
 	const char *code = why->code == E_NOTFOUND	  ? "missing_file"
 			   : why->code == E_UNPROCESSABLE ? "bad_model"
@@ -56,14 +56,19 @@ void control_failed(struct host *h, const struct err *why)
 							  : "init_error";
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
-	cleanup_free char *text = NULL;
 	size_t len;
 
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "code", code);
 	yyjson_mut_obj_add_str(doc, root, "message", why->msg);
-	text = json_write(doc, &len);
-	control_send(h, FRAME_FAILED, 0, text, len);
+	return json_write(doc, &len);
+}
+
+void control_failed(struct host *h, const struct err *why)
+{
+	cleanup_free char *text = control_failure(why);
+
+	control_send(h, FRAME_FAILED, 0, text, strlen(text));
 }
 
 void control_stuck(struct host *h, uint32_t ms, const char *id)

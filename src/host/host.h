@@ -7,6 +7,7 @@
  *   batch.c     several requests as one
  *   slots.c     threads
  *   stages.c    what these tell of themselves
+ *   zygote.c    waiting, with the model loaded, to be forked
  *
  * Everything here belongs to the thread that leads (slots.h), but for what a
  * comment gives to others. */
@@ -79,7 +80,8 @@ char *control_read_config(int fd, size_t *ret_len, struct err *err);
 int control_open(struct host *h, int fd, struct err *err);
 void control_send(struct host *h, enum frame_type type, uint32_t arg,
 		  const char *text, size_t len);
-/* {"code","message","traceback","remedy"} */
+/* {"code","message","traceback","remedy"}: as text, free() it; sent. */
+char *control_failure(const struct err *why);
 void control_failed(struct host *h, const struct err *why);
 void control_stuck(struct host *h, uint32_t ms, const char *id);
 /* slots.on_tell: STAGES. data: the host. */
@@ -102,6 +104,10 @@ void jobs_on_all_stuck(void *data);
 /* Says what is learned of batches, if something is. */
 void jobs_tell_batching(void *host);
 void jobs_fini(struct host *h);
+
+/* zygote.c: loads the model and waits. Returns in each replica that is forked,
+ * which has a listener then: its control channel. */
+int zygote_wait(struct host *h, int control);
 
 /* main.c: no new requests; ends within grace_ms. */
 void host_stop(struct host *h, uint64_t grace_ms);

@@ -8,6 +8,7 @@
 
 #include "core/mem.h"
 #include "host/host.h"
+#include "loop/fork.h"
 #include "loop/log.h"
 
 static int inherited(const char *name)
@@ -59,6 +60,8 @@ static void on_load(struct work *w)
 {
 	struct host *h = CONTAINER_OF(w, struct host, load);
 
+	if (h->plugin.loaded) /* by a zygote */
+		return;
 	crash_watch(h->control.fd, h->config.engine);
 	if (!plugin_open(&h->plugin, &h->config, &h->load_error) && h->batches)
 		batch_check_ports(h->plugin.ports, config_batch_key(&h->config),
@@ -136,17 +139,40 @@ static void on_sigterm(uv_signal_t *signal, int number)
 
 /* ---- start ---- */
 
-static int host_init(struct host *h, int control, struct err *err)
+static int read_config(struct config *c, int control, struct err *err)
 {
-	enum log_level level = LOG_INFO;
 	cleanup_free char *text = NULL;
 	size_t len;
 
 	text = control_read_config(control, &len, err);
-	if (!text || config_read(&h->config, text, len, err))
+	return text ? config_read(c, text, len, err) : err->code;
+}
+
+/* What CONFIG says, which a zygote of ours has had already, but for the name:
+ * what is loaded may point into it. */
+static int configure(struct host *h, int *control, struct err *err)
+{
+	enum log_level level = LOG_INFO;
+	struct config own;
+
+	if (read_config(&h->config, *control, err))
 		return err->code;
 	log_level_of(h->config.log_level, &level);
 	log_setup("soma-host", level, 0);
+	h->plugin.log = on_log;
+	h->plugin.host = h;
+	if (!h->config.zygote)
+		return 0;
+	*control = zygote_wait(h, *control);
+	if (read_config(&own, *control, err))
+		return err->code;
+	config_fini(&own);
+	return fork_follow_keeper() ? err_sys(err, errno, "PR_SET_PDEATHSIG")
+				    : 0;
+}
+
+static int host_init(struct host *h, int control, struct err *err)
+{
 	uv_loop_init(&h->loop);
 	if (lane_init(&h->lane, &h->loop))
 		return err_set(err, E_IO, "the loop cannot be made");
@@ -161,9 +187,7 @@ static int host_init(struct host *h, int control, struct err *err)
 	buf_init(&h->about, SIZE_MAX / 4);
 	buf_init(&h->facts, FRAME_PAYLOAD_MAX);
 	buf_init(&h->stages, FRAME_PAYLOAD_MAX);
-	h->plugin.log = on_log;
 	h->plugin.progress = on_progress;
-	h->plugin.host = h;
 	h->slots.loop = &h->loop;
 	h->slots.n = h->config.slots;
 	h->slots.limit_ms = h->config.predict_timeout_ms;
@@ -204,7 +228,7 @@ int main(void)
 
 	log_setup("soma-host", LOG_INFO, 0);
 	h.listener = inherited("SOMA_LISTEN_FD");
-	if (control < 0 || h.listener < 0) {
+	if (control < 0) {
 		fprintf(stderr,
 			"soma-host is started by 'soma serve' and serves on "
 			"what SOMA_LISTEN_FD and SOMA_CONTROL_FD name; to use "
@@ -212,7 +236,7 @@ int main(void)
 			"engine\n");
 		return 2;
 	}
-	if (host_init(&h, control, &err)) {
+	if (configure(&h, &control, &err) || host_init(&h, control, &err)) {
 		log_error(NULL, "%s", err.msg);
 		return 1;
 	}

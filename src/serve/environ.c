@@ -65,6 +65,9 @@ char **environ_make(const char *bin, char *const *extra)
 		env_set(list, &n, mem_printf("VIRTUAL_ENV=%s", venv));
 	}
 	env_set(list, &n, mem_strdup("PYTHONUNBUFFERED=1"));
+	/* ONNX Runtime reports what it runs to its makers, on a thread of its
+	 * own, which no fork carries along. */
+	env_set(list, &n, mem_strdup("ORT_DISABLE_TELEMETRY=1"));
 	for (char *const *e = extra; e && *e; e++)
 		env_set(list, &n, mem_strdup(*e));
 	return list;
