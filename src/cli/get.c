@@ -92,7 +92,7 @@ static void print_replicas(yyjson_val *replicas)
 {
 	static const char *const header[] = {"replica",	  "state", "pid",
 					     "in flight", "busy",  "restarts",
-					     "uptime",	  "note"};
+					     "uptime",	  "from",  "note"};
 	struct table t;
 	size_t i, n;
 	yyjson_val *r;
@@ -101,12 +101,13 @@ static void print_replicas(yyjson_val *replicas)
 	if (yyjson_arr_size(replicas) == 0)
 		return;
 	table_init(&t, ARRAY_LEN(header), header);
-	/* in flight, busy, restarts, note */
-	t.optional = 1u << 3 | 1u << 4 | 1u << 5 | 1u << 7;
+	/* in flight, busy, restarts, from, note */
+	t.optional = 1u << 3 | 1u << 4 | 1u << 5 | 1u << 7 | 1u << 8;
 	yyjson_arr_foreach(replicas, i, n, r)
 	{
 		const char *detail = json_str(r, "detail", NULL);
 		const char *exit = json_str(r, "last_exit", NULL);
+		const char *tier = json_str(r, "tier", "process");
 
 		table_cell(&t, "%s", json_str(r, "id", "?"));
 		table_cell(&t, "%s", json_str(r, "state", "?"));
@@ -116,6 +117,8 @@ static void print_replicas(yyjson_val *replicas)
 		number_cell(&t, json_int(r, "restarts", 0));
 		table_cell(&t, "%s",
 			   term_age(json_int(r, "uptime_ms", -1), up));
+		/* Its own program: nothing to be said. */
+		table_cell(&t, "%s", strcmp(tier, "process") ? tier : "");
 		table_cell(&t, "%s%s%s%s", detail ? detail : "",
 			   detail && exit ? "; " : "",
 			   exit ? "last exit: " : "", exit ? exit : "");
@@ -150,6 +153,21 @@ static void print_cold(yyjson_val *cold)
 		putchar('\n');
 }
 
+static void print_zygote(yyjson_val *zygote)
+{
+	const char *state = json_str(zygote, "state", "none");
+	const char *level = json_str(zygote, "level", "none");
+	const char *why = json_str(zygote, "why", NULL);
+
+	if (!yyjson_is_obj(zygote))
+		return;
+	if (strcmp(level, "none") == 0)
+		printf("\nzygote: none");
+	else
+		printf("\nzygote: %s, level %s", state, level);
+	printf("%s%s\n", why ? "; no deeper: " : "", why ? why : "");
+}
+
 static void print_one(yyjson_val *api)
 {
 	static const char *const header[] = {
@@ -168,6 +186,7 @@ static void print_one(yyjson_val *api)
 		printf("\n%s\n", message);
 	print_environment(yyjson_obj_get(api, "environment"));
 	print_replicas(yyjson_obj_get(api, "replicas"));
+	print_zygote(yyjson_obj_get(api, "zygote"));
 	stages_print(api);
 	print_cold(yyjson_obj_get(api, "cold"));
 	batching_print(yyjson_obj_get(api, "replicas"));

@@ -270,6 +270,7 @@ static void put_replicas(yyjson_mut_doc *doc, yyjson_mut_val *arr,
 				       r->process ? r->process->pid : 0);
 		yyjson_mut_obj_add_strcpy(doc, o, "state",
 					  replica_state_word(r));
+		yyjson_mut_obj_add_str(doc, o, "tier", cold_tier_word(r->tier));
 		yyjson_mut_obj_add_uint(doc, o, "in_flight", r->in_flight);
 		yyjson_mut_obj_add_uint(doc, o, "restarts", r->restarts);
 		yyjson_mut_obj_add_uint(
@@ -422,6 +423,10 @@ char *api_json(const struct api *a)
 	scale_put(doc, root, a);
 	yyjson_mut_obj_add_uint(doc, root, "restarts", a->restarts);
 	put_environment(doc, root, rev ? rev->env : NULL);
+	if (rev)
+		zygote_put(&rev->zygote, doc, root, "zygote");
+	else
+		yyjson_mut_obj_add_null(doc, root, "zygote");
 	arr = yyjson_mut_obj_add_arr(doc, root, "replicas");
 	for (const struct list *it = a->revisions.next; it != &a->revisions;
 	     it = it->next) {

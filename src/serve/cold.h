@@ -4,6 +4,8 @@
 #ifndef SERVE_COLD_H
 #define SERVE_COLD_H
 
+#include <stdbool.h>
+
 /* In the order of their time. */
 enum cold_tier {
 	COLD_FROZEN,	     /* a ready replica that was stopped: let it run */
@@ -24,6 +26,11 @@ static inline const char *cold_tier_word(enum cold_tier tier)
 	};
 
 	return words[tier];
+}
+
+static inline bool cold_tier_is_forked(enum cold_tier tier)
+{
+	return tier >= COLD_ZYGOTE_INIT && tier <= COLD_ZYGOTE_WORKER;
 }
 
 #endif

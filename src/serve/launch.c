@@ -66,9 +66,9 @@ static char *expand(const char *word, const char *port)
 }
 
 /* Its variables: the spec's, secrets, and what the program may want to know. */
-static char **variables(struct replica *r, const char *port, struct err *err)
+static char **variables(struct revision *rev, const char *port, struct err *err)
 {
-	const struct spec *spec = r->rev->spec;
+	const struct spec *spec = rev->spec;
 	char **extra = mem_alloc((spec->predictor.n_env + 8) * sizeof *extra);
 	char **env = NULL;
 	size_t n = 0;
@@ -78,7 +78,7 @@ static char **variables(struct replica *r, const char *port, struct err *err)
 		const char *value = v->value;
 
 		if (v->from_secret) {
-			struct secret *s = map_get(&replica__serve(r)->secrets,
+			struct secret *s = map_get(&rev->api->serve->secrets,
 						   v->from_secret);
 
 			if (!s) {
@@ -98,10 +98,9 @@ static char **variables(struct replica *r, const char *port, struct err *err)
 		extra[n++] = mem_printf("PORT=%s", port);
 		extra[n++] = mem_printf("CORTEX_PORT=%s", port);
 	}
-	extra[n++] = mem_printf("SOMA_API=%s", r->rev->api->name);
-	extra[n++] =
-		mem_printf("SOMA_REVISION=%lld", (long long)r->rev->number);
-	env = environ_make(r->rev->env->bin, extra);
+	extra[n++] = mem_printf("SOMA_API=%s", rev->api->name);
+	extra[n++] = mem_printf("SOMA_REVISION=%lld", (long long)rev->number);
+	env = environ_make(rev->env->bin, extra);
 done:
 	while (n)
 		free(extra[--n]);
@@ -109,69 +108,76 @@ done:
 	return env;
 }
 
-static char *meta_of(const struct replica *r, const char *name)
+/* zygote: what it is forked from, or NULL. */
+static char *meta_of(const struct replica *r, const char *name,
+		     const struct process *zygote)
 {
+	const struct spec *spec = r->rev->spec;
+	cleanup_free char *birth =
+		zygote ? mem_printf(",\"zygote\":\"%s\",\"mem_limit\":%lld,"
+				    "\"cpu_millis\":%lld,\"tier\":%d",
+				    zygote->name,
+				    (long long)spec->compute.mem_limit,
+				    (long long)spec->compute.cpu_millis,
+				    (int)r->tier)
+		       : mem_strdup("");
+
 	return mem_printf(
 		"{\"name\":\"%s\",\"kind\":\"replica\",\"api\":\"%s\","
 		"\"revision\":%lld,\"index\":%u,\"number\":%u,"
-		"\"port\":%d}",
+		"\"port\":%d%s}",
 		name, r->rev->api->name, (long long)r->rev->number, r->index,
-		r->number, r->port);
+		r->number, r->port, birth);
 }
 
-/* need: files that its user must be able to read, beside those that it is told
- * here; NEED_MAX - 2 at most. */
-static int launch(struct replica *r, char **argv, const char *port,
-		  const char *const *needs, struct err *err)
+static char *name_of(const struct replica *r)
 {
-	struct serve *s = replica__serve(r);
-	const struct spec *spec = r->rev->spec;
-	cleanup_free char *name = mem_printf(
-		"%s-%lld-%u-%llu", r->rev->api->name, (long long)r->rev->number,
-		r->index, (unsigned long long)s->local.next_id);
-	cleanup_free char *meta = meta_of(r, name);
-	cleanup_free char *config =
-		replica__is_ours(r) ? replica__config(r) : NULL;
-	char **env = variables(r, port, err);
+	return mem_printf("%s-%lld-%u-%llu", r->rev->api->name,
+			  (long long)r->rev->number, r->index,
+			  (unsigned long long)replica__serve(r)->local.next_id);
+}
+
+static int check_config(const char *config, struct err *err)
+{
+	if (!config || strlen(config) <= CONFIG_MAX)
+		return 0;
+	return err_set(err, E_TOOBIG,
+		       "predictor.config is larger than %d KiB; put large data "
+		       "in a file of the project",
+		       CONFIG_MAX / 1024);
+}
+
+/* needs: files that its user must be able to read, beside those that it is told
+ * here; NEED_MAX - 2 at most. */
+static int start(struct process **ret, struct revision *rev,
+		 struct process_spec *p, const char *port,
+		 const char *const *needs, const struct process_ops *ops,
+		 void *data, struct err *err)
+{
+	const struct spec *spec = rev->spec;
 	const char *need[NEED_MAX + 1] = {0};
-	struct process_spec p;
 	size_t n = 0;
 	int rc;
 
-	if (!env)
+	if (check_config(p->config, err))
 		return err->code;
-	if (config && strlen(config) > CONFIG_MAX) {
-		environ_free(env);
-		return err_set(err, E_TOOBIG,
-			       "predictor.config is larger than %d KiB; put "
-			       "large data in a file of the project",
-			       CONFIG_MAX / 1024);
-	}
-	if (argv[0][0] == '/')
-		need[n++] = argv[0];
-	if (r->rev->project_dir)
-		need[n++] = r->rev->project_dir;
+	p->env = variables(rev, port, err);
+	if (!p->env)
+		return err->code;
+	if (p->argv[0][0] == '/')
+		need[n++] = p->argv[0];
+	if (rev->project_dir)
+		need[n++] = rev->project_dir;
 	for (; needs && *needs; needs++)
 		need[n++] = *needs;
 	assert(n <= NEED_MAX);
-	p = (struct process_spec){
-		.name = name,
-		.meta = meta,
-		.argv = argv,
-		.env = env,
-		.dir = r->rev->project_dir,
-		.uid = r->rev->api->uid,
-		.cpu_millis = spec->compute.cpu_millis,
-		.mem_limit = spec->compute.mem_limit,
-		.need = need,
-		.listen = replica__is_ours(r),
-		.control = replica__is_ours(r),
-		.config = config,
-		.notify = !replica__is_ours(r),
-	};
-	rc = process_start(&r->process, &s->local, &p, &replica__process_ops, r,
-			   err);
-	environ_free(env);
+	p->dir = rev->project_dir;
+	p->uid = rev->api->uid;
+	p->cpu_millis = spec->compute.cpu_millis;
+	p->mem_limit = spec->compute.mem_limit;
+	p->need = need;
+	rc = process_start(ret, &rev->api->serve->local, p, ops, data, err);
+	environ_free(p->env);
 	return rc;
 }
 
@@ -190,57 +196,101 @@ int replica__open_upstream(struct replica *r, struct err *err)
 	return 0;
 }
 
-static int launch_worker(struct replica *r, struct err *err)
+static int start_worker(struct process **ret, struct revision *rev,
+			struct process_spec *p, const struct process_ops *ops,
+			void *data, struct err *err)
 {
 	cleanup_free char *script =
-		mem_printf("%s/worker_main.py", replica__serve(r)->worker_dir);
-	char *argv[] = {r->rev->env->python, script, NULL};
+		mem_printf("%s/worker_main.py", rev->api->serve->worker_dir);
+	char *argv[] = {rev->env->python, script, NULL};
 	const char *needs[] = {script, NULL};
 
-	return launch(r, argv, NULL, needs, err);
+	p->argv = argv;
+	return start(ret, rev, p, NULL, needs, ops, data, err);
 }
 
-static int launch_host(struct replica *r, struct err *err)
+static int start_host(struct process **ret, struct revision *rev,
+		      struct process_spec *p, const struct process_ops *ops,
+		      void *data, struct err *err)
 {
-	const char *library = r->rev->spec->predictor.onnxruntime;
+	const char *library = rev->spec->predictor.onnxruntime;
 	cleanup_free char *program =
-		mem_printf("%s/soma-host", replica__serve(r)->host_dir);
+		mem_printf("%s/soma-host", rev->api->serve->host_dir);
 	char *argv[] = {program, NULL};
 	/* One of the project is where the project is. */
 	const char *needs[] = {library && library[0] == '/' ? library : NULL,
 			       NULL};
 
-	return launch(r, argv, NULL, needs, err);
+	p->argv = argv;
+	return start(ret, rev, p, NULL, needs, ops, data, err);
 }
 
-static int launch_command(struct replica *r, struct err *err)
+int launch__ours(struct process **ret, struct revision *rev,
+		 struct process_spec *spec, const struct process_ops *ops,
+		 void *data, struct err *err)
+{
+	return rev->spec->predictor.type == PREDICTOR_ENGINE
+		       ? start_host(ret, rev, spec, ops, data, err)
+		       : start_worker(ret, rev, spec, ops, data, err);
+}
+
+static int start_command(struct replica *r, struct process_spec *p,
+			 struct err *err)
 {
 	const struct spec *spec = r->rev->spec;
-	char port[8], **argv;
+	char port[8];
 	int rc;
 
-	r->port = free_port();
-	if (r->port < 0)
-		return err_set(err, E_IO, "no free TCP port on loopback");
 	snprintf(port, sizeof port, "%d", r->port);
-	argv = mem_alloc((spec->predictor.n_command + 1) * sizeof *argv);
+	p->argv = mem_alloc((spec->predictor.n_command + 1) * sizeof *p->argv);
 	for (uint32_t i = 0; i < spec->predictor.n_command; i++)
-		argv[i] = expand(spec->predictor.command[i], port);
-	rc = launch(r, argv, port, NULL, err);
-	environ_free(argv);
+		p->argv[i] = expand(spec->predictor.command[i], port);
+	p->notify = true;
+	rc = start(&r->process, r->rev, p, port, NULL, &replica__process_ops, r,
+		   err);
+	environ_free(p->argv);
 	return rc;
+}
+
+static int start_ours(struct replica *r, struct process_spec *p,
+		      struct process *zygote, struct err *err)
+{
+	const struct spec *spec = r->rev->spec;
+	cleanup_free char *config = replica__config(r);
+
+	p->listen = p->control = true;
+	p->config = config;
+	if (!zygote)
+		return launch__ours(&r->process, r->rev, p,
+				    &replica__process_ops, r, err);
+	if (check_config(config, err))
+		return err->code;
+	p->uid = r->rev->api->uid;
+	p->cpu_millis = spec->compute.cpu_millis;
+	p->mem_limit = spec->compute.mem_limit;
+	return process_fork(&r->process, zygote, p, &replica__process_ops, r,
+			    err);
 }
 
 int replica__launch(struct replica *r, struct err *err)
 {
-	static int (*const launchers[])(struct replica *, struct err *) = {
-		[PREDICTOR_PYTHON] = launch_worker,
-		[PREDICTOR_COMMAND] = launch_command,
-		[PREDICTOR_ENGINE] = launch_host,
-	};
+	struct process *zygote =
+		r->spurned ? NULL : zygote_process(&r->rev->zygote);
+	cleanup_free char *name = name_of(r), *meta = NULL;
+	struct process_spec p = {.name = name};
 	int rc;
 
 	r->batching = (struct batching){0};
-	rc = launchers[r->rev->spec->predictor.type](r, err);
+	r->tier = zygote ? zygote_tier(&r->rev->zygote) : COLD_PROCESS;
+	r->proved = r->spurned = false;
+	if (!replica__is_ours(r)) {
+		r->port = free_port();
+		if (r->port < 0)
+			return err_set(err, E_IO,
+				       "no free TCP port on loopback");
+	}
+	p.meta = meta = meta_of(r, name, zygote);
+	rc = replica__is_ours(r) ? start_ours(r, &p, zygote, err)
+				 : start_command(r, &p, err);
 	return rc ? rc : replica__open_upstream(r, err);
 }

@@ -21,14 +21,17 @@ static yyjson_mut_val *json_text(yyjson_mut_doc *doc, const char *text)
 
 /* What both kinds are told. */
 static void put_common(yyjson_mut_doc *doc, yyjson_mut_val *root,
-		       const struct replica *r)
+		       const struct revision *rev, const char *id,
+		       uint32_t slots, const char *zygote)
 {
-	const struct spec *spec = r->rev->spec;
+	const struct spec *spec = rev->spec;
 
-	yyjson_mut_obj_add_strcpy(doc, root, "api", r->rev->api->name);
-	yyjson_mut_obj_add_strcpy(doc, root, "replica", r->id);
-	yyjson_mut_obj_add_strcpy(doc, root, "project", r->rev->project_dir);
-	yyjson_mut_obj_add_uint(doc, root, "threads", r->slots);
+	if (zygote)
+		yyjson_mut_obj_add_strcpy(doc, root, "zygote", zygote);
+	yyjson_mut_obj_add_strcpy(doc, root, "api", rev->api->name);
+	yyjson_mut_obj_add_strcpy(doc, root, "replica", id);
+	yyjson_mut_obj_add_strcpy(doc, root, "project", rev->project_dir);
+	yyjson_mut_obj_add_uint(doc, root, "threads", slots);
 	yyjson_mut_obj_add_uint(doc, root, "processes",
 				spec->predictor.processes);
 	yyjson_mut_obj_add_uint(doc, root, "predict_timeout_ms",
@@ -45,14 +48,15 @@ static void put_common(yyjson_mut_doc *doc, yyjson_mut_val *root,
 	yyjson_mut_obj_add_uint(doc, root, "max_body", 0);
 }
 
-static char *worker_config(const struct replica *r)
+static char *worker_config(const struct revision *rev, const char *id,
+			   uint32_t slots, const char *zygote)
 {
-	const struct spec *spec = r->rev->spec;
+	const struct spec *spec = rev->spec;
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
 
 	yyjson_mut_doc_set_root(doc, root);
-	put_common(doc, root, r);
+	put_common(doc, root, rev, id, slots, zygote);
 	yyjson_mut_obj_add_strcpy(doc, root, "path", spec->predictor.path);
 	yyjson_mut_obj_add_uint(doc, root, "max_hooks",
 				spec->predictor.max_hooks);
@@ -74,11 +78,11 @@ static char *worker_config(const struct replica *r)
 
 /* A file of the project, or absolute; NULL is null. */
 static void put_file(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *key,
-		     const struct replica *r, const char *name)
+		     const struct revision *rev, const char *name)
 {
 	cleanup_free char *path =
 		name && name[0] != '/'
-			? mem_printf("%s/%s", r->rev->project_dir, name)
+			? mem_printf("%s/%s", rev->project_dir, name)
 			: mem_strdup(name);
 
 	if (path)
@@ -88,19 +92,20 @@ static void put_file(yyjson_mut_doc *doc, yyjson_mut_val *root, const char *key,
 }
 
 /* docs/internals/host.md */
-static char *host_config(const struct replica *r)
+static char *host_config(const struct revision *rev, const char *id,
+			 uint32_t slots, const char *zygote)
 {
-	const struct spec *spec = r->rev->spec;
+	const struct spec *spec = rev->spec;
 	cleanup_free char *lib_dir =
-		mem_printf("%s/lib", replica__serve(r)->data_dir);
+		mem_printf("%s/lib", rev->api->serve->data_dir);
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
 
 	yyjson_mut_doc_set_root(doc, root);
-	put_common(doc, root, r);
+	put_common(doc, root, rev, id, slots, zygote);
 	yyjson_mut_obj_add_strcpy(doc, root, "engine", spec->predictor.engine);
-	put_file(doc, root, "model", r, spec->predictor.model);
-	put_file(doc, root, "library", r, spec->predictor.onnxruntime);
+	put_file(doc, root, "model", rev, spec->predictor.model);
+	put_file(doc, root, "library", rev, spec->predictor.onnxruntime);
 	yyjson_mut_obj_add_strcpy(doc, root, "lib_dir", lib_dir);
 	yyjson_mut_obj_add_uint(doc, root, "intra_op_threads",
 				spec->predictor.intra_op_threads);
@@ -113,9 +118,15 @@ static char *host_config(const struct replica *r)
 	return json_write(doc, NULL);
 }
 
+char *launch__config(const struct revision *rev, const char *id, uint32_t slots,
+		     const char *zygote)
+{
+	return rev->spec->predictor.type == PREDICTOR_ENGINE
+		       ? host_config(rev, id, slots, zygote)
+		       : worker_config(rev, id, slots, zygote);
+}
+
 char *replica__config(const struct replica *r)
 {
-	return r->rev->spec->predictor.type == PREDICTOR_ENGINE
-		       ? host_config(r)
-		       : worker_config(r);
+	return launch__config(r->rev, r->id, r->slots, NULL);
 }

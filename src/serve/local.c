@@ -36,8 +36,25 @@ static void ending_free(struct ending *e)
 	free(e);
 }
 
+/* A zygote may die while what it has forked is still in its group. */
+static bool has_newborn(const struct local *l, const char *leaf)
+{
+	for (const struct list *it = l->newborn.next; it != &l->newborn;
+	     it = it->next) {
+		const struct process *p =
+			CONTAINER_OF((struct list *)(uintptr_t)it,
+				     struct process, newborn_link);
+
+		if (strcmp(p->zygote, leaf) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool ending_done(struct local *l, struct ending *e)
 {
+	if (has_newborn(l, e->leaf))
+		return false;
 	cgroup_kill(&l->groups, e->leaf, NULL);
 	return cgroup_remove(&l->groups, e->leaf, NULL) == 0 ||
 	       ++e->turns > 100;
@@ -53,6 +70,7 @@ void local_tick(struct local *l)
 		if (ending_done(l, e))
 			ending_free(e);
 	}
+	local__wean(l);
 }
 
 void local__end_group(struct local *l, const char *name)
@@ -157,6 +175,7 @@ int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
 	l->self = mem_strdup(self);
 	l->blocked = l->root ? box_blocked_ancestor(data_dir) : NULL;
 	list_init(&l->endings);
+	list_init(&l->newborn);
 	cgroup_instance(data_dir, l->instance);
 	cgroups_init(&l->groups, l->instance, "");
 	if (cgroups_prepare(&l->groups, &why))
@@ -238,16 +257,6 @@ static struct process *by_id(struct local *l, uint64_t id)
 	return NULL;
 }
 
-static void on_orphan_exit(struct process *p, const char *cause, bool launched)
-{
-	(void)cause;
-	(void)launched;
-	process_close(p);
-}
-
-/* Nobody wants it: it is killed, and forgotten when it is dead. */
-static const struct process_ops orphan_ops = {.on_exit = on_orphan_exit};
-
 static void adopt(struct local *l, const struct keep_head *head,
 		  struct str meta, const int *fds, size_t n_fds)
 {
@@ -261,6 +270,7 @@ static void adopt(struct local *l, const struct keep_head *head,
 	p->pid = head->arg;
 	p->state = PROCESS_RUNNING;
 	p->launched = true;
+	process__adopt_forked(p, root);
 	l->next_id = MAX(l->next_id, head->id + 1);
 	if (access(path, F_OK) == 0)
 		p->socket = mem_take(&path);
@@ -271,10 +281,8 @@ static void adopt(struct local *l, const struct keep_head *head,
 	/* Without its log it would block one day, and without its channel be
 	 * taken for stuck. */
 	if (!p->log_open || (n_fds > 1 && !p->control_open) ||
-	    !l->on_adopt(l, p, text)) {
-		p->ops = &orphan_ops;
-		process_signal(p, SIGKILL);
-	}
+	    !l->on_adopt(l, p, text))
+		process_abandon(p);
 }
 
 static void spawned(struct local *l, const struct keep_head *head)
@@ -283,6 +291,10 @@ static void spawned(struct local *l, const struct keep_head *head)
 
 	if (!p)
 		return;
+	if (p->zygote) {
+		process__born(p, head->arg);
+		return;
+	}
 	if (head->arg > 0) {
 		p->pid = head->arg;
 		p->state = PROCESS_RUNNING;

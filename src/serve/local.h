@@ -89,6 +89,20 @@ struct process {
 	bool closing;
 	bool forgotten;
 	unsigned handles; /* open libuv handles */
+
+	/* One that a zygote forks (birth.c). */
+	char *zygote;	/* owned: the zygote's name; NULL: it was spawned */
+	bool unborn;	/* it is not known to be there; if it ends so, another
+			   way to start it may do */
+	bool forked;	/* private: its zygote says so */
+	int first_sign; /* signal to send when it is born; 0: none */
+	bool weaning;	/* it is being moved to a group of its own */
+	struct list newborn_link;
+	struct cgroup_limits limits; /* of that group */
+	/* Of a zygote: forks that are asked for and not answered; since when
+	 * it is silent. */
+	unsigned forks;
+	uint64_t forks_since;
 };
 
 struct local {
@@ -107,6 +121,7 @@ struct local {
 	char instance[CGROUP_INSTANCE_MAX];
 	struct list
 		endings; /* private: groups of the dead, still to be removed */
+	struct list newborn; /* private: processes in their zygote's group */
 
 	/* The owner's. */
 	void *data;
@@ -141,6 +156,15 @@ void local_kill_all(struct local *l);
 int process_start(struct process **ret, struct local *l,
 		  const struct process_spec *spec,
 		  const struct process_ops *ops, void *data, struct err *err);
+/* The same by a fork of a running zygote, which must have been started with the
+ * same user, directory and program. Of the spec only name, meta, uid, limits
+ * and config count; it has a socket and a control channel. If the zygote ends
+ * or cannot fork, on_exit comes with `unborn` set. */
+int process_fork(struct process **ret, struct process *zygote,
+		 const struct process_spec *spec, const struct process_ops *ops,
+		 void *data, struct err *err);
+/* Its owner has no more use for it, and hears no more of it: it is killed. */
+void process_abandon(struct process *p);
 /* To its whole process group. Nothing happens when it is dead. */
 void process_signal(struct process *p, int signum);
 void process_send(struct process *p, enum frame_type type, uint32_t arg,

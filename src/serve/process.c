@@ -33,6 +33,7 @@ struct process *process__new(struct local *l, uint64_t id, const char *name,
 	p->started_ms = (int64_t)uv_now(l->loop);
 	buf_init(&p->line, PROCESS_LINE_MAX);
 	buf_init(&p->rest, PROCESS_REST_MAX);
+	list_init(&p->newborn_link);
 	list_push_back(&l->processes, &p->link);
 	return p;
 }
@@ -59,8 +60,29 @@ int process__hear_control(struct process *p, int fd)
 
 void process_signal(struct process *p, int signum)
 {
-	if (p->state != PROCESS_EXITED)
+	if (p->state == PROCESS_EXITED)
+		return;
+	/* The keeper does not know it yet. */
+	if (p->unborn && p->first_sign != SIGKILL)
+		p->first_sign = signum;
+	if (!p->unborn)
 		local__tell(p->local, KEEP_SIGNAL, p->id, signum);
+}
+
+static void on_abandoned_exit(struct process *p, const char *cause,
+			      bool launched)
+{
+	(void)cause;
+	(void)launched;
+	process_close(p);
+}
+
+void process_abandon(struct process *p)
+{
+	static const struct process_ops ops = {.on_exit = on_abandoned_exit};
+
+	p->ops = &ops;
+	process_signal(p, SIGKILL);
 }
 
 void process_send(struct process *p, enum frame_type type, uint32_t arg,
@@ -89,6 +111,12 @@ static void on_control_message(struct chan *c, const void *data, size_t len,
 	memcpy(&f, data, sizeof f);
 	if (f.version != FRAME_VERSION)
 		return;
+	if (f.type == FRAME_FORKED) {
+		process__forked(p, f.arg,
+				(struct str){(const char *)data + sizeof f,
+					     len - sizeof f});
+		return;
+	}
 	if (p->ops && p->ops->on_frame)
 		p->ops->on_frame(p, &f,
 				 (struct str){(const char *)data + sizeof f,
@@ -259,6 +287,9 @@ void process__dead(struct process *p, char *cause)
 		chan_drain(&p->control);
 	p->state = PROCESS_EXITED;
 	p->cause = cause;
+	process__weaned(p);
+	if (p->forks)
+		process__end_unborn(p);
 	local__end_group(p->local, p->name);
 	close_control(p);
 	close_notify(p);
@@ -291,23 +322,24 @@ static void process_free(struct process *p)
 	free(p->name);
 	free(p->meta);
 	free(p->socket);
+	free(p->zygote);
 	free(p);
+}
+
+void process__handle_closed(struct process *p)
+{
+	p->handles--;
+	process_free(p);
 }
 
 void process__on_handle_closed(uv_handle_t *handle)
 {
-	struct process *p = handle->data;
-
-	p->handles--;
-	process_free(p);
+	process__handle_closed(handle->data);
 }
 
 static void on_control_closed(struct chan *c)
 {
-	struct process *p = CONTAINER_OF(c, struct process, control);
-
-	p->handles--;
-	process_free(p);
+	process__handle_closed(CONTAINER_OF(c, struct process, control));
 }
 
 void process_close(struct process *p)

@@ -4,6 +4,8 @@
 #ifndef SERVE_PROCESS_PARTS_H
 #define SERVE_PROCESS_PARTS_H
 
+#include "core/json.h"
+
 #include "serve/local.h"
 
 enum {
@@ -24,6 +26,8 @@ struct process *process__new(struct local *l, uint64_t id, const char *name,
 int process__hear_control(struct process *p, int fd);
 void process__on_notify_readable(uv_poll_t *poll, int status, int events);
 void process__on_handle_closed(uv_handle_t *handle);
+/* One of p->handles is closed; the last one may free it. */
+void process__handle_closed(struct process *p);
 /* What a wait status means, for people: the launcher's words, or how it ended.
  * free() it. */
 char *process__cause(struct process *p, int status);
@@ -31,6 +35,21 @@ char *process__cause(struct process *p, int status);
 void process__dead(struct process *p, char *cause);
 /* Tells of the exit once: when it is dead and its output has been heard. */
 void process__maybe_gone(struct process *p);
+
+/* birth.c */
+/* A zygote has said FORKED. */
+void process__forked(struct process *zygote, uint32_t number,
+		     struct str payload);
+/* The keeper has it, or says why not (-errno). */
+void process__born(struct process *p, int32_t answer);
+/* One from before, with its meta: what there is to know of its birth. */
+void process__adopt_forked(struct process *p, yyjson_val *meta);
+/* Those that this zygote was still to fork end with it. */
+void process__end_unborn(struct process *zygote);
+/* Takes it off the list of those that are still in their zygote's group. */
+void process__weaned(struct process *p);
+/* Moves those to groups of their own that are old enough. */
+void local__wean(struct local *l);
 
 /* output.c */
 /* Takes the read end of its log pipe. */

@@ -20,6 +20,7 @@ static void on_timer(uv_timer_t *timer);
 static void on_timer_closed(uv_handle_t *handle);
 static void on_upstream_closed(struct http_upstream *up);
 static void died(struct replica *r, const char *cause, bool launched);
+static void close_upstream(struct replica *r);
 
 static void set_text(char **field, const char *text)
 {
@@ -104,6 +105,22 @@ void replica_start(struct replica *r)
 	watch_start(r);
 }
 
+/* Its zygote has failed it, and nothing of it was ever there: once more, from
+ * its program. */
+static void start_otherwise(struct replica *r, const char *cause)
+{
+	log_warn(LOG_F(F_S("api", r->rev->api->name), F_S("replica", r->id),
+		       F_S("cause", cause)),
+		 "not forked; starting it from its program");
+	uv_timer_stop(&r->timer);
+	r->spurned = true;
+	r->state = REPLICA_IDLE;
+	if (r->up_open)
+		close_upstream(r); /* and goes on from there */
+	else
+		replica_start(r);
+}
+
 void replica_adopt(struct replica *r, struct process *p, int port)
 {
 	struct err err = {0};
@@ -114,6 +131,7 @@ void replica_adopt(struct replica *r, struct process *p, int port)
 	r->port = port;
 	r->state = REPLICA_STARTING;
 	r->spawned_at = r->heard_at = replica__now(r);
+	r->proved = true; /* the last daemon may have seen it */
 	work_begin(&r->work, true);
 	if (replica__open_upstream(r, &err)) {
 		log_warn(LOG_F(F_S("replica", r->id)),
@@ -161,6 +179,8 @@ static void stuck(struct replica *r, const char *why)
 	log_warn(LOG_F(F_S("api", rev->api->name), F_S("replica", r->id)),
 		 "%s; replacing it", why);
 	set_text(&r->last_exit, why);
+	if (cold_tier_is_forked(r->tier) && !r->proved)
+		zygote_blame(&rev->zygote, why, true);
 	rev->api->restarts++;
 	r->stuck = true;
 	api_event(rev->api, rev->number, "replica_exit", r->id, NULL,
@@ -306,6 +326,20 @@ void replica__maybe_free(struct replica *r)
 	free(r);
 }
 
+/* A fork that has answered nothing: whether that may be because it is one. What
+ * it says itself, before __init__ is over, is the user's code's word; whoever
+ * kills it from outside has reasons of their own. */
+static bool was_bad_fork(const struct replica *r, const char *cause)
+{
+	if (!cold_tier_is_forked(r->tier) || r->proved)
+		return false;
+	if (r->failed)
+		return r->tier == COLD_ZYGOTE_INIT;
+	return strncmp(cause, "signal 9 ", 9) != 0 &&
+	       strncmp(cause, "signal 15 ", 10) != 0 &&
+	       strcmp(cause, "out of memory") != 0;
+}
+
 static void died(struct replica *r, const char *cause, bool launched)
 {
 	struct revision *rev = r->rev;
@@ -340,6 +374,8 @@ static void died(struct replica *r, const char *cause, bool launched)
 	a->restarts++;
 	if (!was_ready)
 		r->unready++;
+	if (was_bad_fork(r, cause))
+		zygote_blame(&rev->zygote, r->last_exit, was_ready);
 	r->state = REPLICA_BACKOFF;
 	uv_timer_start(
 		&r->timer, on_timer,
@@ -376,7 +412,10 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 	r->released = 0;
 	r->rev->api->lost_ns += work_running_ns(&r->work, uv_hrtime());
 	work_begin(&r->work, false);
-	died(r, cause, launched);
+	if (p->unborn && r->state == REPLICA_STARTING)
+		start_otherwise(r, cause);
+	else
+		died(r, cause, launched || p->unborn);
 	process_close(p);
 }
 
@@ -464,6 +503,8 @@ void replica__too_slow(struct replica *r)
 			"nothing listened on its $PORT (here "
 			"%d) within %s (start_timeout). " REPLICA_LISTEN,
 			r->port, after);
+	if (cold_tier_is_forked(r->tier))
+		zygote_blame(&r->rev->zygote, r->failed, false);
 	process_signal(r->process, SIGKILL);
 }
 

@@ -48,6 +48,9 @@ struct replica {
 	enum replica_state state;
 
 	struct process *process; /* or NULL */
+	bool proved;		 /* this process has answered a request */
+	bool spurned; /* its zygote could not fork: the next start is another's
+		       */
 	struct http_upstream up;
 	bool up_open, up_closing;
 	int port; /* command: what $PORT says */

@@ -45,8 +45,17 @@ void replica__room_batching(struct replica *r, struct str batching);
 int replica__launch(struct replica *r, struct err *err);
 int replica__open_upstream(struct replica *r, struct err *err);
 
+/* A process of the revision that runs a program of ours. Of the spec name,
+ * meta, listen, control and config are the caller's to set. */
+int launch__ours(struct process **ret, struct revision *rev,
+		 struct process_spec *spec, const struct process_ops *ops,
+		 void *data, struct err *err);
+
 /* launch_config.c: what CONFIG says to one of ours; free() it. */
 char *replica__config(const struct replica *r);
+/* zygote: how far it is to load and to wait then, or NULL. */
+char *launch__config(const struct revision *rev, const char *id, uint32_t slots,
+		     const char *zygote);
 
 /* probe.c: asks a command, ever less often, until it is ready or too slow. */
 void replica__probe_first(struct replica *r);

@@ -25,6 +25,7 @@ struct revision *revision_create(struct api *api, int64_t number,
 		free(rev);
 		return NULL;
 	}
+	rev->zygote.rev = rev;
 	rev->api = api;
 	rev->number = number;
 	rev->spec = &rev->set.specs[0];
@@ -40,6 +41,7 @@ struct revision *revision_create(struct api *api, int64_t number,
 
 void revision_free(struct revision *rev)
 {
+	zygote_leave(&rev->zygote);
 	environment_leave(&rev->user);
 	environment_unref(rev->env);
 	list_remove(&rev->link);
@@ -364,6 +366,7 @@ void revision_step(struct revision *rev)
 	rev->stepping = false;
 	if (rev->state != REVISION_LIVE)
 		check_live(rev);
+	zygote_step(&rev->zygote);
 }
 
 void revision_leave(struct revision *rev)
@@ -372,6 +375,7 @@ void revision_leave(struct revision *rev)
 	struct list *it, *tmp;
 
 	rev->leaving = true;
+	zygote_leave(&rev->zygote);
 	if (rev->waiting_env) {
 		rev->waiting_env = false;
 		environment_leave(&rev->user);

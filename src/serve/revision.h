@@ -7,6 +7,7 @@
 
 #include "core/list.h"
 #include "serve/environment.h"
+#include "serve/zygote.h"
 #include "spec/spec.h"
 
 struct api;
@@ -37,6 +38,7 @@ struct revision {
 	bool waiting_env;
 	struct list replicas; /* the wanted ones, by index and number */
 	struct list gone;     /* leaving ones */
+	struct zygote zygote; /* what they are forked from, if there is one */
 	uint64_t begun_at;
 };
 

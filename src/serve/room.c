@@ -94,6 +94,11 @@ void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 {
 	uint32_t slots = replica_slots(r);
 
+	if (!r->proved) {
+		r->proved = true;
+		if (cold_tier_is_forked(r->tier))
+			r->rev->zygote.bad_forks = 0;
+	}
 	if (!slots)
 		return;
 	r->answers++;

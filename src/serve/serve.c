@@ -147,10 +147,13 @@ static bool on_adopt(struct local *l, struct process *p, const char *meta)
 	struct revision *rev;
 	struct replica *r;
 
-	if (strcmp(json_str(root, "kind", ""), "replica") != 0 || !a)
+	if (!a)
 		return false;
 	rev = api_revision(a, json_int(root, "revision", -1));
-	if (!rev || rev->leaving || index >= rev->spec->scale.max_replicas ||
+	if (rev && strcmp(json_str(root, "kind", ""), "zygote") == 0)
+		return zygote_adopt(&rev->zygote, p, root);
+	if (strcmp(json_str(root, "kind", ""), "replica") != 0 || !rev ||
+	    rev->leaving || index >= rev->spec->scale.max_replicas ||
 	    number >= rev->spec->predictor.processes)
 		return false;
 	r = revision_find(rev, index, number);
@@ -160,6 +163,7 @@ static bool on_adopt(struct local *l, struct process *p, const char *meta)
 		replica_leave(r, 0);
 	}
 	r = revision_add(rev, index, number);
+	r->tier = (enum cold_tier)json_int(root, "tier", COLD_PROCESS);
 	replica_adopt(r, p, (int)json_int(root, "port", 0));
 	return true;
 }
@@ -227,6 +231,7 @@ static void tick_replicas(struct api *a)
 
 		LIST_EACH (&rev->replicas, it, tmp)
 			replica_tick(LIST_ENTRY(it, struct replica, link));
+		zygote_tick(&rev->zygote);
 	}
 }
 

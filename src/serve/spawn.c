@@ -199,11 +199,13 @@ static int make_fds(struct process *p, const struct process_spec *s, int fds[7],
 		return err_sys(err, errno, "making a pipe");
 	fds[LOG_R] = pair[0];
 	fds[LOG_W] = pair[1];
-	if (pipe2(pair, O_CLOEXEC) < 0)
-		return err_sys(err, errno, "making a pipe");
-	p->status_fd = pair[0];
-	fds[STATUS_W] = pair[1];
-	fcntl(p->status_fd, F_SETFL, O_NONBLOCK);
+	if (!p->unborn) {
+		if (pipe2(pair, O_CLOEXEC) < 0)
+			return err_sys(err, errno, "making a pipe");
+		p->status_fd = pair[0];
+		fds[STATUS_W] = pair[1];
+		fcntl(p->status_fd, F_SETFL, O_NONBLOCK);
+	}
 	if (s->listen && make_socket(p->local, s->name, &fds[LISTEN], err))
 		return err->code;
 	if (s->control) {
@@ -215,9 +217,11 @@ static int make_fds(struct process *p, const struct process_spec *s, int fds[7],
 	}
 	if (s->notify && make_notify(p, err))
 		return err->code;
-	fds[ORDER] = order_file(p, s);
-	if (fds[ORDER] < 0)
-		return err_sys(err, errno, "making a memory file");
+	if (!p->unborn) {
+		fds[ORDER] = order_file(p, s);
+		if (fds[ORDER] < 0)
+			return err_sys(err, errno, "making a memory file");
+	}
 	rc = process__hear_log(p, fcntl(fds[LOG_R], F_DUPFD_CLOEXEC, 0));
 	if (!rc && s->control)
 		rc = process__hear_control(
@@ -225,6 +229,15 @@ static int make_fds(struct process *p, const struct process_spec *s, int fds[7],
 	if (rc)
 		return err_sys(err, -rc, "listening to %s", s->name);
 	return 0;
+}
+
+/* A process that was not started after all. */
+static int not_made(struct process *p, int fds[7], struct err *err)
+{
+	close_all(fds, 7);
+	p->state = PROCESS_EXITED;
+	process_close(p);
+	return err->code;
 }
 
 int process_start(struct process **ret, struct local *l,
@@ -239,12 +252,8 @@ int process_start(struct process **ret, struct local *l,
 	p->ops = ops;
 	p->data = data;
 	p->uid = s->uid ? s->uid : geteuid();
-	if (make_fds(p, s, fds, err)) {
-		close_all(fds, 7);
-		p->state = PROCESS_EXITED;
-		process_close(p);
-		return err->code;
-	}
+	if (make_fds(p, s, fds, err))
+		return not_made(p, fds, err);
 	if (s->control && s->config)
 		process_send(p, FRAME_CONFIG, 0, s->config);
 	for (size_t i = 0; i < 7; i++)
@@ -253,6 +262,42 @@ int process_start(struct process **ret, struct local *l,
 	head.flags = (uint16_t)((s->listen ? KEEP_HAS_LISTEN : 0) |
 				(s->control ? KEEP_HAS_CONTROL : 0));
 	chan_send(&l->chan, &head, sizeof head, NULL, 0, order, n);
+	close_all(fds, 7);
+	*ret = p;
+	return 0;
+}
+
+int process_fork(struct process **ret, struct process *zygote,
+		 const struct process_spec *given,
+		 const struct process_ops *ops, void *data, struct err *err)
+{
+	struct local *l = zygote->local;
+	struct process_spec s = *given;
+	struct process *p = process__new(l, l->next_id++, s.name, s.meta);
+	int fds[7] = {-1, -1, -1, -1, -1, -1, -1};
+	struct frame head = {.type = FRAME_FORK,
+			     .version = FRAME_VERSION,
+			     .arg = (uint32_t)p->id};
+	int wants[3];
+
+	s.listen = s.control = true;
+	s.notify = false;
+	p->ops = ops;
+	p->data = data;
+	p->uid = s.uid ? s.uid : geteuid();
+	p->zygote = mem_strdup(zygote->name);
+	p->unborn = true;
+	p->limits = (struct cgroup_limits){.mem_bytes = s.mem_limit,
+					   .cpu_millis = s.cpu_millis};
+	if (make_fds(p, &s, fds, err))
+		return not_made(p, fds, err);
+	process_send(p, FRAME_CONFIG, 0, s.config);
+	wants[0] = fds[LISTEN];
+	wants[1] = fds[CONTROL_CHILD];
+	wants[2] = fds[LOG_W];
+	chan_send(&zygote->control, &head, sizeof head, NULL, 0, wants, 3);
+	if (!zygote->forks++)
+		zygote->forks_since = uv_now(l->loop);
 	close_all(fds, 7);
 	*ret = p;
 	return 0;

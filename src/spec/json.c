@@ -296,8 +296,10 @@ static bool read_scalar(struct arena *a, const struct key *k, yyjson_val *v,
 	if (k->type == KEY_CHOICE) {
 		ret->i = value_word(k->words,
 				    yyjson_is_str(v) ? yyjson_get_str(v) : "");
-		/* No field has more than three values. */
-		return ret->i >= 0 && ret->i <= PREDICTOR_ENGINE;
+		/* A file has more words for a type than there are types. */
+		return ret->i >= 0 &&
+		       (ret->i <= PREDICTOR_ENGINE ||
+			k->at != offsetof(struct spec, predictor.type));
 	}
 	if (is_number(k)) {
 		ret->i = yyjson_get_sint(v);

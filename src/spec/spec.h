@@ -30,6 +30,15 @@ enum base_packages {
 				 had */
 };
 
+/* How far a zygote loads before replicas are forked from it, deepest first. */
+enum zygote_level {
+	ZYGOTE_AUTO, /* the deepest that is safe, where it is of use */
+	ZYGOTE_INIT,
+	ZYGOTE_IMPORTS,
+	ZYGOTE_WORKER,
+	ZYGOTE_NONE, /* there is none */
+};
+
 struct spec_texts {
 	const char **items;
 	uint32_t n;
@@ -83,6 +92,7 @@ struct spec {
 		const char *log_level; /* debug, info, warning, error */
 		enum python_class klass;
 		enum base_packages base_packages;
+		enum zygote_level zygote; /* at the deepest */
 		/* python: where its models are, or NULL: {"path": TEXT} or
 		 * {"paths": [{"name", "path"}]} or {"dir": TEXT}, and
 		 * "cache_size" and "disk_cache_size", null where not given. A

@@ -1,0 +1,70 @@
+/* zygote.h: the process of a revision that its replicas are forked from: loaded
+ * once, as far as a fork is safe, and waiting. */
+#ifndef SERVE_ZYGOTE_H
+#define SERVE_ZYGOTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "core/json.h"
+
+#include "serve/cold.h"
+#include "serve/local.h"
+#include "spec/spec.h"
+
+struct revision;
+
+/*
+ *            zygote_step           READY
+ *   NONE ------------> LOADING ------------> READY
+ *    ^                  |   | UNSAFE: the level above, at once
+ *    | again_at         |   v
+ *   RESTING <-- exit ---+-- exit: as it was asked to, NONE
+ *
+ * It is a help and no more: while there is none, replicas are started from
+ * their program. */
+enum zygote_state {
+	ZYGOTE_IS_NONE,
+	ZYGOTE_IS_LOADING,
+	ZYGOTE_IS_READY,
+	ZYGOTE_IS_RESTING,
+};
+
+/* In a revision, zeroed. */
+struct zygote {
+	struct revision *rev; /* borrowed: holds us */
+	enum zygote_state state;
+	enum zygote_level level; /* the deepest that may be safe; ZYGOTE_AUTO:
+				    what the spec says */
+	char *why;		 /* owned: why it is no deeper, or NULL */
+	struct process *process; /* or NULL */
+	uint64_t since;		 /* uv_now: it is in this state */
+	uint64_t again_at;	 /* uv_now: RESTING ends */
+	unsigned failures;	 /* in a row, for the back-off */
+	char *failed;		 /* owned: what its FAILED said, or NULL */
+	unsigned bad_forks;	 /* that ended in their first request, in a row
+				  */
+};
+
+/* Starts it, if the revision is to have one and has none. */
+void zygote_step(struct zygote *z);
+/* Once a second: what takes too long, what has rested. */
+void zygote_tick(struct zygote *z);
+/* Takes one from before the daemon's restart; false: it is not wanted. */
+bool zygote_adopt(struct zygote *z, struct process *p, yyjson_val *meta);
+/* What replicas can be forked from now, or NULL. */
+struct process *zygote_process(const struct zygote *z);
+/* Of a replica that is forked from it now. */
+enum cold_tier zygote_tier(const struct zygote *z);
+/* A replica that it forked did not become ready: so far is too far. Or it ended
+ * in its first request, which may be that request's doing: twice in a row, and
+ * it is the same. */
+void zygote_blame(struct zygote *z, const char *why, bool was_ready);
+/* No more of it; frees what it holds. */
+void zygote_leave(struct zygote *z);
+/* "init", "imports", "worker"; "none" */
+const char *zygote_level_word(enum zygote_level level);
+/* Adds what there is to know of it to an api's JSON: an object, or null. */
+void zygote_put(const struct zygote *z, yyjson_mut_doc *doc,
+		yyjson_mut_val *obj, const char *key);
+
+#endif

@@ -1,0 +1,305 @@
+"""Replicas forked from a zygote: what they are, how they end, and what each part's death does to the others."""
+
+import os
+import pathlib
+import signal
+
+import pytest
+
+from soma import models, procs, projects
+from soma.waiting import wait_for
+
+ECHO = projects.predictor(
+    'return {"payload": payload, "made_by": self.made_by, "pid": os.getpid()}', "self.made_by = os.getpid()", "import os")
+
+
+def api(name="py", zygote="init", **keys):
+    return projects.python_api(name, **{"predictor": {"zygote": zygote, **keys.pop("predictor", {})}, **keys})
+
+
+def zygote_of(daemon, name="py", level="init"):
+    """The pid of its zygote once it is ready."""
+    def ready():
+        z = daemon.admin.api(name)["zygote"]
+        return z["pid"] if z and z["state"] == "ready" and z["level"] == level else None
+    return wait_for(f"{name} has a zygote at {level}", ready, 60)
+
+
+def deploy(daemon, source=ECHO, name="py", level="init", **keys):
+    """The pid of the zygote."""
+    daemon.admin.deploy(projects.python_project(source, api(name, **keys)))
+    return zygote_of(daemon, name, level)
+
+
+def replica(daemon, name="py"):
+    """The one that is ready."""
+    def ready():
+        found = [r for r in daemon.admin.api(name)["replicas"] if r["state"] == "ready" and r["pid"]]
+        return found[0] if len(found) == 1 else None
+    return wait_for("one replica is ready", ready, 60)
+
+
+def another(daemon, name="py"):
+    """Kills the replica; the one that comes in its place."""
+    old = replica(daemon, name)["pid"]
+    os.kill(old, signal.SIGKILL)
+    wait_for("it is dead", lambda: not procs.alive(old))
+    return wait_for("another", lambda: (r := replica(daemon, name)) and r["pid"] != old and r, 60)
+
+
+def parent(pid):
+    return int(procs._stat(pid)[1])
+
+
+def words(daemon, name="py"):
+    return [e["text"] for e in daemon.admin.events(name) if e["type"] == "zygote"]
+
+
+def test_a_replica_is_forked(own_daemon):
+    d = own_daemon
+    zygote = deploy(d)
+    assert words(d) == ["a zygote is ready: replicas are forked from it after __init__"]
+    assert replica(d)["tier"] == "process"
+    r = another(d)
+    assert r["tier"] == "zygote-init"
+    assert parent(r["pid"]) == d.keeper_pid
+    assert d.admin.post("/py", json=[1]).json() == {"payload": [1], "made_by": zygote, "pid": r["pid"]}
+    assert zygote_of(d) == zygote
+
+
+@pytest.mark.parametrize("level", ["imports", "worker"])
+def test_a_level_by_key(own_daemon, level):
+    deploy(own_daemon, level=level, zygote=level)
+    r = another(own_daemon)
+    assert r["tier"] == "zygote-" + level
+    assert own_daemon.admin.post("/py", json=1).json()["made_by"] == r["pid"]
+
+
+@pytest.mark.parametrize("zygote", ["none", "auto"])
+def test_none(own_daemon, zygote):
+    """auto: an api that is never at zero has no use for one."""
+    own_daemon.admin.deploy(projects.python_project(ECHO, api(zygote=zygote)))
+    assert another(own_daemon)["tier"] == "process"
+    assert own_daemon.admin.api("py")["zygote"] is None
+
+
+def test_several_at_once_and_their_output(own_daemon):
+    d = own_daemon
+    source = projects.predictor("print('asked', payload)\nreturn os.getpid()", imports="import os")
+    deploy(d, source, autoscaling={"min_replicas": 3})
+    old = d.admin.pids("py")
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    def forked():
+        found = [r for r in d.admin.api("py")["replicas"] if r["state"] == "ready" and r["pid"] not in old]
+        return found if len(found) == 3 and all(r["pid"] for r in found) else None
+    found = wait_for("three new ones", forked, 60)
+    assert {r["tier"] for r in found} == {"zygote-init"}
+    pids = {d.admin.post("/py", json=n).json() for n in range(12)}
+    assert pids <= {r["pid"] for r in found}
+    def logged():
+        return {line["line"] for line in d.admin.logs("py")} >= {f"asked {n}" for n in range(12)}
+    wait_for("their lines", logged)
+
+
+def test_a_host_with_its_model(own_daemon):
+    d = own_daemon
+    spec = {"name": "py", "predictor": {"type": "onnx", "model": "model.onnx", "zygote": "init"}}
+    d.admin.deploy({"soma.yaml": projects.yaml_value([spec]), "model.onnx": models.data(models.linear())})
+    zygote_of(d)
+    assert words(d) == ["a zygote is ready: replicas are forked from it with the model loaded"]
+    assert another(d)["tier"] == "zygote-init"
+    assert d.admin.post("/py", json={"x": [[1, 0, 0]]}).json() == {"y": [[0.5, 0.6]]}
+
+
+def test_a_host_with_threads(own_daemon):
+    d = own_daemon
+    spec = {"name": "py", "predictor": {"type": "onnx", "model": "model.onnx", "zygote": "init", "intra_op_threads": 2}}
+    d.admin.deploy({"soma.yaml": projects.yaml_value([spec]), "model.onnx": models.data(models.linear())})
+    wait_for("it is looked at", lambda: words(d))
+    assert words(d) == ["replicas cannot be forked: with the model loaded a thread of the engine's runs (soma-host); each is started from its program"]
+    assert another(d)["tier"] == "process"
+
+
+# --- deaths -------------------------------------------------------------------
+
+
+def test_kill_9_of_the_zygote(own_daemon):
+    """Its replicas live on, and another one comes."""
+    d = own_daemon
+    zygote = deploy(d)
+    r = another(d)
+    os.kill(zygote, signal.SIGKILL)
+    wait_for("it is dead", lambda: not procs.alive(zygote))
+    new = wait_for("another", lambda: (z := zygote_of(d)) != zygote and z)
+    assert d.admin.post("/py", json=1).json() == {"payload": 1, "made_by": zygote, "pid": r["pid"]}
+    assert replica(d)["pid"] == r["pid"]
+    another(d)
+    assert d.admin.post("/py", json=1).json()["made_by"] == new
+
+
+def test_kill_9_of_the_daemon(own_daemon):
+    """The next one has them all back, and forks on."""
+    d = own_daemon
+    zygote = deploy(d)
+    r = another(d)
+    old = d.daemon_pid
+    os.kill(old, signal.SIGKILL)
+    wait_for("a new daemon", lambda: not procs.alive(old) and d.daemon_pid != old)
+    wait_for("it is ready", d.admin.is_ready)
+    assert zygote_of(d) == zygote
+    assert replica(d)["pid"] == r["pid"] and replica(d)["tier"] == "zygote-init"
+    assert d.admin.post("/py", json=1).json()["pid"] == r["pid"]
+    assert another(d)["tier"] == "zygote-init"
+    assert d.admin.post("/py", json=1).json()["made_by"] == zygote
+
+
+def test_kill_9_of_zygote_and_replica_at_once(own_daemon):
+    d = own_daemon
+    zygote, r = deploy(d), another(d)
+    os.kill(zygote, signal.SIGKILL)
+    os.kill(r["pid"], signal.SIGKILL)
+    # It may reach the dead one before that is known, and then go on to the next.
+    assert d.admin.post("/py", json=1, headers={"Idempotency-Key": "1"}).status_code == 200
+    assert zygote_of(d) != zygote
+
+
+def test_kill_9_of_everything_in_turn(own_daemon):
+    """Zygote, replica and daemon, again and again: an api that answers in the end, and nothing left over."""
+    d = own_daemon
+    deploy(d)
+    for turn in range(9):
+        victims = [lambda: zygote_of(d), lambda: replica(d)["pid"], lambda: d.daemon_pid]
+        pids = [victim() for victim in (victims[turn % 3:] + victims[:turn % 3])[:1 + turn // 3]]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        wait_for("they are dead", lambda pids=pids: not any(procs.alive(p) for p in pids))
+        wait_for("a daemon", d.admin.is_ready)
+        zygote_of(d)
+        assert d.admin.post("/py", json=turn, headers={"Idempotency-Key": str(turn)}).json()["payload"] == turn
+    zygote, r = zygote_of(d), replica(d)["pid"]
+    wait_for("no others", lambda: set(procs.marked(d.instance)) == {zygote, r})
+    assert procs.zombies_of(d.keeper_pid) == []
+
+
+def test_a_zygote_that_is_stopped(own_daemon):
+    """The replica comes from its program instead, and the zygote is replaced."""
+    d = own_daemon
+    zygote = deploy(d)
+    os.kill(zygote, signal.SIGSTOP)
+    assert another(d)["tier"] == "process"
+    assert d.admin.post("/py", json=1).status_code == 200
+    assert wait_for("another", lambda: (z := zygote_of(d)) != zygote and z)
+    assert not procs.alive(zygote)
+
+
+def test_a_zygote_that_may_not_fork(own_daemon):
+    """As when the machine has no memory or no processes left: a process starts, and nobody hears of it."""
+    d = own_daemon
+    source = projects.predictor("return os.getpid()", "resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))", "import os, resource")
+    zygote = deploy(d, source)
+    r = another(d)
+    assert r["tier"] == "process" and r["last_exit"] == "signal 9 (SIGKILL)"
+    assert d.admin.post("/py", json=1).json() == r["pid"]
+    assert zygote_of(d) == zygote
+    assert "it could not be forked: Resource temporarily unavailable" in d.log()
+
+
+def test_what_a_replica_leaves_behind_dies_with_it(own_daemon):
+    """A stray of a forked replica, while its zygote lives; the zygote's end does not touch a replica that is just born."""
+    d = own_daemon
+    source = projects.predictor(
+        'return subprocess.run(["sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!"], capture_output=True, text=True).stdout',
+        imports="import subprocess")
+    zygote, r = deploy(d, source), another(d)
+    os.kill(zygote, signal.SIGKILL)
+    wait_for("another", lambda: zygote_of(d) != zygote)
+    assert replica(d)["pid"] == r["pid"]
+    if not procs.cgroups_of(d.instance):
+        pytest.skip("no control groups here")
+    def own_group():
+        return f"{d.instance}/py-" in (text := pathlib.Path(f"/proc/{r['pid']}/cgroup").read_text()) and "zygote" not in text
+    wait_for("a group of its own", own_group)
+    d.admin.post("/py", json=1)
+    strays = wait_for("it has one", lambda: [p for p in procs.marked(d.instance) if procs.command_line(p).startswith("sleep 600")])
+    os.kill(r["pid"], signal.SIGKILL)
+    wait_for("its stray is dead", lambda: not procs.alive(strays[0]))
+
+
+# --- what cannot be forked ----------------------------------------------------
+
+THREAD = projects.predictor("return 1", "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()", "import threading, time")
+
+
+def test_a_thread_in_init(own_daemon):
+    d = own_daemon
+    deploy(d, THREAD, level="imports")
+    first, second = words(d)
+    assert first.startswith("replicas cannot be forked after __init__: after __init__ a thread runs (")
+    assert first.endswith("); they are forked after the imports")
+    assert second == "a zygote is ready: replicas are forked from it after the imports"
+    assert d.admin.api("py")["zygote"]["why"].startswith("after __init__ a thread runs (")
+    assert another(d)["tier"] == "zygote-imports"
+
+
+ABORTS = """
+import os
+import soma
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        self.made_by = os.getpid()
+        soma.on_start(self.start)
+
+    def start(self):
+        if self.made_by != os.getpid():
+            os.abort()
+
+    def predict(self, payload):
+        return os.getpid()
+"""
+
+
+def test_a_library_that_does_not_survive_the_fork(own_daemon):
+    """Found out by the first one; from then on a level above."""
+    d = own_daemon
+    deploy(d, ABORTS)
+    r = another(d)
+    assert r["tier"] in ("process", "zygote-imports")
+    assert "replicas cannot be forked after __init__: signal 6 (SIGABRT); they are forked after the imports" in words(d)
+    zygote_of(d, level="imports")
+    assert another(d)["tier"] == "zygote-imports"
+    assert d.admin.post("/py", json=1).status_code == 200
+
+
+def test_a_zygote_that_fails_is_no_fault_of_the_apis(own_daemon):
+    """It is tried again, ever less often; the api serves."""
+    d = own_daemon
+    once = projects.predictor("return 1", 'open(os.path.join(tempfile.gettempdir(), config["once"]), "x")', "import os, tempfile")
+    config = {"once": f"soma-once-{os.getpid()}-{id(once)}"}
+    d.admin.deploy(projects.python_project(once, api(predictor={"config": config})))
+    wait_for("it rests", lambda: d.admin.api("py")["zygote"]["state"] == "resting")
+    assert d.admin.api("py")["status"] == "live"
+    assert d.admin.post("/py", json=1).json() == 1
+
+
+# --- ends ---------------------------------------------------------------------
+
+
+def test_a_new_revision_has_its_own(own_daemon):
+    d = own_daemon
+    old = deploy(d)
+    new = deploy(d, ECHO + "# changed\n")
+    assert new != old
+    wait_for("the old one is gone", lambda: not procs.alive(old))
+    another(d)
+    assert d.admin.post("/py", json=1).json()["made_by"] == new
+
+
+def test_deleting_the_api_ends_it(own_daemon):
+    d = own_daemon
+    deploy(d)
+    another(d)
+    d.admin.delete("py")
+    wait_for("nothing is left", lambda: procs.marked(d.instance) == [])
