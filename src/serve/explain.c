@@ -51,7 +51,7 @@ static struct span span_of(uint64_t ns)
 	struct span s;
 
 	if (ns < 10000000)
-		snprintf(s.text, sizeof s.text, "%.2g ms", (double)ns / 1e6);
+		snprintf(s.text, sizeof s.text, "%.2f ms", (double)ns / 1e6);
 	else
 		str_human_ms((int64_t)(ns / 1000000), s.text);
 	return s;
@@ -91,7 +91,9 @@ enum cause {
 static enum cause cause_of(const struct matter *m)
 {
 	const struct scale *s = m->scale;
-	unsigned policy = MAX(s->advice.want, m->spec->scale.min_replicas);
+	bool cortex = m->spec->scale.policy == SCALE_BY_CORTEX;
+	unsigned policy = MAX(cortex ? s->wanted : s->advice.want,
+			      m->spec->scale.min_replicas);
 
 	if (s->asleep)
 		return CAUSE_ASLEEP;
@@ -119,8 +121,11 @@ static const char *cause_word(const struct matter *m)
 	};
 	enum cause cause = cause_of(m);
 
-	return cause == CAUSE_POLICY ? scale_why_word(m->scale->advice.why)
-				     : words[cause];
+	if (cause != CAUSE_POLICY)
+		return words[cause];
+	return m->spec->scale.policy == SCALE_BY_CORTEX
+		       ? "cortex"
+		       : scale_why_word(m->scale->advice.why);
 }
 
 /* ---- in words ---- */
@@ -185,6 +190,24 @@ static void say_kept(const struct matter *m)
 	if (d->again > m->now)
 		say(m, "If it is not needed one is let go in %s.",
 		    span_of(d->again - m->now).text);
+}
+
+static void say_cortex(const struct matter *m)
+{
+	const struct scale *s = m->scale;
+
+	say(m,
+	    "By Cortex's formulas: lately %.3g requests were in flight on "
+	    "average, by its last tick; a replica is to have %.3g.",
+	    s->mean_in_flight, m->spec->scale.target_in_flight);
+	say(m,
+	    "It ticks every %d s. Fewer than before are wanted only when "
+	    "that was the advice for all of "
+	    "downscale_stabilization_period (%s), more for all of "
+	    "upscale_stabilization_period (%s).",
+	    CORTEX_TICK_S,
+	    span_of(m->spec->scale.down_period_ms * UINT64_C(1000000)).text,
+	    span_of(m->spec->scale.up_period_ms * UINT64_C(1000000)).text);
 }
 
 static void say_policy(const struct matter *m)
@@ -276,7 +299,10 @@ static void say_why(const struct matter *m)
 		say(m, "No request has come yet.");
 		break;
 	case CAUSE_POLICY:
-		say_policy(m);
+		if (m->spec->scale.policy == SCALE_BY_CORTEX)
+			say_cortex(m);
+		else
+			say_policy(m);
 		break;
 	}
 }
@@ -289,6 +315,12 @@ static void say_numbers(const struct matter *m)
 
 	if (!s->asked_ns)
 		return;
+	if (m->spec->scale.policy == SCALE_BY_CORTEX) {
+		say(m, "Looked at %s ago: %u in flight, %u of them waiting.",
+		    span_of(m->now - s->asked_ns).text, v->in_flight,
+		    v->waiting);
+		return;
+	}
 	say(m,
 	    "Looked at %s ago: %u in flight, %u of them waiting; %.3g "
 	    "requests/s; %s each; %s per replica; a start takes %s (%s).",

@@ -331,6 +331,7 @@ static void drop_places(struct revision *rev)
 static void check_live(struct revision *rev)
 {
 	bool first = rev->state == REVISION_UPDATING;
+	bool was_live = rev->state == REVISION_LIVE;
 	struct api *a = rev->api;
 
 	if (rev->leaving || revision_ready(rev) < revision_requested(rev))
@@ -341,7 +342,7 @@ static void check_live(struct revision *rev)
 	if (first)
 		api_event(a, rev->number, "live", NULL, NULL, "live");
 	api_on_live(a, rev);
-	if (first)
+	if (!was_live)
 		scale_on_live(a);
 }
 

@@ -129,6 +129,69 @@ static uint64_t until_next(const struct scale *s)
 	return next > now ? next - now : next > 0;
 }
 
+static void do_what_it_says(struct api *a, uint32_t n, bool more)
+{
+	if (n > a->scale.wanted || (n < a->scale.wanted && !more))
+		set_wanted(a, n);
+}
+
+static void by_latency(struct api *a, struct revision *rev, uint32_t needed,
+		       bool more)
+{
+	struct scale *s = &a->scale;
+	const struct scale_rule rule = {
+		.min = rev->spec->scale.min_replicas,
+		.max = rev->spec->scale.max_replicas,
+		.patience = rev->spec->scale.max_wait_ms * MS,
+		.worth = rev->spec->scale.wait_worth,
+	};
+	uint64_t next;
+	uint32_t n;
+
+	s->view.in_flight = MAX(s->view.in_flight, needed);
+	s->advice = autoscale(&s->policy, &s->view, &rule);
+	n = MIN(MAX(s->advice.want, least(s, s->asked_ns)), rule.max);
+	next = more && n < s->wanted ? 1 : until_next(s);
+	if (next)
+		ask_in(a, next);
+	do_what_it_says(a, n, more);
+}
+
+static struct cortex_rule cortex_rule_of(const struct spec *spec)
+{
+	return (struct cortex_rule){
+		.min = spec->scale.min_replicas,
+		.max = spec->scale.max_replicas,
+		.target = spec->scale.target_in_flight,
+		.max_downscale_factor = spec->scale.max_down,
+		.max_upscale_factor = spec->scale.max_up,
+		.downscale_tolerance = spec->scale.down_tolerance,
+		.upscale_tolerance = spec->scale.up_tolerance,
+		.downscale_period = spec->scale.down_period_ms * MS,
+		.upscale_period = spec->scale.up_period_ms * MS,
+	};
+}
+
+/* A sample a second while there is anything; each tenth is a tick. */
+static void by_cortex(struct api *a, struct revision *rev)
+{
+	const struct cortex_rule rule = cortex_rule_of(rev->spec);
+	uint32_t steps = rev->spec->scale.window_ms / 1000 / CORTEX_TICK_S;
+	struct scale *s = &a->scale;
+	uint32_t n = MIN(MAX(s->wanted, rule.min), rule.max);
+
+	if (scale_mean_add(&s->mean, s->view.in_flight, steps,
+			   &s->mean_in_flight))
+		n = cortex_scale(&s->cortex, &rule, s->asked_ns, n,
+				 s->mean_in_flight);
+	if (s->view.in_flight)
+		n = MAX(n, 1u);
+	n = MIN(MAX(n, least(s, s->asked_ns)), rule.max);
+	if (n || s->mean_in_flight > 0)
+		ask_in(a, S);
+	do_what_it_says(a, n, false);
+}
+
 /* Asks policy and does what it says. needed: as if so many were in flight.
  * more: fewer replicas have time until the clock asks: here somebody stands on
  * them. */
@@ -136,33 +199,36 @@ static void step(struct api *a, uint32_t needed, bool more)
 {
 	struct scale *s = &a->scale;
 	struct revision *rev = gate_serving(a);
-	struct scale_rule rule;
-	uint64_t next;
-	uint32_t n;
+	bool cortex;
 
 	if (!rev || !can_act(a) || s->asleep || is_fixed(rev))
 		return;
+	cortex = rev->spec->scale.policy == SCALE_BY_CORTEX;
+	if (cortex && more) {
+		if (!s->ask.at)
+			ask_in(a, S);
+		return;
+	}
 	/* What a rollout began with, or was there, is not let go meanwhile. */
 	if (!more && (rev->state != REVISION_LIVE || is_adopting(rev))) {
 		ask_in(a, LOOK_AGAIN_MS * MS);
 		return;
 	}
-	rule = (struct scale_rule){
-		.min = rev->spec->scale.min_replicas,
-		.max = rev->spec->scale.max_replicas,
-		.patience = rev->spec->scale.max_wait_ms * MS,
-		.worth = rev->spec->scale.wait_worth,
-	};
 	s->view = look(a, rev);
-	s->view.in_flight = MAX(s->view.in_flight, needed);
 	s->asked_ns = s->view.now;
-	s->advice = autoscale(&s->policy, &s->view, &rule);
-	n = MIN(MAX(s->advice.want, least(s, s->asked_ns)), rule.max);
-	next = more && n < s->wanted ? 1 : until_next(s);
-	if (next)
-		ask_in(a, next);
-	if (n > s->wanted || (n < s->wanted && !more))
-		set_wanted(a, n);
+	if (cortex)
+		by_cortex(a, rev);
+	else
+		by_latency(a, rev, needed, more);
+}
+
+/* From none to one, whatever policy says. */
+static void have_one(struct api *a)
+{
+	if (a->scale.wanted)
+		return;
+	cortex_awaken(&a->scale.cortex, uv_hrtime());
+	set_wanted(a, 1);
 }
 
 /* ---- what happens ---- */
@@ -194,6 +260,11 @@ void scale_on_request(struct api *a, const struct revision *rev,
 
 	if (is_fixed(rev))
 		return;
+	if (rev->spec->scale.policy == SCALE_BY_CORTEX) {
+		if (!ask->at && can_act(a))
+			ask_in(a, S);
+		return;
+	}
 	autoscale_arrived(&a->scale.policy, now_ns);
 	/* A question that comes later than this learns of it too late. */
 	if ((!ask->at || ask->key > uv_now(a->serve->loop) + ASK_EVERY_MS) &&
@@ -208,8 +279,7 @@ static void wake(struct api *a)
 	s->asleep = false;
 	s->waking = true;
 	step(a, 1, true);
-	if (!s->wanted)
-		set_wanted(a, 1);
+	have_one(a);
 }
 
 void scale_on_wait(struct api *a)
@@ -266,6 +336,8 @@ void scale_on_live(struct api *a)
 
 	/* Policy keeps what was needed once, for as long as that is worth. */
 	step(a, replica_slots_of(rev->spec) * revision_ready(rev), true);
+	if (rev->spec->scale.policy == SCALE_BY_CORTEX)
+		have_one(a);
 }
 
 int scale_set(struct api *a, uint32_t n, struct err *err)
@@ -325,6 +397,8 @@ void scale_fini(struct api *a)
 {
 	heap_remove(&a->serve->asks, &a->scale.ask);
 	autoscale_fini(&a->scale.policy);
+	cortex_scale_fini(&a->scale.cortex);
+	scale_mean_fini(&a->scale.mean);
 }
 
 /* ---- the clock ---- */

@@ -10,7 +10,9 @@
 #include "core/heap.h"
 #include "core/json.h"
 #include "policy/autoscale.h"
+#include "policy/autoscale_cortex.h"
 #include "serve/cold.h"
+#include "serve/scale_mean.h"
 
 struct api;
 struct replica;
@@ -37,7 +39,10 @@ struct scale {
 	uint32_t held;
 	uint64_t held_until;
 
-	struct autoscale policy;
+	struct autoscale policy;    /* by latency */
+	struct cortex_scale cortex; /* by Cortex's formulas, ... */
+	struct scale_mean mean;
+	double mean_in_flight;	    /* ... told this at its last tick */
 	struct scale_view view;	    /* what policy was told last, ... */
 	struct scale_advice advice; /* ... and what it said */
 	uint64_t asked_ns;	    /* when; 0: never */
@@ -66,7 +71,7 @@ void scale_on_wait(struct api *a);
 void scale_on_refusal(struct api *a);
 /* A replica is ready. */
 void scale_on_ready(struct api *a, const struct replica *r);
-/* The revision that was asked for is live for the first time. */
+/* The revision that was asked for is live, and was not. */
 void scale_on_live(struct api *a);
 /* By hand: so many now, and no fewer for a while; 0: none until the next
  * request. */

@@ -100,6 +100,12 @@ void rules_fill(struct spec *spec)
 
 	if (!spec->predictor.intra_op_threads)
 		spec->predictor.intra_op_threads = MIN(MAX(cores, 1U), 1024U);
+	if (!(spec->scale.target_in_flight > 0))
+		spec->scale.target_in_flight =
+			spec->predictor.type == PREDICTOR_COMMAND
+				? MAX(spec->predictor.max_concurrency, 1u)
+				: spec->predictor.processes *
+					  spec->predictor.threads;
 }
 
 void rules_api(struct reader *r, struct node *api, struct spec *spec)

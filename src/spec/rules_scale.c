@@ -15,10 +15,15 @@ static bool is_bad(struct node *api, const char *path)
 	return n && n->bad;
 }
 
-/* On one machine nothing grows that was not asked to. */
+enum { CORTEX_MAX_REPLICAS = 100 };
+
+/* On one machine nothing grows that was not asked to, and be it by Cortex's
+ * numbers. */
 static void fill_max(struct spec *spec, bool has_init)
 {
 	spec->scale.max_replicas = MAX(spec->scale.min_replicas, 1u);
+	if (spec->scale.policy == SCALE_BY_CORTEX)
+		spec->scale.max_replicas = CORTEX_MAX_REPLICAS;
 	if (has_init)
 		spec->scale.max_replicas = MAX(spec->scale.max_replicas,
 					       spec->scale.init_replicas);
@@ -27,6 +32,7 @@ static void fill_max(struct spec *spec, bool has_init)
 static void check_replicas(struct reader *r, struct node *api,
 			   struct spec *spec)
 {
+	struct node *min = rules__good(api, A "min_replicas");
 	struct node *max = rules__good(api, A "max_replicas");
 	struct node *init = rules__good(api, A "init_replicas");
 	uint32_t least = spec->scale.min_replicas, most;
@@ -39,9 +45,13 @@ static void check_replicas(struct reader *r, struct node *api,
 	    is_bad(api, A "init_replicas"))
 		return;
 	most = spec->scale.max_replicas;
-	if (most < least)
+	if (most < least && max)
 		problem_error(r, max, A "max_replicas",
 			      "%u is less than min_replicas, %u", most, least);
+	else if (most < least)
+		problem_error(r, min, A "min_replicas",
+			      "%u is more than max_replicas, %u by default",
+			      least, most);
 	else if (init && (spec->scale.init_replicas < least ||
 			  spec->scale.init_replicas > most))
 		problem_error(r, init, A "init_replicas",
@@ -69,8 +79,48 @@ static void check_autoscaling(struct reader *r, struct node *api,
 			      node_shown(r, window));
 }
 
+/* Keys of the policy that does not decide. */
+static void warn_of(struct reader *r, struct node *api,
+		    const char *const *paths, size_t n, const char *policy)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct node *key = rules__good(api, paths[i]);
+
+		if (key)
+			problem_warn(r, key, paths[i],
+				     "has an effect only with "
+				     "autoscaling.policy: %s",
+				     policy);
+	}
+}
+
+/* The file of a Cortex project means Cortex's numbers. */
+static void choose_policy(struct reader *r, struct node *api, struct spec *spec)
+{
+	static const char *const cortex[] = {
+		A "target_replica_concurrency",
+		A "target_in_flight",
+		A "window",
+		A "downscale_stabilization_period",
+		A "upscale_stabilization_period",
+		A "max_downscale_factor",
+		A "max_upscale_factor",
+		A "downscale_tolerance",
+		A "upscale_tolerance",
+	};
+	static const char *const latency[] = {A "max_wait", A "wait_worth"};
+
+	if (!rules__good(api, A "policy") && !rules__is_soma_file(r))
+		spec->scale.policy = SCALE_BY_CORTEX;
+	if (spec->scale.policy == SCALE_BY_CORTEX)
+		warn_of(r, api, latency, ARRAY_LEN(latency), "latency");
+	else
+		warn_of(r, api, cortex, ARRAY_LEN(cortex), "cortex");
+}
+
 void rules__scale(struct reader *r, struct node *api, struct spec *spec)
 {
+	choose_policy(r, api, spec);
 	check_replicas(r, api, spec);
 	check_autoscaling(r, api, spec);
 }

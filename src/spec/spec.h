@@ -39,6 +39,12 @@ enum zygote_level {
 	ZYGOTE_NONE, /* there is none */
 };
 
+/* What decides how many replicas there are. */
+enum scale_policy {
+	SCALE_BY_LATENCY, /* policy/autoscale */
+	SCALE_BY_CORTEX,  /* policy/autoscale_cortex */
+};
+
 struct spec_texts {
 	const char **items;
 	uint32_t n;
@@ -124,9 +130,15 @@ struct spec {
 		int64_t mem_limit;  /* ours: enforced; 0: none */
 	} compute;
 	struct {
+		enum scale_policy policy;
 		uint32_t min_replicas, max_replicas, init_replicas;
 		uint32_t max_wait_ms; /* that a request may wait for one */
 		double wait_worth;    /* replica-seconds for a second of that */
+		/* Cortex's; the target is filled in. */
+		double target_in_flight;
+		uint32_t window_ms, down_period_ms, up_period_ms;
+		double max_down, max_up; /* factors */
+		double down_tolerance, up_tolerance;
 		uint32_t max_replica_concurrency; /* in flight per replica
 						     before 503 */
 	} scale;

@@ -139,7 +139,6 @@ def test_a_pickle_from_s3(daemon, folder, project):
         ("predictor.image", "replicas run on this machine, not in a container"),
         ("monitoring", "predictions are not counted by value"),
         ("networking.api_gateway", "there is no API gateway in front"),
-        ("autoscaling.window", "max_wait and wait_worth say how many"),
     ]:
         assert any(key in line and why in line for line in (done.out + done.err).splitlines()), (key, done)
     answer = daemon.admin.post("/classify", json=FLOWER)

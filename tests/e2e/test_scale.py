@@ -245,3 +245,14 @@ def test_told_to_come_again(daemon):
     wait_for("nobody else needs it", lambda: "was told to come again; one is kept for it" in daemon.cli("explain", "later", check=0).out)
     error = error_of(daemon.admin.post("/later", json=1, headers={"X-Soma-On-Cold": "wait"}), 400, "invalid")
     assert error["message"] == "X-Soma-On-Cold 'wait' is unknown; give hold to wait for a replica, or retry to be told when to come again"
+
+
+def test_cortex_formulas(daemon):
+    """One more a tick, of ten seconds, although three are needed; and back."""
+    api = command("formula", policy="cortex", max_replicas=3, window="10s", upscale_stabilization_period="0s", downscale_stabilization_period="0s")
+    daemon.admin.deploy(api)
+    with held(daemon, "formula", 3):
+        wait_for("a tick", lambda: daemon.admin.api("formula")["requested"] == 2, 30)
+        daemon.cli("explain", "formula", check=0).says("By Cortex's formulas", "requests were in flight on average", "a replica is to have 1.")
+        assert daemon.cli("explain", "formula", "-o", "json", check=0).json()["why"] == "cortex"
+    wait_for("ticks", lambda: daemon.admin.api("formula")["requested"] == 1, 60)

@@ -144,10 +144,7 @@ static void endpoints(void **state)
 
 static void replicas(void **state)
 {
-#define FIXED                                                                  \
-	"not acted on yet: max_wait and wait_worth say how many replicas "     \
-	"there "                                                               \
-	"are\n"
+#define ONLY "has an effect only with autoscaling.policy: "
 	CHECK({IRIS "autoscaling: {min_replicas: 3, max_replicas: 2}\n",
 	       AT "3:46: iris: autoscaling.max_replicas: 2 is less than "
 		  "min_replicas, 3\n"},
@@ -171,22 +168,71 @@ static void replicas(void **state)
 	      {IRIS "autoscaling: {min_replicas: 0}\n", NULL},
 	      {IRIS "autoscaling: {target_replica_concurrency: 2000}\n",
 	       "warning " AT
-	       "3:15: iris: autoscaling.target_replica_concurrency: " FIXED AT
+	       "3:43: iris: autoscaling.target_replica_concurrency: " ONLY
+	       "cortex\n" AT
 	       "3:43: iris: autoscaling.target_replica_concurrency: 2000 is "
 	       "more than max_replica_concurrency, 1024\n"},
 	      {IRIS "autoscaling: {window: 15s, max_upscale_factor: 1}\n",
-	       "warning " AT "3:15: iris: autoscaling.window: " FIXED AT
+	       "warning " AT "3:23: iris: autoscaling.window: " ONLY
+	       "cortex\n" AT
 	       "3:23: iris: autoscaling.window: expected a multiple of 10s, "
-	       "found '15s'\n"
-	       "warning " AT
-	       "3:28: iris: autoscaling.max_upscale_factor: " FIXED AT
+	       "found '15s'\n" AT
 	       "3:48: iris: autoscaling.max_upscale_factor: expected a number "
 	       "above 1, found '1'\n"},
 	      {IRIS "autoscaling: {downscale_tolerance: 1}\n",
-	       "warning " AT
-	       "3:15: iris: autoscaling.downscale_tolerance: " FIXED AT
-	       "3:36: iris: autoscaling.downscale_tolerance: expected a number "
-	       "from 0 to below 1, found '1'\n"});
+	       AT "3:36: iris: autoscaling.downscale_tolerance: expected a "
+		  "number from 0 to below 1, found '1'\n"},
+	      {IRIS "autoscaling: {policy: cortex, max_wait: 1s, "
+		    "window: 20s}\n",
+	       "warning " AT "3:41: iris: autoscaling.max_wait: " ONLY
+	       "latency\n"},
+	      {IRIS "autoscaling: {policy: cortx}\n",
+	       AT "3:23: iris: autoscaling.policy: expected latency or "
+		  "cortex, found 'cortx'; did you mean 'cortex'?\n"},
+	      {IRIS "autoscaling: {policy: cortex, min_replicas: 101}\n",
+	       AT "3:45: iris: autoscaling.min_replicas: 101 is more than "
+		  "max_replicas, 100 by default\n"});
+}
+
+/* The file of a Cortex project means Cortex's numbers. */
+static void cortex_files_have_its_policy(void **state)
+{
+	static const char yaml[] =
+		IRIS "autoscaling: {target_replica_concurrency: 1.6, window: "
+		     "20s, downscale_stabilization_period: 1m, "
+		     "upscale_stabilization_period: 0s, max_downscale_factor: "
+		     "0.5, max_upscale_factor: 2.5, downscale_tolerance: 0.1, "
+		     "upscale_tolerance: 0.2}\n";
+	cleanup_free char *json = NULL;
+	struct spec_set set;
+	const struct spec *s;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(
+		spec_parse(&set, "a/cortex.yaml", yaml, strlen(yaml), &project),
+		0);
+	assert_int_equal(set.n_problems, 0);
+	json = spec_to_json(set.specs);
+	spec_set_fini(&set);
+	assert_int_equal(spec_from_json(&set, json, strlen(json), &err), 0);
+	s = set.specs;
+	assert_int_equal(s->scale.policy, SCALE_BY_CORTEX);
+	assert_int_equal(s->scale.max_replicas, 100);
+	assert_true(s->scale.target_in_flight == 1.6);
+	assert_int_equal(s->scale.window_ms, 20000);
+	assert_int_equal(s->scale.down_period_ms, 60000);
+	assert_int_equal(s->scale.up_period_ms, 0);
+	assert_true(s->scale.max_down == 0.5 && s->scale.max_up == 2.5);
+	assert_true(s->scale.down_tolerance == 0.1);
+	assert_true(s->scale.up_tolerance == 0.2);
+	spec_set_fini(&set);
+	assert_int_equal(parse(&set, PY("processes_per_replica: 3, "
+					"threads_per_process: 2")),
+			 0);
+	assert_int_equal(set.specs->scale.policy, SCALE_BY_LATENCY);
+	assert_true(set.specs->scale.target_in_flight == 6);
+	spec_set_fini(&set);
 }
 
 static void replicas_by_default(void **state)
@@ -410,6 +456,7 @@ int main(void)
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(replicas),
 		cmocka_unit_test(replicas_by_default),
+		cmocka_unit_test(cortex_files_have_its_policy),
 		cmocka_unit_test(keys_not_acted_on_are_named),
 		cmocka_unit_test(keys_that_change_answers_are_refused),
 		cmocka_unit_test(pages_of_other_sites),

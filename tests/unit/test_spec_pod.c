@@ -120,10 +120,7 @@ static void pods_that_are_no_command(void **state)
 	       "3:16: a: compute.cpu: is given in the container, too: remove "
 	       "one of them\n" AT
 	       "4:40: a: autoscaling.max_replica_concurrency: is not for pods: "
-	       "give pod.max_queue_length\n"
-	       "warning " AT
-	       "4:43: a: autoscaling.target_in_flight: not acted on yet: "
-	       "max_wait and wait_worth say how many replicas there are\n" AT
+	       "give pod.max_queue_length\n" AT
 	       "4:61: a: autoscaling.target_in_flight: 102 is more than "
 	       "pod.max_concurrency and pod.max_queue_length together, "
 	       "101\n"});
