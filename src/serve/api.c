@@ -45,6 +45,7 @@ struct api *api_create(struct serve *s, const char *name, uid_t uid)
 	a->serve = s;
 	a->name = mem_strdup(name);
 	a->uid = uid;
+	list_init(&a->busy);
 	list_init(&a->revisions);
 	gate_init(&a->gate);
 	feed_init(&a->events, EVENT_LINES, EVENT_BYTES);
@@ -66,9 +67,16 @@ static void on_logs_closed(struct logbook *b)
 
 void api_free(struct api *a)
 {
+	list_remove(&a->busy);
 	gate_fini(&a->gate);
 	scale_fini(a);
 	logbook_close(&a->logs, on_logs_closed);
+}
+
+void api_is_busy(struct api *a)
+{
+	if (list_empty(&a->busy))
+		list_push_back(&a->serve->busy, &a->busy);
 }
 
 static void route(struct api *a, const char *endpoint)
@@ -155,6 +163,7 @@ void api_delete(struct api *a)
 	struct list *it, *tmp;
 
 	a->deleting = true;
+	api_is_busy(a);
 	route(a, NULL);
 	gate_end(a);
 	LIST_EACH (&a->revisions, it, tmp) {

@@ -18,6 +18,7 @@ struct serve;
 
 struct api {
 	struct serve *serve; /* borrowed */
+	struct list busy;    /* private: in serve.busy */
 	char *name;	     /* owned */
 	char *endpoint;	     /* owned: as routed now, or NULL */
 	uid_t uid;	     /* its replicas' user; 0: ours */
@@ -54,6 +55,9 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms);
 void api_restore_live(struct api *a, struct revision *rev);
 /* Everything ends; then the store forgets it and it frees itself. */
 void api_delete(struct api *a);
+/* It has requests, replicas or an end to come: it is looked after from now on,
+ * until it has none of them. */
+void api_is_busy(struct api *a);
 /* Frees at once; all revisions must be gone. */
 void api_free(struct api *a);
 

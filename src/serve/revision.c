@@ -157,6 +157,7 @@ struct replica *revision_add(struct revision *rev, unsigned index,
 			break;
 	}
 	list_add_after(at, &r->link);
+	api_is_busy(rev->api);
 	return r;
 }
 

@@ -286,6 +286,7 @@ void scale_on_wait(struct api *a)
 {
 	struct revision *rev = gate_serving(a);
 
+	api_is_busy(a);
 	if (!rev || !can_act(a))
 		return;
 	if (!revision_requested(rev))

@@ -114,6 +114,7 @@ static void skip_numbers(struct serve *s)
 
 int serve_open(struct serve *s, int keeper_fd, struct err *err)
 {
+	list_init(&s->busy);
 	map_init(&s->apis);
 	map_init(&s->routes);
 	map_init(&s->reserved);
@@ -237,29 +238,63 @@ static void tick_replicas(struct api *a)
 
 static void step_stopping(struct serve *s);
 
+/* Nothing of it can happen that does not tell. */
+static bool is_idle(struct api *a)
+{
+	struct list *it, *tmp;
+
+	LIST_EACH (&a->revisions, it, tmp) {
+		const struct revision *rev =
+			LIST_ENTRY(it, struct revision, link);
+
+		if (!list_empty(&rev->replicas) || !list_empty(&rev->gone) ||
+		    !zygote_is_settled(&rev->zygote))
+			return false;
+	}
+	return !a->deleting && !a->gate.in_flight && !a->logs.file.busy &&
+	       !a->logs.file.pending.len;
+}
+
+static void tick_api(struct api *a, bool second)
+{
+	gate_tick(a);
+	logfile_flush(&a->logs.file);
+	if (second)
+		tick_replicas(a);
+	if (is_idle(a))
+		list_remove(&a->busy);
+}
+
+/* One of those that are deleted and gone, or NULL; the others get nearer. */
+static struct api *step_all_deleting(struct serve *s)
+{
+	struct list *it, *tmp;
+	struct api *gone = NULL;
+
+	LIST_EACH (&s->busy, it, tmp) {
+		struct api *a = LIST_ENTRY(it, struct api, busy);
+
+		if (a->deleting && a->removed)
+			gone = a;
+		else if (a->deleting && !s->stopping)
+			step_deleting(a);
+	}
+	return gone;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct serve *s = timer->data;
-	struct api *a, *gone;
+	struct list *it, *tmp;
+	struct api *gone;
 
 	s->turns++;
-	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
-		gate_tick(a);
-		logfile_flush(&a->logs.file);
-		if (s->turns % SECOND_TICKS == 0)
-			tick_replicas(a);
-	}
-	/* One step may take an api out of the map. */
-	do {
-		gone = NULL;
-		for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
-			if (a->deleting && a->removed)
-				gone = a;
-			else if (a->deleting && !s->stopping)
-				step_deleting(a);
-		if (gone)
-			forget(gone);
-	} while (gone);
+	LIST_EACH (&s->busy, it, tmp)
+		tick_api(LIST_ENTRY(it, struct api, busy),
+			 s->turns % SECOND_TICKS == 0);
+	/* One step may take an api out of the list. */
+	while ((gone = step_all_deleting(s)))
+		forget(gone);
 	local_tick(&s->local);
 	if (s->stopping)
 		step_stopping(s);

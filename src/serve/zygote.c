@@ -50,6 +50,7 @@ static void move(struct zygote *z, enum zygote_state state)
 {
 	z->state = state;
 	z->since = now_of(z);
+	api_is_busy(z->rev->api);
 }
 
 /* The level that the next one is to load to. */
@@ -274,6 +275,7 @@ static void on_line(struct process *p, struct str line, struct str request_id)
 	cleanup_free char *id = id_of(z);
 
 	logbook_add(&a->logs, id, request_id, line);
+	api_is_busy(a);
 	process_pause_log(p, a->logs.file.full);
 }
 

@@ -49,6 +49,12 @@ struct zygote {
 void zygote_step(struct zygote *z);
 /* Once a second: what takes too long, what has rested. */
 void zygote_tick(struct zygote *z);
+/* Whether it is as it is until something tells: zygote_tick has nothing to do.
+ */
+static inline bool zygote_is_settled(const struct zygote *z)
+{
+	return z->state == ZYGOTE_IS_NONE || z->state == ZYGOTE_IS_READY;
+}
 /* Takes one from before the daemon's restart; false: it is not wanted. */
 bool zygote_adopt(struct zygote *z, struct process *p, yyjson_val *meta);
 /* What replicas can be forked from now, or NULL. */
