@@ -331,6 +331,17 @@ static void say_numbers(const struct matter *m)
 			     : "assumed, none was seen");
 }
 
+static void say_buffer(const struct matter *m)
+{
+	unsigned n = m->spec->scale.buffer_replicas;
+
+	if (n && m->scale->advice.needed)
+		say(m,
+		    "While any is needed there %s %s more "
+		    "(buffer_replicas).",
+		    are(n), count_of(n, "replica").text);
+}
+
 static void say_trouble(const struct matter *m)
 {
 	const struct revision *rev = m->api->want;
@@ -400,6 +411,7 @@ char *explain_json(const struct api *a)
 		put_numbers(&m, root);
 		say_what(&m);
 		say_why(&m);
+		say_buffer(&m);
 		say_numbers(&m);
 		say_trouble(&m);
 	}

@@ -150,7 +150,10 @@ static void by_latency(struct api *a, struct revision *rev, uint32_t needed,
 
 	s->view.in_flight = MAX(s->view.in_flight, needed);
 	s->advice = autoscale(&s->policy, &s->view, &rule);
-	n = MIN(MAX(s->advice.want, least(s, s->asked_ns)), rule.max);
+	n = MAX(s->advice.want, least(s, s->asked_ns));
+	if (s->advice.needed)
+		n = MAX(n, s->advice.needed + rev->spec->scale.buffer_replicas);
+	n = MIN(n, rule.max);
 	next = more && n < s->wanted ? 1 : until_next(s);
 	if (next)
 		ask_in(a, next);

@@ -110,6 +110,10 @@ const struct key keys_api[] = {
 	 .text = "Replica-seconds that a second of a request's waiting beyond "
 		 "max_wait is worth: the more, the longer a replica is kept "
 		 "that may be needed again."},
+	{A "buffer_replicas", KEY_INT, WORKS, "soma", RA, 0,
+	 AT(scale.buffer_replicas), .def = "0", RANGE(0, 10000),
+	 .text = "Replicas beyond those needed, while any is: for a crowd "
+		 "that cannot wait for a start."},
 	{A "max_replica_concurrency", KEY_INT, WORKS, "0.25-0.35", RA, 0,
 	 AT(scale.max_replica_concurrency), .def = "1024", RANGE(1, 30000),
 	 .text = "Requests held and in flight per replica before 503."},

@@ -108,7 +108,8 @@ static void choose_policy(struct reader *r, struct node *api, struct spec *spec)
 		A "downscale_tolerance",
 		A "upscale_tolerance",
 	};
-	static const char *const latency[] = {A "max_wait", A "wait_worth"};
+	static const char *const latency[] = {A "max_wait", A "wait_worth",
+					      A "buffer_replicas"};
 
 	if (!rules__good(api, A "policy") && !rules__is_soma_file(r))
 		spec->scale.policy = SCALE_BY_CORTEX;

@@ -134,6 +134,7 @@ struct spec {
 		uint32_t min_replicas, max_replicas, init_replicas;
 		uint32_t max_wait_ms; /* that a request may wait for one */
 		double wait_worth;    /* replica-seconds for a second of that */
+		uint32_t buffer_replicas; /* more than needed, while any is */
 		/* Cortex's; the target is filled in. */
 		double target_in_flight;
 		uint32_t window_ms, down_period_ms, up_period_ms;

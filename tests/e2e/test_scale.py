@@ -112,6 +112,15 @@ def test_no_more_than_max_replicas(daemon):
         assert len(replicas(daemon, "most")) == 2
 
 
+def test_a_buffer_while_any_is_needed(daemon):
+    daemon.admin.deploy(command("buffer", min_replicas=0, max_replicas=5, buffer_replicas=2, **HASTY))
+    wait_zero(daemon, "buffer")
+    with held(daemon, "buffer", 1):
+        wait_for("two more", lambda: daemon.admin.api("buffer")["ready"] == 3)
+        daemon.cli("explain", "buffer", check=0).says("While any is needed there are 2 replicas more (buffer_replicas)")
+    wait_zero(daemon, "buffer")
+
+
 def test_a_new_revision_has_as_many(daemon):
     daemon.admin.deploy(command("keep", max_replicas=3, **TENACIOUS))
     with held(daemon, "keep", 3):
