@@ -81,6 +81,7 @@ enum cause {
 	CAUSE_POLICY,
 	CAUSE_ASLEEP,
 	CAUSE_HELD,
+	CAUSE_SCHEDULE,
 	CAUSE_WAKING,
 	CAUSE_AWAITED,
 	CAUSE_FIXED,
@@ -105,6 +106,8 @@ static enum cause cause_of(const struct matter *m)
 		return CAUSE_HELD;
 	if (!s->asked_ns)
 		return CAUSE_NEW;
+	if (s->scheduled > policy)
+		return CAUSE_SCHEDULE;
 	if (s->waking && !policy)
 		return CAUSE_WAKING;
 	return m->now < s->awaited_until && !policy ? CAUSE_AWAITED
@@ -117,7 +120,7 @@ static const char *cause_word(const struct matter *m)
 		[CAUSE_ASLEEP] = "asleep",   [CAUSE_HELD] = "held",
 		[CAUSE_WAKING] = "waking",   [CAUSE_FIXED] = "fixed",
 		[CAUSE_ROLLOUT] = "rollout", [CAUSE_NEW] = "new",
-		[CAUSE_AWAITED] = "awaited",
+		[CAUSE_AWAITED] = "awaited", [CAUSE_SCHEDULE] = "schedule",
 	};
 	enum cause cause = cause_of(m);
 
@@ -276,6 +279,12 @@ static void say_why(const struct matter *m)
 		    "another %s.",
 		    m->api->name, s->held,
 		    span_of(s->held_until - m->now).text);
+		break;
+	case CAUSE_SCHEDULE:
+		say(m,
+		    "autoscaling.schedule asks for no fewer than %u at "
+		    "this time.",
+		    s->scheduled);
 		break;
 	case CAUSE_WAKING:
 		say(m, "A request found no replica; one is being started for "

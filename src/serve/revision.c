@@ -29,6 +29,7 @@ struct revision *revision_create(struct api *api, int64_t number,
 	rev->api = api;
 	rev->number = number;
 	rev->spec = &rev->set.specs[0];
+	schedule_init(&rev->schedule, rev->spec->scale.schedule_json);
 	rev->spec_json = mem_strdup(spec_json);
 	rev->project = mem_strdup(project);
 	rev->begun_at = uv_now(api->serve->loop);
@@ -45,6 +46,7 @@ void revision_free(struct revision *rev)
 	environment_leave(&rev->user);
 	environment_unref(rev->env);
 	list_remove(&rev->link);
+	schedule_fini(&rev->schedule);
 	spec_set_fini(&rev->set);
 	free(rev->spec_json);
 	free(rev->project);

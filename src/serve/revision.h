@@ -7,6 +7,7 @@
 
 #include "core/list.h"
 #include "serve/environment.h"
+#include "serve/schedule.h"
 #include "serve/zygote.h"
 #include "spec/spec.h"
 
@@ -36,8 +37,9 @@ struct revision {
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;
-	struct list replicas; /* the wanted ones, by index and number */
-	struct list gone;     /* leaving ones */
+	struct schedule schedule; /* of its spec */
+	struct list replicas;	  /* the wanted ones, by index and number */
+	struct list gone;	  /* leaving ones */
 	struct zygote zygote; /* what they are forked from, if there is one */
 	uint64_t begun_at;
 };

@@ -1,12 +1,14 @@
 #include "serve/scale.h"
 
 #include "core/mem.h"
+#include "loop/log.h"
 #include "serve/serve.h"
 
 enum {
 	ASK_EVERY_MS = 5,     /* the least time between two of its own */
 	WAIT_EVERY_MS = 1,    /* ... and between those for who waits */
 	COME_AGAIN_S = 10,    /* one is kept so long for who was told to */
+	MINUTE_S = 60,	      /* schedules go by minutes */
 	LOOK_AGAIN_MS = 100,  /* while requests are in flight, at the latest */
 	HAND_S = 300,	      /* what was said by hand holds so long */
 	LOAD_GUESS_MS = 5000, /* of a start, while none was seen */
@@ -93,10 +95,13 @@ static void ask_in(struct api *a, uint64_t ns)
 }
 
 /* No fewer than this, whatever policy says. */
-static uint32_t least(const struct scale *s, uint64_t now)
+static uint32_t least(struct scale *s, struct revision *rev)
 {
+	uint64_t now = s->asked_ns;
 	uint32_t n = s->waking || now < s->awaited_until;
 
+	s->scheduled = schedule_floor(&rev->schedule, log_now_ms() / 1000);
+	n = MAX(n, s->scheduled);
 	return now < s->held_until ? MAX(n, s->held) : n;
 }
 
@@ -118,12 +123,14 @@ static uint64_t sooner(uint64_t at, uint64_t other, uint64_t now)
 }
 
 /* The time until policy is to be asked again; 0: only if something happens. */
-static uint64_t until_next(const struct scale *s)
+static uint64_t until_next(const struct scale *s, const struct revision *rev)
 {
 	uint64_t now = s->asked_ns, next = s->advice.again;
 
 	next = sooner(next, s->held_until, now);
 	next = sooner(next, s->awaited_until, now);
+	if (rev->schedule.n)
+		next = sooner(next, now + MINUTE_S * S, now);
 	if (s->view.in_flight)
 		next = sooner(next, now + LOOK_AGAIN_MS * MS, now);
 	return next > now ? next - now : next > 0;
@@ -150,11 +157,11 @@ static void by_latency(struct api *a, struct revision *rev, uint32_t needed,
 
 	s->view.in_flight = MAX(s->view.in_flight, needed);
 	s->advice = autoscale(&s->policy, &s->view, &rule);
-	n = MAX(s->advice.want, least(s, s->asked_ns));
+	n = MAX(s->advice.want, least(s, rev));
 	if (s->advice.needed)
 		n = MAX(n, s->advice.needed + rev->spec->scale.buffer_replicas);
 	n = MIN(n, rule.max);
-	next = more && n < s->wanted ? 1 : until_next(s);
+	next = more && n < s->wanted ? 1 : until_next(s, rev);
 	if (next)
 		ask_in(a, next);
 	do_what_it_says(a, n, more);
@@ -189,9 +196,11 @@ static void by_cortex(struct api *a, struct revision *rev)
 				 s->mean_in_flight);
 	if (s->view.in_flight)
 		n = MAX(n, 1u);
-	n = MIN(MAX(n, least(s, s->asked_ns)), rule.max);
+	n = MIN(MAX(n, least(s, rev)), rule.max);
 	if (n || s->mean_in_flight > 0)
 		ask_in(a, S);
+	else if (rev->schedule.n)
+		ask_in(a, MINUTE_S * S);
 	do_what_it_says(a, n, false);
 }
 
@@ -254,6 +263,9 @@ void scale_adopted(struct api *a)
 	if (a->want)
 		a->scale.wanted =
 			MAX(a->scale.wanted, revision_places(a->want));
+	/* Who sleeps is asked nothing else. */
+	if (a->want && a->want->schedule.n)
+		ask_in(a, 0);
 }
 
 void scale_on_request(struct api *a, const struct revision *rev,

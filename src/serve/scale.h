@@ -35,6 +35,7 @@ struct scale {
 	 * was told to come again, until it has had the time to. */
 	bool waking, refused;
 	uint64_t awaited_until; /* uv_hrtime */
+	uint32_t scheduled;	/* no fewer by the schedule, as of asked_ns */
 	/* No fewer than so many until then (uv_hrtime), said by hand. */
 	uint32_t held;
 	uint64_t held_until;

@@ -114,6 +114,22 @@ const struct key keys_api[] = {
 	 AT(scale.buffer_replicas), .def = "0", RANGE(0, 10000),
 	 .text = "Replicas beyond those needed, while any is: for a crowd "
 		 "that cannot wait for a start."},
+	{A "schedule", KEY_LIST, WORKS, "soma", RA, 0, RANGE(0, 100),
+	 .unit = "times",
+	 .example = "schedule: [{cron: 0 8 * * 1-5, for: 10h, min_replicas: "
+		    "2}]",
+	 .text = "Times at which there are no fewer replicas than is said "
+		 "there."},
+	{A "schedule[].cron", KEY_STRING, WORKS, "soma", RA, 0,
+	 .required = true, .example = "cron: 0 8 * * 1-5",
+	 .text = "When it begins, in local time: minute, hour, day of the "
+		 "month, month, day of the week, as crontab has them."},
+	{A "schedule[].for", KEY_DURATION, WORKS, "soma", RA, 0,
+	 .required = true, .example = "for: 10h",
+	 RANGE(60 * SECONDS, 168 * HOURS), .text = "How long it holds."},
+	{A "schedule[].min_replicas", KEY_INT, WORKS, "soma", RA, 0,
+	 .required = true, .example = "min_replicas: 2", RANGE(1, 10000),
+	 .text = "Fewest replicas meanwhile, max_replicas at most."},
 	{A "max_replica_concurrency", KEY_INT, WORKS, "0.25-0.35", RA, 0,
 	 AT(scale.max_replica_concurrency), .def = "1024", RANGE(1, 30000),
 	 .text = "Requests held and in flight per replica before 503."},

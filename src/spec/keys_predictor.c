@@ -119,6 +119,8 @@ const size_t keys_predictor_n = ARRAY_LEN(keys_predictor);
 
 /* What the rules make of several keys. */
 const struct key keys_derived[] = {
+	{"autoscaling.schedule", KEY_JSON, WORKS, "soma", RA, 0,
+	 AT(scale.schedule_json)},
 	{"predictor.class", KEY_CHOICE, WORKS, "soma", RT, CLASSES,
 	 AT(predictor.klass), .words = "PythonPredictor ONNXPredictor Handler"},
 	{"predictor.models", KEY_JSON, WORKS, "soma", RT, CLASSES,

@@ -10,6 +10,9 @@ struct node *rules__good(struct node *api, const char *path);
 /* Whatever its name is, the file of a Cortex project is not ours. */
 bool rules__is_soma_file(const struct reader *r);
 
+/* autoscaling.schedule (schedule.c); max_replicas is known. */
+void rules__schedule(struct reader *r, struct node *api, struct spec *spec);
+
 /* How many replicas there are. */
 void rules__scale(struct reader *r, struct node *api, struct spec *spec);
 

@@ -124,4 +124,5 @@ void rules__scale(struct reader *r, struct node *api, struct spec *spec)
 	choose_policy(r, api, spec);
 	check_replicas(r, api, spec);
 	check_autoscaling(r, api, spec);
+	rules__schedule(r, api, spec);
 }

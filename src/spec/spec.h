@@ -135,6 +135,9 @@ struct spec {
 		uint32_t max_wait_ms; /* that a request may wait for one */
 		double wait_worth;    /* replica-seconds for a second of that */
 		uint32_t buffer_replicas; /* more than needed, while any is */
+		/* Times at which there are no fewer, or NULL: {"items":
+		 * [{"cron": TEXT, "for": ms, "min_replicas": N}]} */
+		const char *schedule_json;
 		/* Cortex's; the target is filled in. */
 		double target_in_flight;
 		uint32_t window_ms, down_period_ms, up_period_ms;

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import time
 
 import pytest
 import requests
@@ -119,6 +120,19 @@ def test_a_buffer_while_any_is_needed(daemon):
         wait_for("two more", lambda: daemon.admin.api("buffer")["ready"] == 3)
         daemon.cli("explain", "buffer", check=0).says("While any is needed there are 2 replicas more (buffer_replicas)")
     wait_zero(daemon, "buffer")
+
+
+def test_a_schedule_is_a_floor(own_daemon):
+    """Also for one that sleeps, and after a restart."""
+    daemon = own_daemon
+    now = {"cron": "* * * * *", "for": "1h", "min_replicas": 2}
+    never = {"cron": f"0 0 1 {time.gmtime(time.time() + 180 * 86400).tm_mon} *", "for": "1h", "min_replicas": 3}
+    daemon.admin.deploy(command("clock", min_replicas=0, max_replicas=3, schedule=[now, never], **HASTY))
+    wait_for("two", lambda: daemon.admin.api("clock")["ready"] == 2)
+    daemon.cli("explain", "clock", check=0).says("autoscaling.schedule asks for no fewer than 2 at this time")
+    daemon.stop()
+    daemon.start()
+    wait_for("two again", lambda: daemon.admin.api("clock")["ready"] == 2)
 
 
 def test_a_new_revision_has_as_many(daemon):

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <stdlib.h>
+
 #include "core/json.h"
 #include "core/mem.h"
 #include "serve/explain.h"
@@ -124,6 +126,9 @@ static void what_people_and_bounds_decide(void **state)
 	f.api.scale.awaited_until = uv_hrtime() + 9 * SECOND;
 	tells(&f, "awaited", "was told to come again");
 	init(&f);
+	f.api.scale.scheduled = 2;
+	tells(&f, "schedule", "asks for no fewer than 2 at this time");
+	init(&f);
 	f.api.scale.waking = true;
 	tells(&f, "waking", "A request found no replica");
 	init(&f);
@@ -165,13 +170,46 @@ static void samples_are_averaged_by_steps(void **state)
 	scale_mean_fini(&m);
 }
 
+static const int64_t MONDAY_8 = 1772438400; /* 2026-03-02 08:00 UTC */
+
+static void a_schedule_holds_for_its_time(void **state)
+{
+	static const int64_t minute = 60, hour = 3600;
+	struct schedule s;
+
+	(void)state;
+	schedule_init(&s, "{\"items\":[{\"cron\":\"0 8 * * 1-5\",\"for\":"
+			  "36000000,\"min_replicas\":2},{\"cron\":"
+			  "\"0 12 * * *\",\"for\":3600000,\"min_replicas\":"
+			  "5},{\"cron\":\"none\"}]}");
+	assert_int_equal(s.n, 2);
+	assert_int_equal(schedule_floor(&s, MONDAY_8 - minute), 0);
+	assert_int_equal(schedule_floor(&s, MONDAY_8), 2);
+	assert_int_equal(schedule_floor(&s, MONDAY_8 + 4 * hour), 5);
+	assert_int_equal(schedule_floor(&s, MONDAY_8 + 5 * hour), 2);
+	assert_int_equal(schedule_floor(&s, MONDAY_8 + 10 * hour - 1), 2);
+	assert_int_equal(schedule_floor(&s, MONDAY_8 + 10 * hour), 0);
+	/* Asked rarely, or after the clock was put back, it is the same. */
+	assert_int_equal(schedule_floor(&s, MONDAY_8 + 72 * hour), 2);
+	assert_int_equal(schedule_floor(&s, MONDAY_8 - minute), 0);
+	assert_int_equal(schedule_floor(&s, MONDAY_8 + 9 * hour), 2);
+	/* A Saturday. */
+	assert_int_equal(schedule_floor(&s, MONDAY_8 + 5 * 24 * hour), 0);
+	schedule_fini(&s);
+	schedule_init(&s, NULL);
+	assert_int_equal(schedule_floor(&s, MONDAY_8), 0);
+	schedule_fini(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(policys_reasons_in_words),
 		cmocka_unit_test(what_people_and_bounds_decide),
 		cmocka_unit_test(samples_are_averaged_by_steps),
+		cmocka_unit_test(a_schedule_holds_for_its_time),
 	};
 
+	setenv("TZ", "UTC", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -186,6 +186,25 @@ static void replicas(void **state)
 		    "window: 20s}\n",
 	       "warning " AT "3:41: iris: autoscaling.max_wait: " ONLY
 	       "latency\n"},
+	      {IRIS "autoscaling: {max_replicas: 3, schedule: [{cron: 0 8 * * "
+		    "1-5, for: 10h, min_replicas: 3}]}\n",
+	       NULL},
+	      {IRIS "autoscaling: {schedule: [{cron: 0 8 * *, for: 200h, "
+		    "min_replicas: 1}, {cron: 0 8 * * *, for: 1h, "
+		    "min_replicas: 2}, {for: 1h}]}\n",
+	       AT "3:47: iris: autoscaling.schedule[].for: expected a duration "
+		  "from 1m to 168h, found '200h'\n" AT
+		  "3:112: iris: autoscaling.schedule[].min_replicas: 2 is more "
+		  "than max_replicas, 1\n" AT
+		  "3:116: iris: autoscaling.schedule[].cron: required key is "
+		  "missing; for example 'cron: 0 8 * * 1-5'\n" AT
+		  "3:116: iris: autoscaling.schedule[].min_replicas: required "
+		  "key is missing; for example 'min_replicas: 2'\n"},
+	      {IRIS "autoscaling: {schedule: [{cron: 0 8 * *, for: 2h, "
+		    "min_replicas: 1}]}\n",
+	       AT "3:33: iris: autoscaling.schedule[].cron: '0 8 * *' has 4 "
+		  "fields, not 5: minute, hour, day of the month, month, day "
+		  "of the week\n"},
 	      {IRIS "autoscaling: {policy: cortx}\n",
 	       AT "3:23: iris: autoscaling.policy: expected latency or "
 		  "cortex, found 'cortx'; did you mean 'cortex'?\n"},
