@@ -3,6 +3,7 @@
 
 #include "core/mem.h"
 #include "loop/log.h"
+#include "serve/memory.h"
 #include "serve/serve.h"
 
 enum {
@@ -22,6 +23,8 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 			       "%s: the endpoint %s is taken by the api '%s'; "
 			       "choose another with networking.endpoint",
 			       spec->name, spec->endpoint, other->name);
+	if (memory_check(spec, err))
+		return err->code;
 	if (same && (same->deleting || same->delete_pending))
 		return err_set(err, E_CONFLICT,
 			       "%s is being deleted; deploy it again when it "

@@ -354,13 +354,17 @@ static void say_buffer(const struct matter *m)
 static void say_trouble(const struct matter *m)
 {
 	const struct revision *rev = m->api->want;
+	const char *cause = rev->message ? rev->message : "see 'soma logs'";
 
 	if (m->places >= m->requested)
 		return;
-	say(m,
-	    "Fewer are tried than wanted, since one dies before it is "
-	    "ready%s%s.",
-	    rev->message ? ": " : "", rev->message ? rev->message : "");
+	if (rev->starving)
+		say(m, "Fewer are there than wanted: %s.", cause);
+	else
+		say(m,
+		    "Fewer are tried than wanted, since one dies before it "
+		    "is ready: %s.",
+		    cause);
 }
 
 /* ---- in numbers ---- */

@@ -5,6 +5,7 @@
 
 #include "core/mem.h"
 #include "loop/log.h"
+#include "serve/memory.h"
 #include "serve/serve.h"
 
 static void on_env_line(struct environment_user *u, const char *line);
@@ -177,14 +178,19 @@ struct replica *revision_find(struct revision *rev, unsigned index,
 	return NULL;
 }
 
+static void set_message(struct revision *rev, const char *text)
+{
+	free(rev->message);
+	rev->message = mem_strdup(text);
+}
+
 /* The rollout failed: said once, with what the replicas printed last. */
 static void rollout_failed(struct revision *rev, const char *replica,
 			   const char *text)
 {
 	cleanup_free char *log = NULL;
 
-	free(rev->message);
-	rev->message = mem_strdup(text);
+	set_message(rev, text);
 	if (rev->state != REVISION_UPDATING)
 		return;
 	rev->state = REVISION_FAILED;
@@ -282,10 +288,28 @@ static bool is_taken(struct revision *rev, unsigned index)
 	return false;
 }
 
+/* Of so many that are missing those for which there is room. */
+static unsigned lacking(struct revision *rev, unsigned missing)
+{
+	unsigned fit = missing ? memory_fits(rev) : 0;
+	cleanup_free char *text = NULL;
+
+	rev->starving = fit < missing;
+	if (!rev->starving)
+		return missing;
+	api_is_busy(rev->api);
+	text = memory_text(rev);
+	if (fit || revision_places(rev))
+		set_message(rev, text);
+	else
+		rollout_failed(rev, NULL, text);
+	return fit;
+}
+
 static void make_places(struct revision *rev)
 {
 	unsigned here = revision_places(rev), allowed = places_allowed(rev);
-	unsigned missing = allowed - MIN(here, allowed);
+	unsigned missing = lacking(rev, allowed - MIN(here, allowed));
 
 	for (unsigned i = 0; here || missing; i++) {
 		unsigned *left = is_taken(rev, i) ? &here : &missing;
@@ -330,18 +354,25 @@ static void drop_places(struct revision *rev)
 		leave_place(rev, least_missed(rev));
 }
 
-/* Tells when all are ready that are asked for. */
+/* All are ready that are asked for, or for which there is room. */
+static bool is_whole(const struct revision *rev)
+{
+	unsigned ready = revision_ready(rev);
+
+	return ready >= revision_requested(rev) ||
+	       (rev->starving && ready && ready == revision_places(rev));
+}
+
 static void check_live(struct revision *rev)
 {
 	bool first = rev->state == REVISION_UPDATING;
 	bool was_live = rev->state == REVISION_LIVE;
 	struct api *a = rev->api;
 
-	if (rev->leaving || revision_ready(rev) < revision_requested(rev))
+	if (rev->leaving || !is_whole(rev))
 		return;
 	rev->state = REVISION_LIVE;
-	free(rev->message);
-	rev->message = NULL;
+	set_message(rev, NULL);
 	if (first)
 		api_event(a, rev->number, "live", NULL, NULL, "live");
 	api_on_live(a, rev);

@@ -32,8 +32,9 @@ struct revision {
 	enum revision_state state;
 	bool leaving; /* no longer wanted: ends when its replicas have */
 	bool stepping, in_leave; /* private */
-	char *message;		 /* owned: why it failed */
-	char *sample; /* owned: a request that it takes, as JSON; or NULL */
+	bool starving; /* fewer are there than wanted, for want of memory */
+	char *message; /* owned: why it failed */
+	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;

@@ -233,6 +233,9 @@ static void tick_replicas(struct api *a)
 		LIST_EACH (&rev->replicas, it, tmp)
 			replica_tick(LIST_ENTRY(it, struct replica, link));
 		zygote_tick(&rev->zygote);
+		/* Others may have made room. */
+		if (rev->starving)
+			revision_step(rev);
 	}
 }
 
@@ -248,7 +251,7 @@ static bool is_idle(struct api *a)
 			LIST_ENTRY(it, struct revision, link);
 
 		if (!list_empty(&rev->replicas) || !list_empty(&rev->gone) ||
-		    !zygote_is_settled(&rev->zygote))
+		    rev->starving || !zygote_is_settled(&rev->zygote))
 			return false;
 	}
 	return !a->deleting && !a->gate.in_flight && !a->logs.file.busy &&

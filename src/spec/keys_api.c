@@ -24,7 +24,8 @@ const struct key keys_api[] = {
 	 .text = "Cores reserved for a replica; null: none. Not a limit."},
 	{"compute.mem", KEY_BYTES, WORKS, "0.25-0.35", RABT, 0,
 	 AT(compute.mem_bytes), .unit = "bytes", AT_LEAST(20 * MIB),
-	 .text = "Memory reserved for a replica. Not a limit."},
+	 .text = "Memory reserved for a replica: no more are started than the "
+		 "machine has memory for. Not a limit."},
 	{"compute.mem_limit", KEY_BYTES, WORKS, "soma", RABT, 0,
 	 AT(compute.mem_limit), .unit = "bytes", AT_LEAST(20 * MIB),
 	 .text = "Memory that a replica may use; it is ended beyond it."},

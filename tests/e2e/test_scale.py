@@ -183,6 +183,27 @@ def test_zero_outlives_the_daemon(own_daemon):
     assert own_daemon.admin.post("/none", json=1).status_code == 200
 
 
+def test_memory_that_is_not_there(daemon):
+    total = int(re.search(r"MemTotal: +(\d+)", open("/proc/meminfo").read()).group(1)) * 1024
+    def api(name, share, **scale):
+        return projects.probe_api(name, predictor={"max_concurrency": 1}, compute={"mem": str(int(total * share))}, autoscaling={**scale, **TENACIOUS})
+    refused = daemon.admin.send(projects.probe_project(api("whale", 0.6, min_replicas=2)))
+    error = error_of(refused, 422, "unprocessable")
+    assert "whale: a replica needs" in error["message"] and "there are at least 2, but this machine has" in error["message"]
+    daemon.admin.deploy(projects.probe_project(api("large", 0.4, max_replicas=3)))
+    with held(daemon, "large", 3):
+        wait_for("it says why", lambda: "another replica needs" in (daemon.admin.api("large")["message"] or ""))
+        assert len(replicas(daemon, "large")) == 2
+        daemon.cli("explain", "large", check=0).says("are reserved by those that are there")
+        failed = daemon.admin.deploy_failing(projects.probe_project(api("other", 0.4)))
+        assert "another replica needs" in failed["text"]
+    # A new revision has the room of the old one; an end makes room for others.
+    daemon.admin.deploy(projects.probe_project(api("large", 0.41, max_replicas=3)))
+    daemon.admin.delete("large")
+    daemon.admin.wait_live("other")
+    assert daemon.admin.get("/other/echo").status_code == 200
+
+
 def test_a_number_by_hand(daemon):
     daemon.admin.deploy(command("hand", min_replicas=1, max_replicas=3, **HASTY))
     daemon.cli("scale", "hand", 3, check=0).says("hand: 3 replicas wanted, for five minutes at least")
