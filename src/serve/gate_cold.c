@@ -63,13 +63,19 @@ static double eta_of(const struct api *a, const struct replica *r)
 	return load > 0 ? fmax(load - since, 0) : -1;
 }
 
+uint32_t gate__ready_in_s(const struct api *a, const struct revision *rev)
+{
+	double eta = eta_of(a, rev ? first_starting(rev) : NULL);
+
+	return eta > 0 ? (uint32_t)fmin(ceil(eta), RETRY_AFTER_MAX_S) : 1;
+}
+
 void gate__come_again(struct waiter *w, const struct revision *rev)
 {
-	enum { LATEST_S = 60 };
 	const struct replica *r = first_starting(rev);
 	const char *stage = stage_of(rev, r);
 	double eta = eta_of(w->api, r);
-	uint32_t seconds = eta > 0 ? (uint32_t)fmin(ceil(eta), LATEST_S) : 1;
+	uint32_t seconds = gate__ready_in_s(w->api, rev);
 	struct buf b;
 
 	/* How far it is by bytes only a fetch could tell, and none does. */

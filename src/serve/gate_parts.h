@@ -83,6 +83,8 @@ void gate__timing(struct waiter *w);
 /* The answer of a replica is about to begin: X-Soma-Cold, where it is asked
  * for. */
 void gate__tell_cold(struct waiter *w);
+/* Seconds until one will be ready, for Retry-After; rev may be NULL. */
+uint32_t gate__ready_in_s(const struct api *a, const struct revision *rev);
 /* Answers w: no replica is ready, and when one will be. */
 void gate__come_again(struct waiter *w, const struct revision *rev);
 

@@ -86,7 +86,7 @@ void gate__timed_out(struct waiter *w)
 					a->name, after, key));
 		return;
 	}
-	gate__retry_after(w, 1);
+	gate__retry_after(w, gate__ready_in_s(a, rev));
 	gate__fail(w, E_UNAVAILABLE, NULL,
 		   arena_printf(
 			   mem, "'%s' has no ready replica, waited %s (%s)%s%s",
