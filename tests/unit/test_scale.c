@@ -170,6 +170,61 @@ static void samples_are_averaged_by_steps(void **state)
 	scale_mean_fini(&m);
 }
 
+static void add(struct fixture *f, struct replica *r, unsigned index,
+		unsigned number, bool ready)
+{
+	*r = (struct replica){.rev = &f->rev, .index = index, .number = number};
+	r->state = ready ? REPLICA_READY : REPLICA_STARTING;
+	r->up_open = true;
+	list_push_back(&f->rev.replicas, &r->link);
+}
+
+/* A replica is ready when all of its processes are; requests go to any. */
+static void replicas_are_counted_by_their_index(void **state)
+{
+	struct replica r[4];
+	struct fixture f;
+
+	(void)state;
+	init(&f);
+	f.spec.predictor.processes = 2;
+	assert_int_equal(revision_places(&f.rev), 0);
+	assert_false(revision_any_ready(&f.rev));
+	add(&f, &r[0], 0, 0, false);
+	add(&f, &r[1], 0, 1, false);
+	assert_int_equal(revision_places(&f.rev), 1);
+	assert_false(revision_any_ready(&f.rev));
+	add(&f, &r[2], 2, 0, true);
+	assert_true(revision_any_ready(&f.rev));
+	assert_int_equal(revision_ready(&f.rev), 0);
+	add(&f, &r[3], 2, 1, true);
+	assert_int_equal(revision_places(&f.rev), 2);
+	assert_int_equal(revision_ready(&f.rev), 1);
+	tells(&f, "idle", "0 replicas are wanted, 1 ready, 1 starting");
+}
+
+static void what_is_asked_for_is_bounded(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	init(&f);
+	assert_int_equal(revision_requested(&f.rev), 0);
+	f.api.scale.wanted = 3;
+	assert_int_equal(revision_requested(&f.rev), 3);
+	f.spec.scale.max_replicas = 2;
+	assert_int_equal(revision_requested(&f.rev), 2);
+	f.api.scale.wanted = 0;
+	f.spec.scale.min_replicas = 2;
+	assert_int_equal(revision_requested(&f.rev), 2);
+	f.api.scale.asleep = true;
+	assert_int_equal(revision_requested(&f.rev), 0);
+	f.rev.state = REVISION_UPDATING;
+	assert_int_equal(revision_requested(&f.rev), 1);
+	f.rev.leaving = true;
+	assert_int_equal(revision_requested(&f.rev), 0);
+}
+
 static const int64_t MONDAY_8 = 1772438400; /* 2026-03-02 08:00 UTC */
 
 static void a_schedule_holds_for_its_time(void **state)
@@ -208,6 +263,8 @@ int main(void)
 		cmocka_unit_test(what_people_and_bounds_decide),
 		cmocka_unit_test(samples_are_averaged_by_steps),
 		cmocka_unit_test(a_schedule_holds_for_its_time),
+		cmocka_unit_test(replicas_are_counted_by_their_index),
+		cmocka_unit_test(what_is_asked_for_is_bounded),
 	};
 
 	setenv("TZ", "UTC", 1);
