@@ -320,6 +320,7 @@ static void say_numbers(const struct matter *m)
 {
 	const struct scale *s = m->scale;
 	const struct scale_view *v = &s->view;
+	const struct revision *rev = m->api->want;
 	struct span load = span_of(v->load);
 
 	if (!s->asked_ns)
@@ -336,8 +337,8 @@ static void say_numbers(const struct matter *m)
 	    span_of(m->now - s->asked_ns).text, v->in_flight, v->waiting,
 	    s->advice.rate, v->service ? span_of(v->service).text : "unknown",
 	    count_of(v->slots, "slot").text, load.text,
-	    scale_load_ns(s) ? cold_tier_word(s->tier)
-			     : "assumed, none was seen");
+	    scale_load_ns(rev) ? cold_tier_word(scale_next_tier(rev))
+			       : "assumed, none was seen");
 }
 
 static void say_buffer(const struct matter *m)
@@ -391,7 +392,7 @@ static void put_numbers(const struct matter *m, yyjson_mut_val *root)
 	yyjson_mut_obj_add_real(m->doc, o, "rate_per_s", s->advice.rate);
 	yyjson_mut_obj_add_uint(m->doc, o, "slots", v->slots);
 	put_ms(m, o, "service_ms", v->service);
-	put_ms(m, o, "load_ms", scale_load_ns(s));
+	put_ms(m, o, "load_ms", scale_load_ns(m->api->want));
 	put_ms(m, o, "kept_ms", s->advice.kept);
 	yyjson_mut_obj_add_real(m->doc, o, "expected", s->advice.expected);
 	yyjson_mut_obj_add_real(m->doc, o, "price_s", s->advice.price);

@@ -54,9 +54,13 @@ static const char *stage_of(const struct revision *rev, const struct replica *r)
 }
 
 /* Seconds until it is ready; below 0: not known. */
-static double eta_of(const struct api *a, const struct replica *r)
+static double eta_of(const struct api *a, const struct revision *rev,
+		     const struct replica *r)
 {
-	double load = (double)scale_load_ns(&a->scale) / 1e9;
+	uint64_t ns = r	    ? a->scale.loads[r->tier].mean_ns
+		      : rev ? scale_load_ns(rev)
+			    : 0;
+	double load = (double)ns / 1e9;
 	double since =
 		r ? (double)(uv_now(a->serve->loop) - r->spawned_at) / 1000 : 0;
 
@@ -65,7 +69,7 @@ static double eta_of(const struct api *a, const struct replica *r)
 
 uint32_t gate__ready_in_s(const struct api *a, const struct revision *rev)
 {
-	double eta = eta_of(a, rev ? first_starting(rev) : NULL);
+	double eta = eta_of(a, rev, rev ? first_starting(rev) : NULL);
 
 	return eta > 0 ? (uint32_t)fmin(ceil(eta), RETRY_AFTER_MAX_S) : 1;
 }
@@ -74,7 +78,7 @@ void gate__come_again(struct waiter *w, const struct revision *rev)
 {
 	const struct replica *r = first_starting(rev);
 	const char *stage = stage_of(rev, r);
-	double eta = eta_of(w->api, r);
+	double eta = eta_of(w->api, rev, r);
 	uint32_t seconds = gate__ready_in_s(w->api, rev);
 	struct buf b;
 

@@ -32,9 +32,20 @@ static bool is_fixed(const struct revision *rev)
 	return rev->spec->scale.min_replicas == rev->spec->scale.max_replicas;
 }
 
-uint64_t scale_load_ns(const struct scale *s)
+enum cold_tier scale_next_tier(const struct revision *rev)
 {
-	return s->loads[s->tier].mean_ns;
+	return zygote_process(&rev->zygote) ? zygote_tier(&rev->zygote)
+					    : COLD_PROCESS;
+}
+
+uint64_t scale_load_ns(const struct revision *rev)
+{
+	const struct scale_load *loads = rev->api->scale.loads;
+	enum cold_tier tier = scale_next_tier(rev);
+
+	/* A fork takes no longer than what it saves. */
+	return loads[tier].mean_ns ? loads[tier].mean_ns
+				   : loads[COLD_PROCESS].mean_ns;
 }
 
 static struct scale_view look(struct api *a, struct revision *rev)
@@ -53,7 +64,7 @@ static struct scale_view look(struct api *a, struct revision *rev)
 	v.loading = revision_places(rev) - v.ready;
 	v.slots = replica_slots_of(rev->spec);
 	v.service = s->service_ns;
-	v.load = scale_load_ns(s);
+	v.load = scale_load_ns(rev);
 	if (!v.load)
 		v.load = LOAD_GUESS_MS * MS;
 	return v;
@@ -335,7 +346,6 @@ void scale_on_ready(struct api *a, const struct replica *r)
 		s->awaited_until = now + COME_AGAIN_S * S;
 	s->refused = false;
 	if (r->started_ns) {
-		s->tier = r->tier;
 		learn(&s->loads[r->tier], now - r->started_ns);
 		step(a, 0, true);
 	} else {

@@ -51,7 +51,6 @@ struct scale {
 
 	uint64_t service_ns; /* that a request holds a slot; 0: not known */
 	struct scale_load loads[COLD_TIERS];
-	enum cold_tier tier;	/* of the newest start */
 	uint64_t cold_requests; /* that found no replica ready */
 };
 
@@ -81,9 +80,10 @@ int scale_set(struct api *a, uint32_t n, struct err *err);
 /* "cold" of admin-api.md's API object. */
 void scale_put(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct api *a);
 
-/* How long a start takes, as far as that is known: of the tier that the next
- * will be; 0: not known. */
-uint64_t scale_load_ns(const struct scale *s);
+/* What the next replica of it will be started from, and how long that takes; 0:
+ * no start was seen that tells. */
+enum cold_tier scale_next_tier(const struct revision *rev);
+uint64_t scale_load_ns(const struct revision *rev);
 
 /* The clock of all apis' questions. */
 void scale_clock_open(struct serve *s);

@@ -253,7 +253,8 @@ def test_why(daemon):
 
 
 def test_how_cold_it_was(daemon):
-    daemon.admin.deploy(python("cold", min_replicas=0, **HASTY))
+    api = python_api("cold", predictor={"zygote": "none"}, autoscaling={"min_replicas": 0, **HASTY})
+    daemon.admin.deploy(python_project(predictor("return payload"), api))
     wait_zero(daemon, "cold")
     ask = {"X-Soma-Cold": "1"}
     tier, _, took = daemon.admin.post("/cold", json=1, headers=ask).headers["X-Soma-Cold"].partition(";ms=")
