@@ -20,6 +20,8 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
+#include "loop/fork.h"
+
 enum {
 	TICK_MS = 1,
 	TICKS_BEFORE_DOZE = 50, /* ticks without work, then no more of them */
@@ -401,6 +403,10 @@ int poll_start(void)
 	    poll_watch(worker.control, 0, EPOLLIN, false))
 		return -1;
 
+	/* A fork is nearly done, and its first request may be there: its main
+	 * thread leads at once, and the looper does if that takes long. */
+	if (fork_made_us() && worker.n_slots == 1)
+		worker.lead = LEAD_MAIN;
 	/* Signals are the main thread's: Python runs handlers there. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

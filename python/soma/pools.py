@@ -67,7 +67,8 @@ class Held:
             function = getattr(library, name, None)
             if function is not None:
                 function.argtypes, function.restype = [ctypes.c_int], None
-                self._resize.append((function, self._threads(pool)))
+                if self._threads(pool) > 1:
+                    self._resize.append((function, self._threads(pool)))
                 return
 
     def release(self):
