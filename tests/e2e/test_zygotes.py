@@ -1,5 +1,6 @@
 """Replicas forked from a zygote: what they are, how they end, and what each part's death does to the others."""
 
+import concurrent.futures
 import os
 import pathlib
 import signal
@@ -119,6 +120,70 @@ def test_a_host_with_threads(own_daemon):
     wait_for("it is looked at", lambda: words(d))
     assert words(d) == ["replicas cannot be forked: with the model loaded a thread of the engine's runs (soma-host); each is started from its program"]
     assert another(d)["tier"] == "process"
+
+
+# --- from zero ----------------------------------------------------------------
+
+ZERO = {"autoscaling": {"min_replicas": 0}}
+
+
+def to_zero(daemon, name="py"):
+    daemon.cli("scale", name, "0", check=0)
+    wait_for(f"{name} is at zero", lambda: not daemon.admin.api(name)["replicas"])
+
+
+def first_answer(daemon, name="py"):
+    """The first since zero; what it was made from."""
+    answer = daemon.admin.post(f"/{name}", json=1, headers={"X-Soma-Cold": "1"})
+    assert answer.status_code == 200, answer.text
+    return answer, answer.headers["X-Soma-Cold"].partition(";")[0]
+
+
+def test_auto_from_zero(own_daemon):
+    d = own_daemon
+    zygote = deploy(d, zygote="auto", **ZERO)
+    for _ in range(5):
+        to_zero(d)
+        assert procs.marked(d.instance) == [zygote]
+        answer, tier = first_answer(d)
+        assert tier == "zygote-init" and answer.json()["made_by"] == zygote
+
+
+def test_a_daemon_killed_at_zero_has_the_zygote_back(own_daemon):
+    d = own_daemon
+    zygote = deploy(d, zygote="auto", **ZERO)
+    to_zero(d)
+    old = d.daemon_pid
+    os.kill(old, signal.SIGKILL)
+    wait_for("a new daemon", lambda: not procs.alive(old) and d.daemon_pid != old)
+    wait_for("it is ready", d.admin.is_ready)
+    assert zygote_of(d) == zygote
+    to_zero(d)
+    answer, tier = first_answer(d)
+    assert tier == "zygote-init" and answer.json()["made_by"] == zygote
+
+
+def test_a_zygote_killed_at_zero(own_daemon):
+    """The next request is answered all the same."""
+    d = own_daemon
+    zygote = deploy(d, zygote="auto", **ZERO)
+    to_zero(d)
+    os.kill(zygote, signal.SIGKILL)
+    answer, tier = first_answer(d)
+    assert tier == "process" or answer.json()["made_by"] != zygote
+
+
+def test_a_crowd_of_apis_from_zero(own_daemon):
+    """All at once, none refused."""
+    d = own_daemon
+    names = [f"py{n}" for n in range(12)]
+    d.admin.deploy(projects.python_project(ECHO, *[api(name, "auto", **ZERO) for name in names]))
+    for name in names:
+        zygote_of(d, name)
+        to_zero(d, name)
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+        tiers = list(pool.map(lambda name: first_answer(d, name)[1], names))
+    assert set(tiers) == {"zygote-init"}
 
 
 # --- deaths -------------------------------------------------------------------

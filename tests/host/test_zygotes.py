@@ -10,6 +10,8 @@ from zygotes import FORK, FORKED, Zygote
 from harness import BYE, QUERY, READY, STOP
 from soma import models
 
+pytestmark = pytest.mark.skipif("TSAN_OPTIONS" in os.environ, reason="ThreadSanitizer has a thread in every process")
+
 
 @pytest.fixture
 def zygote():
