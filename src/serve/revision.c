@@ -234,6 +234,7 @@ static bool step_environment(struct revision *rev)
 		}
 		if (rev->env->state == ENVIRONMENT_BUILDING) {
 			rev->waiting_env = true;
+			rev->disk_ns = uv_hrtime();
 			environment_wait(rev->env, &rev->user);
 			api_event(rev->api, rev->number, "env_start", NULL,
 				  NULL, "installing the environment");
@@ -272,12 +273,22 @@ static unsigned places_allowed(const struct revision *rev)
 	return is_dying(rev) ? MIN(n, revision_ready(rev) + 1) : n;
 }
 
+static void start(struct replica *r)
+{
+	replica_start(r);
+	if (!r->rev->disk_ns)
+		return;
+	/* Who waits for it has waited for its environment, too. */
+	r->tier = COLD_DISK;
+	r->started_ns = r->rev->disk_ns;
+}
+
 /* The processes that a place lacks, or all of a new one. */
 static void fill_place(struct revision *rev, unsigned index)
 {
 	for (unsigned p = 0; p < rev->spec->predictor.processes; p++)
 		if (!revision_find(rev, index, p))
-			replica_start(revision_add(rev, index, p));
+			start(revision_add(rev, index, p));
 }
 
 static bool is_taken(struct revision *rev, unsigned index)
@@ -319,6 +330,7 @@ static void make_places(struct revision *rev)
 		--*left;
 		fill_place(rev, i);
 	}
+	rev->disk_ns = 0;
 }
 
 /* The one that is missed least: it is not ready, else its index is the highest.

@@ -38,6 +38,8 @@ struct revision {
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;
+	uint64_t disk_ns; /* uv_hrtime: its environment has been built since;
+			     0: it was there */
 	struct schedule schedule; /* of its spec */
 	struct list replicas;	  /* the wanted ones, by index and number */
 	struct list gone;	  /* leaving ones */

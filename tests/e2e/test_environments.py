@@ -26,10 +26,12 @@ def test_requirements_are_installed_once_and_shared(daemon, folder):
     built = sum(e["type"] == "env_start" for name in ("one", "two") for e in daemon.admin.events(name))
     assert built >= 1
     assert daemon.log().count("environment built") == 1
+    assert {start["tier"] for start in one["cold"]["starts"]} == {"disk"}
     # A third, later, from another project: it is there already.
     third = python_project(SIX, python_api("three"), **{"requirements.txt": "six==1.16.0\n"})
     daemon.admin.deploy(third)
     assert "env_output" not in [e["type"] for e in daemon.admin.events("three")]
+    assert {start["tier"] for start in daemon.admin.api("three")["cold"]["starts"]} == {"process"}
     assert daemon.log().count("environment built") == 1
 
 

@@ -69,11 +69,11 @@ def test_to_zero_and_back(daemon, make):
 
 
 def test_all_of_a_crowd_that_finds_none_are_answered(daemon):
-    daemon.admin.deploy(python("crowd", min_replicas=0, **HASTY))
+    daemon.admin.deploy(python("crowd", min_replicas=0, max_replicas=3, **HASTY))
     wait_zero(daemon, "crowd")
-    with concurrent.futures.ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda i: daemon.admin.post("/crowd", json=i), range(20)))
-    assert [(a.status_code, a.json()) for a in answers] == [(200, i) for i in range(20)]
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(lambda i: daemon.admin.post("/crowd", json=i), range(500)))
+    assert [(a.status_code, a.json()) for a in answers] == [(200, i) for i in range(500)]
 
 
 def test_control_requests_wake_nobody(daemon):
