@@ -12,6 +12,7 @@ import requests
 
 from soma import procs, projects
 from soma.client import error_of, plain
+from soma.load import Load, Target
 from soma.projects import predictor, python_api, python_project
 from soma.waiting import wait_for
 
@@ -104,6 +105,48 @@ def test_more_for_a_crowd_and_fewer_after_it(daemon):
         assert daemon.admin.api("more")["status"] == "live"
     wait_for("one is left", lambda: [r["id"] for r in daemon.admin.api("more")["replicas"]] == ["more-1-0"])
     assert daemon.admin.api("more")["requested"] == 1
+
+
+def test_bursts_lose_nothing(daemon):
+    """Replicas come and go below a load that does, too."""
+    daemon.admin.deploy(command("bursts-cmd", min_replicas=0, max_replicas=3, **HASTY))
+    daemon.admin.deploy(python("bursts-py", predictor("import time; time.sleep(0.02)\nreturn payload"), min_replicas=0, max_replicas=3, **HASTY))
+    targets = [Target("bursts-cmd", False, False), Target("bursts-py", True, False)]
+    for i, clients in enumerate([1, 8, 3, 12, 1, 8]):
+        with Load(daemon.port, targets, clients=clients, seed=i) as load:
+            wait_for("answers", lambda n=clients, told=load: told.answered > 40 * n, 60)
+        assert load.wrong == [] and load.refused == []
+        wait_for("fewer", lambda: len(replicas(daemon, "bursts-py")) < 2 and len(replicas(daemon, "bursts-cmd")) < 2)
+        if i % 2:
+            wait_zero(daemon, "bursts-py")
+            wait_zero(daemon, "bursts-cmd")
+    for name in ("bursts-cmd", "bursts-py"):
+        events = [e["type"] for e in daemon.admin.events(name)]
+        assert events.count("replica_start") > 3 and daemon.admin.api(name)["restarts"] == 0
+
+
+def test_deleted_while_it_wakes(daemon):
+    source = predictor("return payload", init="import time; time.sleep(2)")
+    daemon.admin.deploy(python("doomed", source, min_replicas=0, **HASTY))
+    wait_zero(daemon, "doomed")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(daemon.admin.post, "/doomed", json=1)
+        wait_for("it waits", lambda: daemon.admin.api("doomed")["queued"] == 1)
+        daemon.admin.delete("doomed")
+        error_of(waiting.result(), 503, "unavailable")
+
+
+def test_updated_while_it_wakes(daemon):
+    slow = predictor("return 'old'", init="import time; time.sleep(3)")
+    daemon.admin.deploy(python("moves", slow, min_replicas=0, **HASTY))
+    wait_zero(daemon, "moves")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(daemon.admin.post, "/moves", json=1)
+        wait_for("it waits", lambda: daemon.admin.api("moves")["queued"] == 1)
+        daemon.admin.deploy(python("moves", predictor("return 'new'"), min_replicas=0, **HASTY))
+        answer = waiting.result()
+        assert (answer.status_code, answer.text) in ((200, "new"), (200, "old"))
+    wait_zero(daemon, "moves")
 
 
 def test_no_more_than_max_replicas(daemon):
