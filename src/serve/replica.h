@@ -111,7 +111,10 @@ void replica_leave(struct replica *r, uint32_t grace_ms);
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead);
 /* Requests that it works on at the same time; 0: it has not said. */
 uint32_t replica_slots(const struct replica *r);
-/* The same of a whole replica that is to be started; 1 where it is not known.
+/* The same, with all of a batch for those that batch; 0: there is no limit. */
+uint32_t replica_at_once(const struct replica *r);
+/* As replica_slots, of a whole replica that is to be started; 1 where it is not
+ * known.
  */
 uint32_t replica_slots_of(const struct spec *spec);
 /* Whether a request's place is free again with the head of its answer, unless

@@ -112,6 +112,11 @@ uint32_t replica_slots(const struct replica *r)
 	return r->slots ? r->slots : r->room;
 }
 
+uint32_t replica_at_once(const struct replica *r)
+{
+	return replica_slots(r) * MAX(r->slots ? batch_of(r) : 1, 1u);
+}
+
 uint32_t replica_slots_of(const struct spec *spec)
 {
 	uint32_t n = spec->predictor.type == PREDICTOR_COMMAND

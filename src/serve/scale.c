@@ -58,8 +58,15 @@ static struct scale_view look(struct api *a, struct revision *rev)
 	if (rate.answers)
 		s->service_ns = rate.service_ns;
 	v.in_flight = v.waiting;
-	LIST_EACH (&rev->replicas, it, tmp)
-		v.in_flight += LIST_ENTRY(it, struct replica, link)->placed;
+	LIST_EACH (&rev->replicas, it, tmp) {
+		const struct replica *r = LIST_ENTRY(it, struct replica, link);
+		uint32_t most = replica_at_once(r);
+
+		v.in_flight += r->placed;
+		/* In a replica, but behind others. */
+		if (most && r->placed > most)
+			v.waiting += r->placed - most;
+	}
 	v.ready = revision_ready(rev);
 	v.loading = revision_places(rev) - v.ready;
 	v.slots = replica_slots_of(rev->spec);
