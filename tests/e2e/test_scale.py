@@ -149,6 +149,17 @@ def test_updated_while_it_wakes(daemon):
     wait_zero(daemon, "moves")
 
 
+def test_what_starts_for_a_crowd_is_not_let_go_before_it_is_there(daemon):
+    """Who waits for an answer sends nothing meanwhile: fewer come, and as many are needed."""
+    source = predictor("import time; time.sleep(0.05)\nreturn payload", init="import time; time.sleep(1)")
+    daemon.admin.deploy(python("patient", source, max_replicas=5))
+    with Load(daemon.port, [Target("patient", True, False)], clients=8) as load:
+        wait_for("more", lambda: daemon.admin.api("patient")["ready"] >= 4, 30)
+    assert load.wrong == [] and load.refused == []
+    starts = [e for e in daemon.admin.events("patient") if e["type"] == "replica_start"]
+    assert len(starts) <= 8, "each is started once or twice"
+
+
 def test_no_more_than_max_replicas(daemon):
     daemon.admin.deploy(command("most", max_replicas=2, **TENACIOUS))
     with held(daemon, "most", 6):
