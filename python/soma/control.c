@@ -10,9 +10,9 @@
 
 enum { SEND_PATIENCE_MS = 5000 };
 
-static ssize_t receive(struct frame *head, char *text, int flags)
+static ssize_t receive(struct frame *head, char *text, size_t size, int flags)
 {
-	struct iovec iov[2] = {{head, sizeof *head}, {text, FRAME_PAYLOAD_MAX}};
+	struct iovec iov[2] = {{head, sizeof *head}, {text, size}};
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
 
@@ -50,10 +50,16 @@ bool control_send(enum frame_type type, uint32_t arg, const char *text,
 
 char *control_config(size_t *ret_len)
 {
-	char *text = mem_alloc(FRAME_PAYLOAD_MAX + 1);
 	struct frame head = {0};
-	ssize_t n = receive(&head, text, 0);
+	ssize_t n;
+	char *text;
 
+	/* Its size first: a fork copies what it writes to. */
+	do {
+		n = recv(worker.control, NULL, 0, MSG_PEEK | MSG_TRUNC);
+	} while (n < 0 && errno == EINTR);
+	text = mem_alloc((size_t)MAX(n, (ssize_t)sizeof head) + 1);
+	n = receive(&head, text, (size_t)MAX(n, 0), 0);
 	if (n < (ssize_t)sizeof head || head.type != FRAME_CONFIG ||
 	    head.version != FRAME_VERSION) {
 		free(text);
@@ -93,7 +99,7 @@ void control_event(void)
 	static char text[FRAME_PAYLOAD_MAX]; /* nothing we take has any */
 	struct frame head = {0};
 
-	while (receive(&head, text, MSG_DONTWAIT) >= 0) {
+	while (receive(&head, text, sizeof text, MSG_DONTWAIT) >= 0) {
 		switch (head.type) {
 		case FRAME_PING:
 			control_send(FRAME_PONG, head.arg, NULL, 0, false);

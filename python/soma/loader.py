@@ -243,9 +243,10 @@ class Loading:
 
     STEPS = ["worker", "imports", "init"]  # each is done when it is behind us
 
-    def __init__(self, settings, say):
+    def __init__(self, settings, say, hand_over):
         self.settings = settings  # CONFIG; a replica's own after a fork
         self._say = say  # takes a word on progress
+        self._hand_over = hand_over  # takes the Predictor
         self._done = []
 
     def to(self, level):
@@ -286,16 +287,15 @@ class Loading:
         _set_up_logging(settings.get("log_level", "info"))
         methods = {verb: (name, (getattr(instance, name), *signature)) for verb, (name, signature) in signatures.methods.items()}
         hooks = {name: (getattr(instance, name), *signature) for name, signature in signatures.hooks.items()}
-        self._predictor = Predictor(methods, hooks, _summary(kind, client))
+        self._is_async = any(method[-1] for method in [*(method for _, method in methods.values()), *hooks.values()])
+        self._hand_over(Predictor(methods, hooks, _summary(kind, client)))
 
     def start(self):
-        """The predictor, ready: what is left of the steps, and what is each process's own. Raises Failure."""
+        """What is left of the steps, and what is each process's own. Raises Failure."""
         self.to("init")
         self._run_hooks()
-        methods, hooks = self._predictor.methods, [self._predictor.pre_predict, self._predictor.post_predict]
-        if any(method[-1] for method in [*(method for _, method in methods.values()), *filter(None, hooks)]):
+        if self._is_async:
             tasks.start()
-        return self._predictor
 
     def _run_hooks(self):
         for hook in soma_module.on_start_hooks:

@@ -11,7 +11,7 @@ class Pool:
 
     def __init__(self, pattern, variables, functions):
         self.pattern = re.compile(pattern)
-        self.variables = variables  # the first that is set counts
+        self.variables = variables  # the first that is set counts, and is set
         self.functions = functions  # any of these names, of (int)
 
 
@@ -22,7 +22,7 @@ POOLS = [
         [p + "openblas_set_num_threads" + s for p in ("scipy_", "") for s in ("64_", "_64", "")]),
     Pool(r"^libgomp\b", ["OMP_NUM_THREADS"], ["omp_set_num_threads"]),
 ]
-VARIABLES = sorted({name for pool in POOLS for name in pool.variables})
+VARIABLES = sorted({pool.variables[0] for pool in POOLS})
 
 
 def _number(text):
@@ -35,9 +35,10 @@ class Held:
     """Pools that are held at one thread: made before anything of the user's is imported."""
 
     def __init__(self):
-        self._before = {name: os.environ.get(name) for name in VARIABLES}
+        self._before = {name: os.environ.get(name) for pool in POOLS for name in pool.variables}
         self._resize = []  # (function, threads); of OpenMP once more in each thread, which has a number of its own
-        for name in VARIABLES:
+        self._held = [name for name in VARIABLES if os.environ.get(name) != "1"]
+        for name in self._held:
             os.environ[name] = "1"
 
     def _threads(self, pool):
@@ -73,11 +74,11 @@ class Held:
 
     def release(self):
         """After the fork: as it would have been without."""
-        for name, value in self._before.items():
-            if value is None:
+        for name in self._held:
+            if self._before[name] is None:
                 os.environ.pop(name, None)
             else:
-                os.environ[name] = value
+                os.environ[name] = self._before[name]
         self.resize()
 
     def resize(self):

@@ -71,15 +71,16 @@ def fail(worker, why):
 
 def serve(worker, threads, pools):
     """Lends the main thread, and `threads` - 1 more, until the process has drained."""
-    import threading
-
     def run_slot(index):
         if pools:
             pools.resize()
         worker.run_slot(index)
 
-    for index in range(1, threads):
-        threading.Thread(target=run_slot, args=(index,), name="soma-slot-%d" % index, daemon=True).start()
+    if threads > 1:
+        import threading
+
+        for index in range(1, threads):
+            threading.Thread(target=run_slot, args=(index,), name="soma-slot-%d" % index, daemon=True).start()
     while True:
         try:
             return worker.run_slot(0)
@@ -125,35 +126,37 @@ def main():
 
     from _soma import answers, failure, loader, params, streams, tasks, zygote
 
-    loading = loader.Loading(config, worker.loading)
+    def hand_over(predictor):
+        worker.prepare(
+            predictor.methods,
+            predictor.pre_predict,
+            predictor.post_predict,
+            predictor.summary,
+            params.query_params,
+            params.headers,
+            params.form,
+            answers.of_response,
+            streams.AsyncChunks,
+            streams.RELEASE,
+            streams.go_on,
+            answers.of_stream_exception,
+            answers.of_exception,
+            answers.of_late_exception,
+            tasks.is_async,
+            tasks.begin,
+        )
+
+    loading = loader.Loading(config, worker.loading, hand_over)
     pools = None
     try:
         if config.get("zygote"):
             config, pools = zygote.wait(worker, config, loading)
             loading.settings = config
         signal.set_wakeup_fd(worker.wakeup_fd(), warn_on_full_buffer=False)
-        predictor = loading.start()
+        answers.expose_tracebacks = config.get("expose_tracebacks", False)
+        loading.start()
     except failure.Failure as why:
         fail(worker, why)
-    answers.expose_tracebacks = config.get("expose_tracebacks", False)
-    worker.prepare(
-        predictor.methods,
-        predictor.pre_predict,
-        predictor.post_predict,
-        predictor.summary,
-        params.query_params,
-        params.headers,
-        params.form,
-        answers.of_response,
-        streams.AsyncChunks,
-        streams.RELEASE,
-        streams.go_on,
-        answers.of_stream_exception,
-        answers.of_exception,
-        answers.of_late_exception,
-        tasks.is_async,
-        tasks.begin,
-    )
     serve(worker, config.get("threads", 1), pools)
     leave(worker)
 
