@@ -39,6 +39,11 @@ static uint64_t loading(const struct api *a)
 	return a->want ? revision_places(a->want) - revision_ready(a->want) : 0;
 }
 
+static uint64_t replica_bytes(const struct api *a)
+{
+	return a->measure.bytes;
+}
+
 static uint64_t cold(const struct api *a)
 {
 	return a->scale.cold_requests;
@@ -71,6 +76,9 @@ static const struct metric table[] = {
 	{"soma_replicas_ready", "gauge", "Replicas that take requests", ready},
 	{"soma_replicas_loading", "gauge",
 	 "Replicas that are being started, or will be again", loading},
+	{"soma_replica_memory_bytes", "gauge",
+	 "Memory of one replica (PSS), as measured last; 0: not yet",
+	 replica_bytes},
 	{"soma_cold_requests_total", "counter",
 	 "Requests that had to wait since no replica was ready", cold},
 };

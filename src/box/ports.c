@@ -7,50 +7,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "box/tree.h"
 #include "core/mem.h"
 
 enum {
-	PIDS_MAX = 64,
 	SOCKETS_MAX = 1024,
 	LISTENING = 0x0a, /* as /proc/net/tcp writes the state */
 };
 
 struct look {
-	pid_t pids[PIDS_MAX];
-	size_t n_pids;
 	unsigned long long sockets[SOCKETS_MAX]; /* inodes */
 	size_t n_sockets;
 };
-
-/* The numbered directories of /proc/PID/task: each thread lists its children.
- */
-static void add_children(struct look *l, pid_t pid)
-{
-	char path[64];
-	struct dirent *task;
-	DIR *dir;
-	long child;
-
-	snprintf(path, sizeof path, "/proc/%ld/task", (long)pid);
-	dir = opendir(path);
-	while (dir && (task = readdir(dir))) {
-		char name[400];
-		FILE *f;
-
-		if (task->d_name[0] == '.')
-			continue;
-		snprintf(name, sizeof name, "%s/%s/children", path,
-			 task->d_name);
-		f = fopen(name, "re");
-		while (f && l->n_pids < PIDS_MAX &&
-		       fscanf(f, "%ld", &child) == 1)
-			l->pids[l->n_pids++] = (pid_t)child;
-		if (f)
-			fclose(f);
-	}
-	if (dir)
-		closedir(dir);
-}
 
 static void add_sockets(struct look *l, pid_t pid)
 {
@@ -118,13 +86,11 @@ static size_t add_ports(const struct look *l, pid_t pid, const char *table,
 size_t ports_of(pid_t pid, uint16_t *ret, size_t room)
 {
 	struct look *l = mem_alloc(sizeof *l);
-	size_t n;
+	pid_t pids[TREE_MAX];
+	size_t n = tree_of(pid, pids);
 
-	l->pids[l->n_pids++] = pid;
-	for (size_t i = 0; i < l->n_pids; i++) {
-		add_sockets(l, l->pids[i]);
-		add_children(l, l->pids[i]);
-	}
+	for (size_t i = 0; i < n; i++)
+		add_sockets(l, pids[i]);
 	n = add_ports(l, pid, "tcp", ret, 0, room);
 	n = add_ports(l, pid, "tcp6", ret, n, room);
 	free(l);

@@ -175,6 +175,7 @@ static void print_one(yyjson_val *api)
 		"avg latency", "2XX",	   "4XX",	"5XX"};
 	const char *message = json_str(api, "message", NULL);
 	const char *sample = json_str(api, "sample", NULL);
+	char text[32];
 	struct table t;
 
 	table_init(&t, ARRAY_LEN(header), header);
@@ -189,6 +190,11 @@ static void print_one(yyjson_val *api)
 	print_zygote(yyjson_obj_get(api, "zygote"));
 	stages_print(api);
 	print_cold(yyjson_obj_get(api, "cold"));
+	if (json_int(api, "replica_bytes", 0) > 0)
+		printf("memory: %s a replica\n",
+		       str_human_bytes(
+			       (uint64_t)json_int(api, "replica_bytes", 0),
+			       text));
 	batching_print(yyjson_obj_get(api, "replicas"));
 	printf("\nendpoint: %s\n", json_str(api, "url", "-"));
 	if (sample)

@@ -32,9 +32,17 @@ int memory_check(const struct spec *spec, struct err *err)
 		       spec->name, needs, n, has);
 }
 
+/* What it says, else what was measured; 0: neither. */
+static uint64_t need_of(const struct revision *rev)
+{
+	return rev->spec->compute.mem_bytes
+		       ? (uint64_t)rev->spec->compute.mem_bytes
+		       : rev->api->measure.bytes;
+}
+
 static uint64_t reserved_by(const struct revision *rev)
 {
-	return (uint64_t)rev->spec->compute.mem_bytes * revision_places(rev);
+	return need_of(rev) * revision_places(rev);
 }
 
 /* By other apis, and by those of its own that are there. */
@@ -58,8 +66,7 @@ static uint64_t reserved_beside(const struct revision *rev)
 
 unsigned memory_fits(const struct revision *rev)
 {
-	uint64_t each = (uint64_t)rev->spec->compute.mem_bytes;
-	uint64_t total = memory_total(), taken;
+	uint64_t each = need_of(rev), total = memory_total(), taken;
 
 	if (!each)
 		return UINT_MAX;
@@ -74,10 +81,11 @@ char *memory_text(const struct revision *rev)
 	char needs[32], taken[32], has[32];
 
 	return mem_printf(
-		"another replica needs %s (compute.mem), but %s of this "
-		"machine's %s are reserved by those that are there; it is "
-		"started when there is room",
-		str_human_bytes((uint64_t)rev->spec->compute.mem_bytes, needs),
+		"another replica needs %s (%s), but %s of this machine's %s "
+		"are reserved by those that are there; it is started when "
+		"there is room",
+		str_human_bytes(need_of(rev), needs),
+		rev->spec->compute.mem_bytes ? "compute.mem" : "as measured",
 		str_human_bytes(reserved_beside(rev), taken),
 		str_human_bytes(memory_total(), has));
 }

@@ -262,8 +262,10 @@ static void tick_api(struct api *a, bool second)
 {
 	gate_tick(a);
 	logfile_flush(&a->logs.file);
-	if (second)
+	if (second) {
 		tick_replicas(a);
+		measure_tick(a);
+	}
 	if (is_idle(a))
 		list_remove(&a->busy);
 }
@@ -355,7 +357,7 @@ static void step_stopping(struct serve *s)
 		if (!list_empty(&a->revisions) || a->gate.in_flight ||
 		    a->changing || a->removing)
 			return;
-	if (s->deploys || s->collecting)
+	if (s->deploys || s->collecting || s->measuring)
 		return;
 	/* Environments that are being built can be built again. */
 	LIST_EACH (&s->local.processes, it, tmp) {

@@ -41,7 +41,8 @@ struct serve {
 		      */
 	bool stopping;
 	bool collecting, collect_again; /* private: garbage */
-	unsigned deploys; /* requests of api/ that work on the pool now */
+	unsigned measuring; /* private: looks at memory on the pool */
+	unsigned deploys;   /* requests of api/ that work on the pool now */
 	void (*on_stopped)(struct serve *s); /* private */
 	uint32_t random;		     /* private */
 };

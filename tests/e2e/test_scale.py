@@ -258,6 +258,15 @@ def test_memory_that_is_not_there(daemon):
     assert daemon.admin.get("/other/echo").status_code == 200
 
 
+def test_memory_is_measured(daemon):
+    daemon.admin.deploy(python("heavy", predictor("return len(self.held)", init="self.held = b'x' * (200 << 20)")))
+    measured = wait_for("it is measured", lambda: daemon.admin.api("heavy")["replica_bytes"], 30)
+    assert 200 << 20 < measured < 300 << 20
+    assert re.search(r'soma_replica_memory_bytes\{api="heavy"\} %d\b' % measured, daemon.admin.call("GET", "/metrics").text)
+    daemon.cli("get", "heavy", check=0).says("memory: 2", "MiB a replica")
+    daemon.admin.delete("heavy")
+
+
 def test_a_number_by_hand(daemon):
     daemon.admin.deploy(command("hand", min_replicas=1, max_replicas=3, **HASTY))
     daemon.cli("scale", "hand", 3, check=0).says("hand: 3 replicas wanted, for five minutes at least")

@@ -1,0 +1,32 @@
+#include "box/footprint.h"
+
+#include <stdio.h>
+
+#include "box/tree.h"
+
+static uint64_t pss_of(pid_t pid)
+{
+	unsigned long long kib, sum = 0;
+	char path[64], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%ld/smaps_rollup", (long)pid);
+	f = fopen(path, "re");
+	while (f && !sum && fgets(line, sizeof line, f))
+		if (sscanf(line, "Pss: %llu kB", &kib) == 1)
+			sum = kib * 1024;
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+uint64_t footprint_of(pid_t pid)
+{
+	pid_t pids[TREE_MAX];
+	size_t n = tree_of(pid, pids);
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += pss_of(pids[i]);
+	return sum;
+}

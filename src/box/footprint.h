@@ -1,0 +1,13 @@
+/* footprint.h: the memory that a process takes. */
+#ifndef BOX_FOOTPRINT_H
+#define BOX_FOOTPRINT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Bytes of pid and of what is below it, each page that several processes share
+ * counted by its part (PSS); 0: it cannot be read. Walks all their pages: not
+ * for the loop's thread, and not often. */
+uint64_t footprint_of(pid_t pid);
+
+#endif
