@@ -59,7 +59,8 @@
 	  "Idempotency-Key, or of an api with 'retry: safe', go to another "   \
 	  "replica instead")                                                   \
 	X(E_UNAVAILABLE, 12, 503, "unavailable",                               \
-	  "no replica was ready in time, or Soma is stopping",                 \
+	  "no replica was ready in time, or at once for who would not wait "   \
+	  "for one; or Soma is stopping",                                      \
 	  "try again after Retry-After; 'soma get API' says why none is "      \
 	  "ready")                                                             \
 	X(E_OVERLOAD, 13, 503, "overloaded",                                   \
