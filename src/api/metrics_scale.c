@@ -4,7 +4,15 @@
 void metrics__scale(struct buf *b, const struct serve *s)
 {
 	static const char name[] = "soma_cold_start_seconds";
+	static const char seconds[] = "soma_replica_seconds_total";
 	const struct api *a;
+
+	metrics__head(b, seconds, "counter",
+		      "Time that replicas have been there, in all, from being "
+		      "asked for until they were gone");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		buf_addf(b, "%s{api=\"%s\"} %.6f\n", seconds, a->name,
+			 (double)scale_replica_ns(a) / 1e9);
 
 	metrics__head(b, name, "summary",
 		      "Starts of replicas until they were ready, by what they "

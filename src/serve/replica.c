@@ -58,6 +58,7 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 				    (long long)rev->number, index, number)
 		       : mem_printf("%s-%lld-%u", rev->api->name,
 				    (long long)rev->number, index);
+	r->there_ns = uv_hrtime();
 	replica__room_init(r);
 	list_init(&r->link);
 	list_init(&r->mourners);
@@ -297,6 +298,7 @@ static void on_upstream_closed(struct http_upstream *up)
 static void gone(struct replica *r)
 {
 	r->state = REPLICA_GONE;
+	scale_on_gone(r->rev->api, r);
 	uv_timer_stop(&r->timer);
 	replica__probe_stop(r);
 	list_remove(&r->link);

@@ -75,6 +75,7 @@ struct replica {
 	unsigned unready;  /* exits in a row before READY */
 	unsigned restarts;
 	enum cold_tier tier;	       /* what it was started from */
+	uint64_t there_ns;	       /* uv_hrtime: it has been there since */
 	uint64_t started_ns;	       /* uv_hrtime; 0: before the daemon was */
 	uint64_t spawned_at, ready_at; /* uv_now */
 	char *last_exit; /* owned: cause of the last death, or NULL */

@@ -367,6 +367,44 @@ void scale_on_ready(struct api *a, const struct replica *r)
 	}
 }
 
+/* Several processes of a replica are there as one. */
+static uint64_t there_ns(const struct replica *r, uint64_t now)
+{
+	return r->number ? 0 : now - r->there_ns;
+}
+
+void scale_on_gone(struct api *a, const struct replica *r)
+{
+	a->scale.replica_ns += there_ns(r, uv_hrtime());
+}
+
+static uint64_t all_there_ns(const struct list *replicas, uint64_t now)
+{
+	uint64_t sum = 0;
+
+	for (const struct list *it = replicas->next; it != replicas;
+	     it = it->next)
+		sum += there_ns(CONTAINER_OF((struct list *)(uintptr_t)it,
+					     struct replica, link),
+				now);
+	return sum;
+}
+
+uint64_t scale_replica_ns(const struct api *a)
+{
+	uint64_t now = uv_hrtime(), sum = a->scale.replica_ns;
+
+	for (const struct list *it = a->revisions.next; it != &a->revisions;
+	     it = it->next) {
+		const struct revision *rev = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct revision, link);
+
+		sum += all_there_ns(&rev->replicas, now);
+		sum += all_there_ns(&rev->gone, now);
+	}
+	return sum;
+}
+
 void scale_on_live(struct api *a)
 {
 	const struct revision *rev = gate_serving(a);

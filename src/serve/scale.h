@@ -51,6 +51,7 @@ struct scale {
 
 	uint64_t service_ns; /* that a request holds a slot; 0: not known */
 	struct scale_load loads[COLD_TIERS];
+	uint64_t replica_ns;	/* of those that are gone: scale_replica_ns */
 	uint64_t cold_requests; /* that found no replica ready */
 };
 
@@ -71,6 +72,11 @@ void scale_on_wait(struct api *a);
 void scale_on_refusal(struct api *a);
 /* A replica is ready. */
 void scale_on_ready(struct api *a, const struct replica *r);
+/* A replica has ended for good. */
+void scale_on_gone(struct api *a, const struct replica *r);
+/* How long replicas have been there since the daemon's start, in all: from
+ * being asked for until they were gone, starts included. Never shrinks. */
+uint64_t scale_replica_ns(const struct api *a);
 /* The revision that was asked for is live, and was not. */
 void scale_on_live(struct api *a);
 /* By hand: so many now, and no fewer for a while; 0: none until the next

@@ -267,6 +267,22 @@ def test_memory_is_measured(daemon):
     daemon.admin.delete("heavy")
 
 
+def test_replica_seconds(daemon):
+    """What an api costs, while it has replicas and no longer."""
+    def spent():
+        return float(re.search(r'soma_replica_seconds_total\{api="costs"\} (.*)', daemon.admin.call("GET", "/metrics").text).group(1))
+    daemon.admin.deploy(command("costs", max_replicas=2, **TENACIOUS))
+    daemon.cli("scale", "costs", 2, check=0)
+    wait_for("two", lambda: daemon.admin.api("costs")["ready"] == 2)
+    began, first = time.monotonic(), spent()
+    wait_for("it grows", lambda: spent() > first + 1)
+    assert spent() - first <= 2 * (time.monotonic() - began) + 0.1
+    daemon.cli("scale", "costs", 0, check=0)
+    wait_zero(daemon, "costs")
+    last = spent()
+    assert last > first + 1 and spent() == last
+
+
 def test_a_number_by_hand(daemon):
     daemon.admin.deploy(command("hand", min_replicas=1, max_replicas=3, **HASTY))
     daemon.cli("scale", "hand", 3, check=0).says("hand: 3 replicas wanted, for five minutes at least")
