@@ -4,6 +4,7 @@ A pool's threads do not come along in a fork, and its owner waits for them for e
 """
 import os
 import re
+import sys
 
 
 class Pool:
@@ -22,7 +23,8 @@ POOLS = [
         [p + "openblas_set_num_threads" + s for p in ("scipy_", "") for s in ("64_", "_64", "")]),
     Pool(r"^libgomp\b", ["OMP_NUM_THREADS"], ["omp_set_num_threads"]),
 ]
-VARIABLES = sorted({pool.variables[0] for pool in POOLS})
+TORCH = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"]
+VARIABLES = sorted({pool.variables[0] for pool in POOLS}.union(TORCH))
 
 
 def _number(text):
@@ -35,14 +37,15 @@ class Held:
     """Pools that are held at one thread: made before anything of the user's is imported."""
 
     def __init__(self):
-        self._before = {name: os.environ.get(name) for pool in POOLS for name in pool.variables}
+        names = [name for pool in POOLS for name in pool.variables] + TORCH
+        self._before = {name: os.environ.get(name) for name in names}
         self._resize = []  # (function, threads); of OpenMP once more in each thread, which has a number of its own
         self._held = [name for name in VARIABLES if os.environ.get(name) != "1"]
         for name in self._held:
             os.environ[name] = "1"
 
-    def _threads(self, pool):
-        for name in pool.variables:
+    def _threads(self, variables):
+        for name in variables:
             number = _number(self._before[name])
             if number:
                 return number
@@ -68,8 +71,8 @@ class Held:
             function = getattr(library, name, None)
             if function is not None:
                 function.argtypes, function.restype = [ctypes.c_int], None
-                if self._threads(pool) > 1:
-                    self._resize.append((function, self._threads(pool)))
+                if self._threads(pool.variables) > 1:
+                    self._resize.append((function, self._threads(pool.variables)))
                 return
 
     def release(self):
@@ -80,6 +83,9 @@ class Held:
             else:
                 os.environ[name] = self._before[name]
         self.resize()
+        torch, threads = sys.modules.get("torch"), self._threads(TORCH)
+        if torch is not None and threads > 1:  # it has a number of its own, and tells its threads
+            torch.set_num_threads(threads)
 
     def resize(self):
         """For this thread and, where the library has one pool, for all."""

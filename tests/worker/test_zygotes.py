@@ -515,3 +515,29 @@ def test_openblas_has_one_thread_and_then_all(zygote, tmp_path):
         assert weight == 7
     assert len({product for _, _, product, _, _ in answers}) == 1
     assert len({number for _, _, _, number, _ in answers}) == 3, "numpy.random draws the same in all"
+
+
+TORCH = """
+    import torch
+
+    class PythonPredictor:
+        def __init__(self, config):
+            self.net = torch.nn.Sequential(torch.nn.Linear(512, 2048), torch.nn.ReLU(), torch.nn.Linear(2048, 8)).eval()
+            self.before, self.first = torch.get_num_threads(), self.run()
+
+        def run(self):
+            with torch.no_grad():
+                return self.net(torch.ones(64, 512)).sum().item()
+
+        def predict(self, payload):
+            return [self.before, torch.get_num_threads(), abs(self.run() - self.first) < 1e-3, torch.rand(1).item()]
+    """
+
+
+@pytest.mark.skipif("SOMA_TEST_TORCH" not in os.environ, reason="SOMA_TEST_TORCH names no Python with torch")
+def test_torch_has_one_thread_and_then_all(zygote):
+    z = zygote(TORCH, python=os.environ["SOMA_TEST_TORCH"], env={"OMP_NUM_THREADS": "3"})
+    assert z.level() == "init"
+    answers = [z.replica().predict(1).json() for _ in range(3)]
+    assert {(before, after, same) for before, after, same, _ in answers} == {(1, 3, True)}
+    assert len({number for *_, number in answers}) == 3
