@@ -44,6 +44,7 @@ int cmd_secret(const struct args *a);
 int cmd_completion(const struct args *a);
 int cmd_doctor(const struct args *a);
 int cmd_schema(const struct args *a);
+int cmd_simulate(const struct args *a);
 int cmd_version(const struct args *a);
 int cmd_help(const struct args *a);
 

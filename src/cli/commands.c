@@ -247,6 +247,50 @@ static const struct command commands[] = {
 		.fn = cmd_schema,
 	},
 	{
+		.name = "simulate",
+		.words = "TRACE",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "try autoscalers on a trace of requests",
+		.help = "Runs Soma's autoscaler, the same code that the daemon "
+			"runs, and others' beside it over recorded requests, "
+			"on a clock of its own: a day takes seconds. Shows for "
+			"each how many requests waited too long (misses), how "
+			"often a replica was started, and what that took in "
+			"replica-hours, beside an oracle that knows what will "
+			"come.\n\n"
+			"TRACE is NAME_inv.csv of the Azure Functions trace, "
+			"with NAME_run.csv and NAME_mem.csv beside it; a file "
+			"of the Azure LLM trace; or recorded traffic: a CSV "
+			"file with the first line 'time,api,seconds', and a "
+			"line for each request: when it came, in seconds, for "
+			"which api, and how long it held a slot. gzip may have "
+			"packed it.",
+		.notes = "What is assumed is in bench/sim/MODEL.md: how "
+			 "arrivals are drawn from counts per minute, what a "
+			 "miss is, and which settings each of the others is "
+			 "run with.",
+		.flags = {{"load", 'l', "TIMES",
+			   "how long a replica takes to be ready "
+			   "(5ms,2s,60s)"},
+			  {"wait", 'w', "TIME",
+			   "how long a request may wait (100ms)"},
+			  {"slots", 's', "N",
+			   "requests that a replica serves at once (1)"},
+			  {"policy", 'p', "soma|kpa|keep-alive|hybrid|cortex",
+			   "that one alone, beside the oracle"},
+			  {"curve", 'c', NULL,
+			   "each at many settings, from few replicas to few "
+			   "misses"},
+			  {"half", 0, "tune|report|all",
+			   "of the apis: those that settings were tuned with, "
+			   "the others, or all (all)"},
+			  {"seed", 0, "N", "of what is drawn (1)"},
+			  OUTPUT_FLAG,
+			  ALONE_FLAG},
+		.fn = cmd_simulate,
+	},
+	{
 		.name = "completion",
 		.words = "bash|zsh|fish",
 		.min_words = 1,

@@ -12,7 +12,7 @@ enum {
 	HEAVY = 1000000, /* gains are scaled down from here */
 };
 
-static const double NS = 1e9, FADE = 1.0 / 32, PRIOR = 0.5;
+static const double NS = 1e9, FADE = 1.0 / 64, PRIOR = 0.5, NEVER = 0.4;
 /* Gaps of a level nobody has seen: up to a day. */
 enum { PRIOR_BINS = 53 };
 
@@ -107,39 +107,52 @@ struct choice {
 	double expected; /* how likely the level is needed meanwhile */
 };
 
-/* How long a replica is to be kept that is there `from` seconds after a gap has
- * begun, where the gap is longer than that. */
+/* How likely the next need comes in each bin of time after a replica is there,
+ * `from` seconds after a gap has begun; returns the sum, with those gaps that
+ * never end. A gap that is longer ends the rest of it later. Shorter ones come
+ * one after the other meanwhile, and one of them has begun when the replica is
+ * there. */
+static double expect(const struct scale_level *l, double from,
+		     double w[AUTOSCALE_BINS])
+{
+	double own = l->gain > 0 ? 1 / l->gain : 0, sum = PRIOR * NEVER;
+	uint32_t first = from > 0 ? bin_of(from) + 1 : 0;
+
+	memset(w, 0, AUTOSCALE_BINS * sizeof *w);
+	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
+		double x = own * l->gaps[i];
+
+		/* The newest weighs 1. */
+		if (i < PRIOR_BINS)
+			x += PRIOR * (1 - NEVER) / PRIOR_BINS;
+		w[i < first ? i : bin_of(bin_end(i) - from)] += x;
+		sum += x;
+	}
+	return sum;
+}
+
+/* How long that replica is to be kept. */
 static struct choice choose(const struct scale_level *l, double from,
 			    double price)
 {
 	struct choice best = {0};
-	double each = PRIOR / PRIOR_BINS, scale = 1, rest = 0, cost = 0,
-	       met = 0;
-	uint32_t first = from > 0 ? bin_of(from) + 1 : 0;
+	double w[AUTOSCALE_BINS], cost = 0, met = 0;
+	double sum = expect(l, from, w), before = 0;
 
-	/* The newest gap weighs 1. */
-	if (l->gain > 0)
-		scale = 1 / l->gain;
-	for (uint32_t i = first; i < AUTOSCALE_BINS; i++)
-		rest += l->gaps[i] * scale + (i < PRIOR_BINS ? each : 0);
-	if (rest <= 0)
-		return best;
-	for (uint32_t i = first; i < AUTOSCALE_BINS; i++) {
-		double w = l->gaps[i] * scale + (i < PRIOR_BINS ? each : 0);
-		double end = bin_end(i) - from,
-		       mid = (bin_end(i) + (i ? bin_end(i - 1) : 0)) / 2 - from;
-		double saved;
+	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
+		double end = bin_end(i), saved;
 
-		met += w;
-		cost += w * MAX(mid, 0);
-		saved = price * met - cost - (rest - met) * end;
-		if (saved > best.value * rest) {
-			best.value = saved / rest;
+		met += w[i];
+		cost += w[i] * (before + end) / 2;
+		before = end;
+		saved = price * met - cost - (sum - met) * end;
+		if (saved > best.value * sum) {
+			best.value = saved / sum;
 			best.keep = end;
-			best.expected = met / rest;
+			best.expected = met / sum;
 		}
 		/* No longer wait can save more than this. */
-		if ((rest - met) * price < best.value * rest - saved)
+		if ((sum - met) * price < best.value * sum - saved)
 			break;
 	}
 	return best;
@@ -160,6 +173,26 @@ static void reserve(struct autoscale *a, uint32_t n)
 	memset(a->levels + a->n_levels, 0,
 	       (n - a->n_levels) * sizeof *a->levels);
 	a->n_levels = n;
+}
+
+/* Levels above those that are needed, each while it is worth keeping: which
+ * one's time is over first is chance where little is known of each, how many
+ * are left is not. */
+static void count_kept(struct autoscale *a, uint64_t now)
+{
+	a->top = MAX(a->top, a->needed);
+	while (a->top > a->needed && a->levels[a->top - 1].keep_until <= now)
+		a->top--;
+	a->kept = a->needed;
+	a->kept_until = UINT64_MAX;
+	for (uint32_t k = a->needed; k < a->top; k++) {
+		uint64_t until = a->levels[k].keep_until;
+
+		if (until <= now)
+			continue;
+		a->kept++;
+		a->kept_until = MIN(a->kept_until, until);
+	}
 }
 
 /* The first `ready` levels have a replica, those above them one that is
@@ -185,10 +218,10 @@ static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
 			l->keep_until += (uint64_t)((from + c.keep) * NS);
 		l->expected = (float)c.expected;
 	}
+	if (needed == a->needed && now < a->kept_until)
+		return;
 	a->needed = needed;
-	a->top = MAX(a->top, needed);
-	while (a->top > needed && a->levels[a->top - 1].keep_until <= now)
-		a->top--;
+	count_kept(a, now);
 }
 
 /* --- the decision ----------------------------------------------------------
@@ -201,17 +234,31 @@ static uint32_t whole(double x)
 
 /* What comes, and is in flight, in replicas. */
 static uint32_t asked(const struct autoscale *a, const struct scale_view *v,
-		      double service, double window)
+		      double service, double window, double load)
 {
-	uint32_t busy = v->in_flight - v->waiting;
-	double patience = window - service;
-	uint32_t n = whole(a->count * service / window / v->slots);
+	double busy = v->in_flight - v->waiting, patience = window - service;
+	double come = a->count * service / window;
 
+	/* Where another is there in time nobody needs to wait for one who
+	 * takes long, or may. */
+	if (load <= patience && (!v->service || 2 * service > patience))
+		return whole((double)v->in_flight / v->slots);
+	/* Until one has told how long requests take a crowd gets twice as many
+	 * with each time of loading. */
+	if (!v->service)
+		return MIN(whole((double)v->in_flight / v->slots),
+			   2 * v->ready + !v->ready);
 	if (service < LONG * patience)
-		return n;
-	if (v->waiting)
-		return MAX(n, (busy + v->slots - 1) / v->slots);
-	return (busy + v->slots - 1) / v->slots;
+		return whole(come / v->slots);
+	/* Who waits longer than that has others before him who would have
+	 * been served. */
+	if (v->waiting >= a->count)
+		return whole(MAX(come, busy) / v->slots);
+	/* Of those who are busy some will be free in time, as a rule so many.
+	 */
+	come = busy * patience / service;
+	come = MAX(0, come - 2 * sqrt(come));
+	return whole((busy + MAX(0, v->waiting - come)) / v->slots);
 }
 
 /* Replicas with which those who wait now will have been served by the time
@@ -222,6 +269,20 @@ static uint32_t drains(const struct autoscale *a, const struct scale_view *v,
 	double come = a->count * service / window;
 
 	return whole((come + v->waiting * service / soon) / v->slots);
+}
+
+/* Whether a replica of level k, which somebody waits for, will be of use. So
+ * many are needed by what comes; more are by a crowd alone, which is less
+ * likely to come again the higher it is: the number of replicas that a level
+ * beyond all others needs is about as likely to be twice as large as heavy
+ * tails are, (needed / k)^2. */
+static bool is_worth_a_start(const struct autoscale *a, uint32_t k, double load,
+			     const struct scale_advice *out)
+{
+	const struct scale_level *l = &a->levels[MIN(k, a->n_levels - 1)];
+	double share = k < out->needed ? 1 : (double)out->needed / (k + 1);
+
+	return choose(l, load, out->price).value * share * share > load;
 }
 
 /* More replicas than there are, if any. */
@@ -237,12 +298,9 @@ static uint32_t more(const struct autoscale *a, const struct scale_view *v,
 		want = 1;
 		out->why = v->service ? SCALE_NEEDED : SCALE_FIRST;
 	}
-	if (!v->service) {
-		if (out->needed > want) {
-			want = out->needed;
-			out->why = SCALE_FIRST;
-		}
-		return want;
+	if (!v->service && out->needed > want) {
+		want = out->needed;
+		out->why = SCALE_FIRST;
 	}
 	if (v->waiting * service > soon * want * v->slots) {
 		uint32_t n = drains(a, v, service, patience + service, soon);
@@ -253,15 +311,12 @@ static uint32_t more(const struct autoscale *a, const struct scale_view *v,
 			out->why = SCALE_BACKLOG;
 		}
 	}
-	for (; want < out->needed; want++) {
-		if (load > patience &&
-		    choose(&a->levels[want], load, out->price).value <= load) {
-			if (want == have)
-				out->why = SCALE_ENOUGH;
-			break;
-		}
+	if (load <= patience)
+		return MAX(want, out->needed);
+	for (; want < all && is_worth_a_start(a, want, load, out); want++)
 		out->why = SCALE_NEEDED;
-	}
+	if (want == have && want < out->needed)
+		out->why = SCALE_ENOUGH;
 	return want;
 }
 
@@ -274,28 +329,22 @@ struct scale_advice autoscale(struct autoscale *a, const struct scale_view *v,
 	double window = service + patience;
 	uint32_t have = v->ready + v->loading;
 	struct scale_advice out = {.why = SCALE_NEEDED};
-	uint32_t floor;
 
 	out.price = load + rule->worth * MAX(0, load - patience);
 	resize(a, v->service + rule->patience, v->now);
 	turn(a, v->now);
 	out.rate = a->count / window;
-	if (v->service)
-		out.needed = asked(a, v, service, window);
-	else
-		/* Until one has told how long requests take a crowd gets twice
-		 * as many with each time of loading. */
-		out.needed = MIN(whole((double)v->in_flight / v->slots),
-				 2 * v->ready + !v->ready);
+	out.needed = asked(a, v, service, window, load);
 	if (v->in_flight && !out.needed)
 		out.needed = 1;
 	out.needed = MIN(out.needed, rule->max);
 	need(a, out.needed, v->ready, v->now, load, out.price);
 
 	out.want = more(a, v, service, patience, load, &out);
-	floor = MAX(out.needed, a->top);
 	if (out.want == have && have > out.needed) {
-		out.want = MIN(have, floor);
+		/* Those who wait do so for what is loading. */
+		if (!v->waiting || !v->loading)
+			out.want = MIN(have, a->kept);
 		out.why = out.want ? SCALE_NEEDED : SCALE_IDLE;
 		if (out.want > out.needed) {
 			const struct scale_level *l = &a->levels[a->top - 1];
@@ -317,8 +366,8 @@ struct scale_advice autoscale(struct autoscale *a, const struct scale_view *v,
 		out.why = SCALE_MIN;
 	}
 	/* Time alone may change it. */
-	if (a->top > out.needed)
-		out.again = a->levels[a->top - 1].keep_until;
+	if (a->kept > out.needed)
+		out.again = a->kept_until;
 	if (a->count)
 		out.again = out.again
 				    ? MIN(out.again, (a->bucket + 1) * a->width)

@@ -11,6 +11,9 @@
  * Where requests take much longer than they may wait and none waits, it is
  * those that are in flight, which is the same, but exact.
  *
+ * Where a replica is there within w, it is those that are in flight, too: who
+ * may take long need not wait for another who does.
+ *
  * Keeping. When a level is no longer needed, its replica is kept for a time T
  * that depends on how long it was until the level was needed again before (the
  * gaps): with those seen, by their histogram, T is the one of
@@ -25,16 +28,18 @@
  * the time of loading, which a replica takes up, too, and the time that
  * somebody waits for it, at `worth` replica-seconds for each second of it. A
  * level that was never seen has gaps like any others: as many of 1 to 2 s as of
- * 1 to 2 h (log-uniform). This is the ski-rental problem with a known
- * distribution (Karlin et al., "Competitive randomized algorithms for
- * non-uniform problems", 1990), for each level of concurrency; "Serverless in
- * the Wild" (Shahrad et al., ATC 2020) learns gaps of whole functions.
+ * 1 to 2 h (log-uniform), and often none that ends. As many replicas are kept
+ * as there are levels whose time is not over. This is the ski-rental problem
+ * with a known distribution (Karlin et al., "Competitive randomized algorithms
+ * for non-uniform problems", 1990), for each level of concurrency; "Serverless
+ * in the Wild" (Shahrad et al., ATC 2020) learns gaps of whole functions.
  *
- * Starting. A replica is started for a level that is needed where it will be
- * ready before those who wait now have been served without it, or where its
- * being there at the next need is worth its start: the same sum with gaps
- * beyond the time of loading. Else a short crowd that meets a slow model would
- * start replicas for nobody.
+ * Starting. A replica is started for a level that is needed where its being
+ * there at the needs to come is worth its start, by the same sum from the time
+ * on that it will be ready, or where those who wait now would not have been
+ * served without it by then. Else a short crowd that meets a slow model would
+ * start replicas for nobody. A crowd that asks for more than what comes does
+ * gets more where much is paid for waiting.
  *
  * All is told by the caller; there is no clock here. */
 #ifndef POLICY_AUTOSCALE_H
@@ -103,10 +108,12 @@ struct autoscale {
 	/* private, 0 at first */
 	struct scale_level *levels; /* owned: [0] is level 1 */
 	uint32_t n_levels, cap_levels;
-	uint32_t needed; /* levels needed now */
-	uint32_t top;	 /* the highest that is needed or kept */
-	uint64_t width;	 /* of a bucket, ns */
-	uint64_t bucket; /* the newest: now / width */
+	uint32_t needed;     /* levels needed now */
+	uint32_t top;	     /* the highest that is needed or kept */
+	uint32_t kept;	     /* how many are */
+	uint64_t kept_until; /* until one fewer is */
+	uint64_t width;	     /* of a bucket, ns */
+	uint64_t bucket;     /* the newest: now / width */
 	uint32_t counts[AUTOSCALE_WINDOW];
 	uint32_t count; /* the sum */
 };

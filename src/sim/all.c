@@ -1,0 +1,95 @@
+#include "sim/all.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/mem.h"
+
+enum { THREADS_MAX = 64 };
+
+struct work {
+	const struct sim_loads *loads;
+	enum sim_half half;
+	const struct sim_case *c;
+	const struct sim_policy *policy;
+	double knob;
+	atomic_size_t next;
+	struct sim_result *results; /* one for each api */
+};
+
+static bool is_in(const struct sim_load *l, enum sim_half half)
+{
+	uint32_t hash = 2166136261u;
+
+	for (const char *p = l->name; *p; p++)
+		hash = (hash ^ (unsigned char)*p) * 16777619u;
+	return half == SIM_ALL || (hash & 1) == (half == SIM_REPORT);
+}
+
+size_t sim_count(const struct sim_loads *loads, enum sim_half half)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < loads->n; i++)
+		n += is_in(&loads->all[i], half);
+	return n;
+}
+
+static void *run(void *arg)
+{
+	struct work *w = arg;
+	size_t i;
+
+	while ((i = atomic_fetch_add(&w->next, 1)) < w->loads->n) {
+		const struct sim_load *l = &w->loads->all[i];
+
+		if (!is_in(l, w->half))
+			continue;
+		if (w->policy)
+			sim_run(l, w->c, w->policy, w->knob, &w->results[i]);
+		else
+			sim_oracle(l, w->c, &w->results[i]);
+	}
+	return NULL;
+}
+
+struct sim_result sim_all(const struct sim_loads *loads, enum sim_half half,
+			  const struct sim_case *c,
+			  const struct sim_policy *policy, double knob)
+{
+	struct work w = {
+		.loads = loads,
+		.half = half,
+		.c = c,
+		.policy = policy,
+		.knob = knob,
+		.results = mem_alloc((loads->n + 1) * sizeof *w.results),
+	};
+	struct sim_result sum = {0};
+	pthread_t threads[THREADS_MAX];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	long n = MIN(MAX(cpus, 1), THREADS_MAX), started = 0;
+
+	while (started < n - 1 &&
+	       !pthread_create(&threads[started], NULL, run, &w))
+		started++;
+	run(&w);
+	while (started)
+		pthread_join(threads[--started], NULL);
+	for (size_t i = 0; i < loads->n; i++) {
+		const struct sim_result *r = &w.results[i];
+
+		sum.requests += r->requests;
+		sum.misses += r->misses;
+		sum.starts += r->starts;
+		sum.replica_s += r->replica_s;
+		sum.busy_s += r->busy_s;
+		sum.idle_mb_s += r->idle_mb_s;
+		sum.most += r->most;
+	}
+	free(w.results);
+	return sum;
+}

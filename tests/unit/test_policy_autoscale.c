@@ -1,0 +1,280 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "policy/autoscale.h"
+
+#define MS 1000000ull
+#define S  1000000000ull
+
+/* An api whose requests take 100 ms and may wait as long, and whose replicas
+ * take 2 s to be ready; time is told by each call. */
+struct api {
+	struct autoscale scale;
+	struct scale_rule rule;
+	struct scale_view v;
+};
+
+static struct api api_of(void)
+{
+	return (struct api){
+		.rule = {.max = 100, .patience = 100 * MS, .worth = 30},
+		.v = {.slots = 1, .service = 100 * MS, .load = 2 * S},
+	};
+}
+
+static struct scale_advice at(struct api *a, uint64_t now)
+{
+	a->v.now = now;
+	return autoscale(&a->scale, &a->v, &a->rule);
+}
+
+/* A request that comes at a time, takes 100 ms, and finds a replica. */
+static struct scale_advice serve(struct api *a, uint64_t now)
+{
+	autoscale_arrived(&a->scale, now);
+	a->v.in_flight++;
+	a->v.waiting = a->v.ready ? 0 : 1;
+	at(a, now);
+	a->v.ready = a->v.ready ? a->v.ready : 1;
+	a->v.waiting = 0;
+	a->v.in_flight--;
+	now += 100 * MS;
+	for (int i = 0; i < 20; i++) {
+		struct scale_advice s = at(a, now);
+
+		if (!s.again || s.again > now + S)
+			return s;
+		now = s.again;
+	}
+	fail();
+	return (struct scale_advice){0};
+}
+
+/* Follows the advice until none is wanted; the time of that. */
+static uint64_t until_none(struct api *a, struct scale_advice s)
+{
+	uint64_t now = 0;
+
+	while (s.want) {
+		assert_true(s.again > now);
+		now = s.again;
+		s = at(a, now);
+	}
+	a->v.ready = 0;
+	return now;
+}
+
+static void from_none_and_back(void **state)
+{
+	struct api a = api_of();
+	struct scale_advice s = at(&a, S);
+	uint64_t end;
+
+	(void)state;
+	assert_int_equal(s.want, 0);
+	assert_int_equal(s.why, SCALE_IDLE);
+	assert_int_equal(s.again, 0);
+	autoscale_arrived(&a.scale, 2 * S);
+	a.v.in_flight = a.v.waiting = 1;
+	s = at(&a, 2 * S);
+	assert_int_equal(s.want, 1);
+	assert_int_equal(s.why, SCALE_NEEDED);
+	a.v.loading = 1;
+	assert_int_equal(at(&a, 3 * S).want, 1);
+	a.v.loading = 0;
+	a.v.ready = 1;
+	a.v.in_flight = a.v.waiting = 0;
+	s = at(&a, 4 * S);
+	assert_int_equal(s.want, 1);
+	end = until_none(&a, s);
+	assert_true(end > 4 * S && end < 600 * S);
+	autoscale_fini(&a.scale);
+}
+
+/* Requests a minute apart: kept for a minute, as they come again; an hour
+ * apart: not kept once that is known. */
+static void keeps_what_comes_again(void **state)
+{
+	static const struct {
+		uint64_t gap;
+		bool kept;
+	} cases[] = {{20 * S, true}, {3600 * S, false}};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct api a = api_of();
+		struct scale_advice s = {0};
+		uint64_t now = 0, end;
+
+		for (int k = 0; k < 50; k++) {
+			s = serve(&a, now += cases[i].gap);
+			if (!cases[i].kept && k < 49)
+				until_none(&a, s);
+		}
+		if (cases[i].kept) {
+			s = at(&a, now + 300 * MS);
+			assert_int_equal(s.why, SCALE_KEPT);
+			assert_true(s.kept > cases[i].gap);
+			assert_true(s.expected > 0.9);
+		}
+		end = until_none(&a, s);
+		if (cases[i].kept)
+			assert_true(end > now + cases[i].gap);
+		else
+			assert_true(end < now + 30 * S);
+		autoscale_fini(&a.scale);
+	}
+}
+
+/* With a start that nobody notices nothing is kept. */
+static void nothing_is_kept_where_a_start_is_short(void **state)
+{
+	struct api a = api_of();
+	struct scale_advice s = {0};
+
+	(void)state;
+	a.v.load = 5 * MS;
+	for (uint64_t k = 1; k < 20; k++)
+		s = serve(&a, k * 20 * S);
+	/* The 100 ms in which another request may come, and no more. */
+	assert_true(until_none(&a, s) < 19 * 20 * S + 1 * S);
+	autoscale_fini(&a.scale);
+}
+
+/* A rate that asks for five replicas gets them before a queue has built up. */
+static void as_many_as_the_rate_asks_for(void **state)
+{
+	struct api a = api_of();
+	struct scale_advice s = {0};
+	uint64_t now = S;
+
+	(void)state;
+	a.v.ready = 1;
+	a.v.load = 50 * MS;
+	for (int i = 0; i < 100; i++) {
+		now += 20 * MS;
+		autoscale_arrived(&a.scale, now);
+		a.v.in_flight = 5;
+		a.v.waiting = a.v.ready < 5 ? 5 - a.v.ready : 0;
+		s = at(&a, now);
+		if (s.want > a.v.ready)
+			a.v.ready = s.want;
+	}
+	assert_in_range(s.want, 5, 7);
+	assert_true(s.rate > 40 && s.rate < 55);
+	autoscale_fini(&a.scale);
+}
+
+/* While replicas load for a minute those who wait are not taken for load: ten
+ * a second of 100 ms each are the work of a few, whatever the queue. */
+static void a_queue_at_a_slow_start_is_no_stampede(void **state)
+{
+	struct api a = api_of();
+	uint32_t most = 0;
+	uint64_t now = S;
+
+	(void)state;
+	a.v.load = 60 * S;
+	for (int i = 0; i < 600; i++) {
+		struct scale_advice s;
+
+		now += 100 * MS;
+		autoscale_arrived(&a.scale, now);
+		a.v.waiting = ++a.v.in_flight;
+		s = at(&a, now);
+		if (s.want > a.v.loading)
+			a.v.loading = s.want;
+		if (s.want > most)
+			most = s.want;
+	}
+	assert_in_range(most, 2, 4);
+	autoscale_fini(&a.scale);
+}
+
+/* Nobody knows how long requests take: one replica tells first. */
+static void the_first_answer_tells(void **state)
+{
+	struct api a = api_of();
+	struct scale_advice s;
+
+	(void)state;
+	a.v.service = 0;
+	for (int i = 0; i < 50; i++)
+		autoscale_arrived(&a.scale, S);
+	a.v.in_flight = a.v.waiting = 50;
+	s = at(&a, S);
+	assert_in_range(s.want, 1, 3);
+	a.v.ready = 1;
+	a.v.waiting = 49;
+	assert_in_range(at(&a, 2 * S).want, 2, 5);
+	/* Where a start is short all have one. */
+	a.v.load = 5 * MS;
+	assert_int_equal(at(&a, 3 * S).want, 50);
+	autoscale_fini(&a.scale);
+}
+
+static void min_and_max(void **state)
+{
+	struct api a = api_of();
+	struct scale_advice s;
+
+	(void)state;
+	a.rule.min = 2;
+	s = at(&a, S);
+	assert_int_equal(s.want, 2);
+	assert_int_equal(s.why, SCALE_MIN);
+	a.rule.max = 3;
+	a.v.load = 10 * MS;
+	a.v.ready = 2;
+	for (int i = 0; i < 20; i++)
+		autoscale_arrived(&a.scale, 2 * S);
+	a.v.in_flight = 20;
+	a.v.waiting = 18;
+	s = at(&a, 2 * S);
+	assert_int_equal(s.want, 3);
+	assert_int_equal(s.why, SCALE_MAX);
+	autoscale_fini(&a.scale);
+}
+
+/* The clock of a daemon that slept, or was stopped. */
+static void a_jump_ahead_is_a_long_gap(void **state)
+{
+	struct api a = api_of();
+
+	(void)state;
+	for (uint64_t k = 1; k < 20; k++)
+		serve(&a, k * S);
+	assert_int_equal(at(&a, 20 * S).want, 1);
+	assert_int_equal(at(&a, 30 * 24 * 3600 * S).want, 0);
+	a.v.ready = 0;
+	serve(&a, 31 * 24 * 3600 * S);
+	assert_int_equal(a.v.ready, 1);
+	autoscale_fini(&a.scale);
+}
+
+static void every_reason_has_a_word(void **state)
+{
+	(void)state;
+	for (enum scale_why w = SCALE_IDLE; w <= SCALE_FIRST; w++)
+		assert_true(scale_why_word(w)[0] != '\0');
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(from_none_and_back),
+		cmocka_unit_test(keeps_what_comes_again),
+		cmocka_unit_test(nothing_is_kept_where_a_start_is_short),
+		cmocka_unit_test(as_many_as_the_rate_asks_for),
+		cmocka_unit_test(a_queue_at_a_slow_start_is_no_stampede),
+		cmocka_unit_test(the_first_answer_tells),
+		cmocka_unit_test(min_and_max),
+		cmocka_unit_test(a_jump_ahead_is_a_long_gap),
+		cmocka_unit_test(every_reason_has_a_word),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
