@@ -273,7 +273,7 @@ static const struct command commands[] = {
 		.flags = {{"load", 'l', "TIMES",
 			   "how long a replica takes to be ready "
 			   "(5ms,2s,60s)"},
-			  {"wait", 'w', "TIME",
+			  {"wait", 0, "TIME",
 			   "how long a request may wait (100ms)"},
 			  {"slots", 's', "N",
 			   "requests that a replica serves at once (1)"},

@@ -1,5 +1,6 @@
 #include "serve/revision.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,7 +73,8 @@ unsigned revision_requested(const struct revision *rev)
 /* One of its replicas: what runs under one index. */
 struct place {
 	unsigned index;
-	unsigned ready; /* processes */
+	unsigned ready;	  /* processes */
+	unsigned unready; /* deaths of theirs since any was ready */
 };
 
 /* The place that begins at *at, which is then what comes behind it; false: it
@@ -94,6 +96,7 @@ static bool next_place(const struct revision *rev, const struct list **at,
 		if (r->index != ret->index)
 			break;
 		ret->ready += replica_is_ready(r);
+		ret->unready += r->unready;
 	}
 	*at = it;
 	return true;
@@ -334,21 +337,21 @@ static void make_places(struct revision *rev)
 }
 
 /* The one that is missed least: it is not ready, else its index is the highest.
- */
+ * Of those that are not the one that has died least: who goes on trying has to
+ * be the one that knows how often. */
 static unsigned least_missed(const struct revision *rev)
 {
 	const struct list *at = rev->replicas.next;
-	struct place p;
-	bool ready = true;
-	unsigned index = 0;
+	struct place p, least = {.ready = UINT_MAX};
 
 	while (next_place(rev, &at, &p)) {
-		if (p.ready && !ready)
+		if (p.ready && !least.ready)
 			continue;
-		index = p.index;
-		ready = p.ready > 0;
+		if (!p.ready && !least.ready && p.unready > least.unready)
+			continue;
+		least = p;
 	}
-	return index;
+	return least.index;
 }
 
 static void leave_place(struct revision *rev, unsigned index)
@@ -362,7 +365,12 @@ static void leave_place(struct revision *rev, unsigned index)
 
 static void drop_places(struct revision *rev)
 {
-	while (revision_places(rev) > revision_requested(rev))
+	unsigned allowed = revision_requested(rev);
+
+	/* A rollout tells of all that it was to start. */
+	if (rev->state == REVISION_LIVE)
+		allowed = places_allowed(rev);
+	while (revision_places(rev) > allowed)
 		leave_place(rev, least_missed(rev));
 }
 
@@ -461,6 +469,9 @@ void revision_on_exit(struct revision *rev, struct replica *r,
 		  cause);
 	if (fatal)
 		rollout_failed(rev, r->id, cause);
+	/* It may be that fewer are to try. It may end itself: r is not to be
+	 * looked at any more. */
+	revision_step(rev);
 }
 
 void revision_on_gone(struct revision *rev)

@@ -65,7 +65,7 @@ void revision_free(struct revision *rev);
 void revision_on_ready(struct revision *rev, struct replica *r);
 void revision_on_loading(struct revision *rev, struct replica *r);
 /* It died, or its rollout is hopeless: `fatal` for what trying again won't
- * mend. */
+ * mend. It may have ended behind this. */
 void revision_on_exit(struct revision *rev, struct replica *r,
 		      const char *cause, bool fatal);
 void revision_on_gone(struct revision *rev);
