@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from soma.client import error_of, plain
 from soma.daemon import Daemon
+from soma.waiting import wait_for
 
 FLOWER = {"sepal_length": 5.2, "sepal_width": 3.6, "petal_length": 1.5, "petal_width": 0.3}
 LARGE = {"sepal_length": 6.7, "sepal_width": 3.0, "petal_length": 5.2, "petal_width": 2.3}
@@ -333,7 +334,8 @@ def test_a_handler(daemon, folder, project):
     done.says("notes is live", "compute.node_groups", "there is one machine")
     assert daemon.admin.post("/notes?name=a", json={"text": "first"}).json() == {"stored": "a"}
     assert daemon.admin.get("/notes?name=a").text == "first"
-    assert daemon.admin.get("/notes").json() == {"greeting": "hello", "done": ["a"]}
+    assert daemon.admin.get("/notes").json()["greeting"] == "hello"
+    wait_for("what comes after the answer", lambda: daemon.admin.get("/notes").json()["done"] == ["a"])
     missing = daemon.admin.get("/notes?name=b")
     assert (missing.status_code, missing.text, missing.headers["content-type"]) == (404, "no such note", "text/plain; charset=utf-8")
     assert plain("DELETE", daemon.url + "/notes?name=a").text == "null"

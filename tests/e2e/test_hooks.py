@@ -135,7 +135,7 @@ def everywhere(daemon, ask, name, predict, post):
 def test_a_replica_that_is_stopped_finishes_each_stage(daemon, stages):
     ask = stages("whole", predictor={"max_in_flight": 3})
     old, = daemon.admin.pids("whole")
-    sent = everywhere(daemon, ask, "whole", 1.0 * SLOW, 2.0 * SLOW)
+    sent = everywhere(daemon, ask, "whole", 4.0 * SLOW, 6.0 * SLOW)
     stages("whole", predictor={"max_in_flight": 4})
     assert {name: s.result(seconds(30)).text for name, s in sent.items()} == {name: name for name in sent}
     wait_for("it has ended", lambda: not os.path.exists(f"/proc/{old}"))
