@@ -178,10 +178,6 @@ static void by_latency(struct api *a, struct revision *rev, uint32_t needed,
 	n = MAX(s->advice.want, least(s, rev));
 	if (s->advice.needed)
 		n = MAX(n, s->advice.needed + rev->spec->scale.buffer_replicas);
-	/* While somebody waits nothing that starts is let go: it was asked for
-	 * because of him. */
-	if (s->view.waiting && s->view.loading)
-		n = MAX(n, s->wanted);
 	n = MIN(n, rule.max);
 	next = more && n < s->wanted ? 1 : until_next(s, rev);
 	if (next)
