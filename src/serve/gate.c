@@ -346,6 +346,7 @@ static void on_over(struct http_req *req)
 		a->gate.counts.cancelled[w->stage]++;
 	to_state(w, ANSWERED);
 	a->gate.in_flight--;
+	scale_on_over(a);
 	stats_add(&a->stats, outcome(w), (req->end_ns - req->start_ns) / 1000);
 }
 

@@ -178,10 +178,6 @@ static void by_latency(struct api *a, struct revision *rev, uint32_t needed,
 	n = MAX(s->advice.want, least(s, rev));
 	if (s->advice.needed)
 		n = MAX(n, s->advice.needed + rev->spec->scale.buffer_replicas);
-	/* While somebody waits nothing that starts is let go: it was asked for
-	 * because of him. */
-	if (s->view.waiting && s->view.loading)
-		n = MAX(n, s->wanted);
 	n = MIN(n, rule.max);
 	next = more && n < s->wanted ? 1 : until_next(s, rev);
 	if (next)
@@ -290,23 +286,37 @@ void scale_adopted(struct api *a)
 		ask_in(a, 0);
 }
 
-void scale_on_request(struct api *a, const struct revision *rev,
-		      uint64_t now_ns)
+/* A question that comes later than this learns too late of what happens. */
+static void ask_soon(struct api *a)
 {
 	const struct heap_node *ask = &a->scale.ask;
 
+	if ((!ask->at || ask->key > uv_now(a->serve->loop) + ASK_EVERY_MS) &&
+	    can_act(a))
+		ask_in(a, 0);
+}
+
+void scale_on_request(struct api *a, const struct revision *rev,
+		      uint64_t now_ns)
+{
 	if (is_fixed(rev))
 		return;
 	if (rev->spec->scale.policy == SCALE_BY_CORTEX) {
-		if (!ask->at && can_act(a))
+		if (!a->scale.ask.at && can_act(a))
 			ask_in(a, S);
 		return;
 	}
 	autoscale_arrived(&a->scale.policy, now_ns);
-	/* A question that comes later than this learns of it too late. */
-	if ((!ask->at || ask->key > uv_now(a->serve->loop) + ASK_EVERY_MS) &&
-	    can_act(a))
-		ask_in(a, 0);
+	ask_soon(a);
+}
+
+void scale_on_over(struct api *a)
+{
+	const struct revision *rev = gate_serving(a);
+
+	if (rev && !is_fixed(rev) &&
+	    rev->spec->scale.policy == SCALE_BY_LATENCY)
+		ask_soon(a);
 }
 
 static void wake(struct api *a)

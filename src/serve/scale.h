@@ -66,6 +66,8 @@ void scale_adopted(struct api *a);
 /* A request has come for the revision. O(1): this is on everybody's way. */
 void scale_on_request(struct api *a, const struct revision *rev,
 		      uint64_t now_ns);
+/* A request is over, or no longer with a replica. O(1), too. */
+void scale_on_over(struct api *a);
 /* A request must wait. Starts what it needs; lets nothing go. */
 void scale_on_wait(struct api *a);
 /* The same, but it was told to come again. */
