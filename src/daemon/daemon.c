@@ -18,6 +18,7 @@
 #include "daemon/reload.h"
 #include "daemon/token.h"
 #include "loop/log.h"
+#include "serve/memory.h"
 
 enum { LAG_MS = 1000 };
 
@@ -53,6 +54,10 @@ static void apply_settings(struct daemon *d)
 	log_setup("daemon", level, settings_log_json(&d->settings));
 	settings_limits(&d->settings, &d->limits);
 	d->gateway.logs = settings_number(&d->settings, SETTING_ACCESS_LOG);
+	d->serve.zygote_limit =
+		settings_text(&d->settings, SETTING_ZYGOTE_MEMORY)
+			? settings_number(&d->settings, SETTING_ZYGOTE_MEMORY)
+			: memory_total() / ZYGOTE_SHARE;
 }
 
 static void on_settings_read(struct reload *r)

@@ -283,6 +283,7 @@ int replica__launch(struct replica *r, struct err *err)
 	r->batching = (struct batching){0};
 	r->tier = zygote ? zygote_tier(&r->rev->zygote) : COLD_PROCESS;
 	r->proved = r->spurned = false;
+	zygote__used(&r->rev->zygote);
 	if (!replica__is_ours(r)) {
 		r->port = free_port();
 		if (r->port < 0)

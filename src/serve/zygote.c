@@ -144,10 +144,17 @@ void zygote_step(struct zygote *z)
 	    (z->state == ZYGOTE_IS_RESTING && now_of(z) < z->again_at))
 		return;
 	free(mem_take(&z->failed));
-	if (start(z, &err))
+	if (!zygote__admit(z)) {
+		z->state = ZYGOTE_IS_NONE;
+		return;
+	}
+	if (start(z, &err)) {
 		rest(z, err.msg);
-	else
-		move(z, ZYGOTE_IS_LOADING);
+		return;
+	}
+	z->admit_at = 0;
+	zygote__count_bytes(z);
+	move(z, ZYGOTE_IS_LOADING);
 }
 
 /* The one that is there may load deeper than is known to be safe. */
@@ -171,6 +178,7 @@ bool zygote_adopt(struct zygote *z, struct process *p, yyjson_val *meta)
 	if (level > level_of(z))
 		z->level = level;
 	z->process = p;
+	zygote__count_bytes(z);
 	p->ops = &zygote_ops;
 	p->data = z;
 	move(z, ZYGOTE_IS_LOADING);
@@ -192,6 +200,7 @@ static void ready(struct zygote *z)
 		       F_I("took_ms", now_of(z) - z->since)),
 		 "zygote ready");
 	move(z, ZYGOTE_IS_READY);
+	zygote__measure(z);
 	z->failures = 0;
 	text = mem_printf("a zygote is ready: replicas are forked from it %s",
 			  place(z, level_of(z)));
@@ -285,6 +294,7 @@ static void on_gone(struct process *p, const char *cause, bool launched)
 
 	(void)launched;
 	z->process = NULL;
+	zygote__forget_bytes(z);
 	if (z->state != ZYGOTE_IS_NONE)
 		rest(z, z->failed ? z->failed : cause);
 	process_close(p);
@@ -332,11 +342,17 @@ void zygote_tick(struct zygote *z)
 	}
 }
 
-void zygote_leave(struct zygote *z)
+void zygote__end(struct zygote *z)
 {
 	if (z->process)
 		process_abandon(mem_take(&z->process));
+	zygote__forget_bytes(z);
 	z->state = ZYGOTE_IS_NONE;
+}
+
+void zygote_leave(struct zygote *z)
+{
+	zygote__end(z);
 	free(mem_take(&z->why));
 	free(mem_take(&z->failed));
 }
@@ -346,9 +362,13 @@ void zygote_put(const struct zygote *z, yyjson_mut_doc *doc,
 {
 	static const char *const states[] = {"none", "loading", "ready",
 					     "resting"};
+	const char *why = z->why;
 	yyjson_mut_val *o;
 
-	if (level_of(z) == ZYGOTE_NONE && !z->why) {
+	if (!z->process && z->admit_at && level_of(z) != ZYGOTE_NONE)
+		why = "those of other apis that save more take all of "
+		      "zygote_memory";
+	if (level_of(z) == ZYGOTE_NONE && !why) {
 		yyjson_mut_obj_add_null(doc, obj, key);
 		return;
 	}
@@ -356,8 +376,10 @@ void zygote_put(const struct zygote *z, yyjson_mut_doc *doc,
 	yyjson_mut_obj_add_str(doc, o, "state", states[z->state]);
 	yyjson_mut_obj_add_str(doc, o, "level", zygote_level_word(level_of(z)));
 	yyjson_mut_obj_add_int(doc, o, "pid", z->process ? z->process->pid : 0);
-	if (z->why)
-		yyjson_mut_obj_add_strcpy(doc, o, "why", z->why);
+	yyjson_mut_obj_add_uint(doc, o, "memory_bytes",
+				z->process ? z->bytes : 0);
+	if (why)
+		yyjson_mut_obj_add_strcpy(doc, o, "why", why);
 	else
 		yyjson_mut_obj_add_null(doc, o, "why");
 }

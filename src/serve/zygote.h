@@ -13,6 +13,9 @@
 
 struct revision;
 
+/* Of the machine's memory, where nothing else is said: a quarter. */
+enum { ZYGOTE_SHARE = 4 };
+
 /*
  *            zygote_step           READY
  *   NONE ------------> LOADING ------------> READY
@@ -41,8 +44,14 @@ struct zygote {
 	uint64_t again_at;	 /* uv_now: RESTING ends */
 	unsigned failures;	 /* in a row, for the back-off */
 	char *failed;		 /* owned: what its FAILED said, or NULL */
-	unsigned bad_forks;	 /* that ended in their first request, in a row
-				  */
+	/* zygote_budget.c */
+	uint64_t bytes;	    /* that it takes, last time; 0: not known */
+	uint64_t counted;   /* of serve.zygote_bytes */
+	uint64_t used_at;   /* uv_now: a replica was started; 0: none was */
+	uint64_t gap_ms;    /* from the start before to that one */
+	uint64_t admit_at;  /* uv_now: no room was left, not asked before */
+	unsigned bad_forks; /* that ended in their first request, in a row
+			     */
 };
 
 /* Starts it, if the revision is to have one and has none. */
@@ -57,6 +66,8 @@ static inline bool zygote_is_settled(const struct zygote *z)
 }
 /* Takes one from before the daemon's restart; false: it is not wanted. */
 bool zygote_adopt(struct zygote *z, struct process *p, yyjson_val *meta);
+/* A replica of the revision is started, from it or without. */
+void zygote__used(struct zygote *z);
 /* What replicas can be forked from now, or NULL. */
 struct process *zygote_process(const struct zygote *z);
 /* Of a replica that is forked from it now. */
@@ -72,5 +83,15 @@ const char *zygote_level_word(enum zygote_level level);
 /* Adds what there is to know of it to an api's JSON: an object, or null. */
 void zygote_put(const struct zygote *z, yyjson_mut_doc *doc,
 		yyjson_mut_val *obj, const char *key);
+
+/* zygote_budget.c: whether there is room for one more, which others may have to
+ * make. Counts what a process of it takes, from its start to its end; looks at
+ * that on the pool. */
+bool zygote__admit(struct zygote *z);
+void zygote__count_bytes(struct zygote *z);
+void zygote__forget_bytes(struct zygote *z);
+void zygote__measure(struct zygote *z);
+/* zygote.c: its process goes; another one comes when it is wanted again. */
+void zygote__end(struct zygote *z);
 
 #endif

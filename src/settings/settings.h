@@ -22,6 +22,7 @@ enum setting_id {
 	SETTING_LOG_FORMAT,
 	SETTING_ACCESS_LOG,
 	SETTING_STOP_TIMEOUT,
+	SETTING_ZYGOTE_MEMORY,
 #define X(field, name, value, least, most, unit, text) SETTING_##field,
 	HTTP_LIMITS(X)
 #undef X

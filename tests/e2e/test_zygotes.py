@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from soma import models, procs, projects
+from soma.daemon import Daemon
 from soma.waiting import wait_for
 
 ECHO = projects.predictor(
@@ -289,6 +290,44 @@ def test_what_a_replica_leaves_behind_dies_with_it(own_daemon):
     strays = wait_for("it has one", lambda: [p for p in procs.marked(d.instance) if procs.command_line(p).startswith("sleep 600")])
     os.kill(r["pid"], signal.SIGKILL)
     wait_for("its stray is dead", lambda: not procs.alive(strays[0]))
+
+
+# --- memory -------------------------------------------------------------------
+
+
+def test_no_memory_for_zygotes():
+    """Only those that are asked for by their level."""
+    with Daemon(args=["--zygote-memory", "1"]) as d:
+        d.admin.deploy(projects.python_project(ECHO, api("auto", "auto", **ZERO), api("init", "init", **ZERO)))
+        zygote_of(d, "init")
+        to_zero(d, "auto")
+        assert first_answer(d, "auto")[1] == "process"
+        z = d.admin.api("auto")["zygote"]
+        assert z["state"] == "none" and z["why"] == "those of other apis that save more take all of zygote_memory"
+        to_zero(d, "init")
+        assert first_answer(d, "init")[1] == "zygote-init"
+        wait_for("it is measured", lambda: d.admin.api("init")["zygote"]["memory_bytes"] > 1 << 20)
+
+
+def test_memory_for_one_zygote():
+    """It is the one's that is used more."""
+    with Daemon(args=["--zygote-memory", "33Mi"]) as d:
+        d.admin.deploy(projects.python_project(ECHO, api("a", "auto", **ZERO)))
+        zygote_of(d, "a")
+        wait_for("it is measured", lambda: d.admin.api("a")["zygote"]["memory_bytes"])
+        d.admin.deploy(projects.python_project(ECHO, api("b", "auto", **ZERO)))
+        assert d.admin.api("b")["zygote"]["state"] == "none"
+
+        def has_one():
+            to_zero(d, "b")
+            first_answer(d, "b")
+            return d.admin.api("b")["zygote"]["state"] != "none"
+
+        wait_for("b has one", has_one, 60)
+        zygote_of(d, "b")
+        assert d.admin.api("a")["zygote"]["state"] == "none"
+        to_zero(d, "b")
+        assert first_answer(d, "b")[1] == "zygote-init"
 
 
 # --- what cannot be forked ----------------------------------------------------

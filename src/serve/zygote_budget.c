@@ -1,0 +1,180 @@
+/* zygote_budget.c: which zygotes are worth their memory. All of them together
+ * have a limit (the setting zygote_memory); the one that saves the least goes
+ * first:
+ *
+ *     saved = time that its fork is faster than a start / time between uses
+ *
+ * per byte. A zygote that the spec asks for by its level stays; one that is
+ * `auto` is a guess of ours. */
+#include <float.h>
+
+#include "box/footprint.h"
+#include "core/mem.h"
+#include "loop/log.h"
+#include "serve/serve.h"
+
+enum {
+	GUESS_BYTES = 32 << 20, /* nothing is known of it */
+	GUESS_GAP_MS = 60 * 1000,
+	GUESS_SAVED_MS = 100,
+	AGAIN_MS = 10 * 1000,
+};
+
+static struct serve *serve_of(const struct zygote *z)
+{
+	return z->rev->api->serve;
+}
+
+static uint64_t now_of(const struct zygote *z)
+{
+	return uv_now(serve_of(z)->loop);
+}
+
+void zygote__used(struct zygote *z)
+{
+	uint64_t now = now_of(z);
+
+	z->gap_ms = z->used_at ? now - z->used_at : GUESS_GAP_MS;
+	z->used_at = now;
+}
+
+static uint64_t bytes_of(const struct zygote *z)
+{
+	if (z->bytes)
+		return z->bytes;
+	return z->rev->api->measure.bytes ? z->rev->api->measure.bytes
+					  : (uint64_t)GUESS_BYTES;
+}
+
+/* Milliseconds saved per millisecond and byte. */
+static double worth(const struct zygote *z)
+{
+	const struct scale_load *loads = z->rev->api->scale.loads;
+	uint64_t process = loads[COLD_PROCESS].mean_ns;
+	uint64_t forked = loads[zygote_tier(z)].mean_ns;
+	uint64_t idle = z->used_at ? now_of(z) - z->used_at : 0;
+	double saved = process > forked ? (double)(process - forked) / 1e6
+					: (double)GUESS_SAVED_MS;
+
+	return saved / (double)MAX(MAX(z->gap_ms, idle), (uint64_t)1) /
+	       (double)bytes_of(z);
+}
+
+static bool may_go(const struct zygote *z)
+{
+	return z->process && !z->process->forks &&
+	       z->rev->spec->predictor.zygote == ZYGOTE_AUTO;
+}
+
+static struct zygote *least_worth(const struct zygote *but)
+{
+	struct serve *s = serve_of(but);
+	struct zygote *least = NULL;
+	double of_least = DBL_MAX;
+	struct api *a;
+
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
+		struct zygote *z = a->want ? &a->want->zygote : NULL;
+
+		if (!z || z == but || !may_go(z) || worth(z) >= of_least)
+			continue;
+		least = z;
+		of_least = worth(z);
+	}
+	return least;
+}
+
+static void make_room(struct zygote *z)
+{
+	log_info(
+		LOG_F(F_S("api", z->rev->api->name), F_I("bytes", bytes_of(z))),
+		"its zygote makes room for others");
+	zygote__end(z);
+}
+
+bool zygote__admit(struct zygote *z)
+{
+	struct serve *s = serve_of(z);
+	uint64_t now = now_of(z);
+
+	if (z->rev->spec->predictor.zygote != ZYGOTE_AUTO)
+		return true;
+	if (now < z->admit_at)
+		return false;
+	while (s->zygote_bytes + bytes_of(z) > s->zygote_limit) {
+		struct zygote *least = least_worth(z);
+
+		if (!least || worth(least) >= worth(z)) {
+			z->admit_at = now + AGAIN_MS;
+			return false;
+		}
+		make_room(least);
+	}
+	return true;
+}
+
+void zygote__forget_bytes(struct zygote *z)
+{
+	serve_of(z)->zygote_bytes -= z->counted;
+	z->counted = 0;
+}
+
+void zygote__count_bytes(struct zygote *z)
+{
+	zygote__forget_bytes(z);
+	z->counted = bytes_of(z);
+	serve_of(z)->zygote_bytes += z->counted;
+}
+
+/* ---- what it takes ---- */
+
+/* On its way through the pool. The api may be gone meanwhile, Soma is not. */
+struct look {
+	uv_work_t work;
+	struct serve *serve;
+	char *api; /* owned */
+	int64_t revision;
+	pid_t pid;
+	uint64_t bytes;
+};
+
+static void on_look(uv_work_t *work)
+{
+	struct look *l = work->data;
+
+	l->bytes = footprint_of(l->pid);
+}
+
+static void on_looked(uv_work_t *work, int status)
+{
+	struct look *l = work->data;
+	struct api *a = map_get(&l->serve->apis, l->api);
+	struct revision *rev = a ? api_revision(a, l->revision) : NULL;
+	struct zygote *z = rev ? &rev->zygote : NULL;
+
+	l->serve->measuring--;
+	if (z && z->process && z->process->pid == l->pid && !status &&
+	    l->bytes) {
+		z->bytes = l->bytes;
+		zygote__count_bytes(z);
+	}
+	free(l->api);
+	free(l);
+}
+
+void zygote__measure(struct zygote *z)
+{
+	struct look *l = mem_alloc(sizeof *l);
+
+	*l = (struct look){.serve = serve_of(z),
+			   .api = mem_strdup(z->rev->api->name),
+			   .revision = z->rev->number,
+			   .pid = z->process->pid};
+	l->work.data = l;
+	if (uv_queue_work(l->serve->loop, &l->work, on_look, on_looked)) {
+		free(l->api);
+		free(l);
+		return;
+	}
+	l->serve->measuring++;
+}
