@@ -166,6 +166,8 @@ static int configure(struct host *h, int *control, struct err *err)
 	*control = zygote_wait(h, *control);
 	if (read_config(&own, *control, err))
 		return err->code;
+	/* A zygote has one; what is loaded is the same for any number. */
+	h->config.slots = own.slots;
 	config_fini(&own);
 	return fork_follow_keeper() ? err_sys(err, errno, "PR_SET_PDEATHSIG")
 				    : 0;

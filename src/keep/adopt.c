@@ -1,6 +1,8 @@
 #include "keep/adopt.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,18 +31,40 @@ static bool take_end(struct adopt_ends *ends, pid_t pid, int *ret_status)
 	return false;
 }
 
-/* The pid is a word of a process that runs user code: signals are sent only to
- * what the kernel says is below us, and nobody else's. */
-static bool is_ours(struct list *children, pid_t pid)
+/* All four of its user ids. It is our child and not waited for, so that the
+ * number is nobody else's meanwhile. */
+static bool runs_as(pid_t pid, int64_t uid)
+{
+	char path[64], line[256];
+	long long id[4] = {-1, -1, -1, -1};
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof line, f))
+		if (sscanf(line, "Uid: %lld %lld %lld %lld", &id[0], &id[1],
+			   &id[2], &id[3]) == 4)
+			break;
+	fclose(f);
+	return id[0] == uid && id[1] == uid && id[2] == uid && id[3] == uid;
+}
+
+/* The pid is a word of a process that runs user code, which may name any: what
+ * is adopted is what the kernel says is below us, runs as the user that the
+ * zygote's forks run as, and is nobody else's; never the daemon. */
+static bool is_ours(struct list *children, pid_t daemon, pid_t pid, int64_t uid)
 {
 	siginfo_t info;
 
-	return pid > 1 && !child_by_pid(children, pid) &&
+	return pid > 1 && pid != daemon && !child_by_pid(children, pid) &&
 	       waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) ==
-		       0;
+		       0 &&
+	       runs_as(pid, uid);
 }
 
-int adopt_child(struct list *children, struct adopt_ends *ends,
+int adopt_child(struct list *children, struct adopt_ends *ends, pid_t daemon,
 		const struct keep_head *head, struct str payload,
 		const int *fds, size_t n_fds)
 {
@@ -53,7 +77,7 @@ int adopt_child(struct list *children, struct adopt_ends *ends,
 
 	if (n_fds != 2)
 		rc = -EMFILE; /* some did not fit into our table */
-	else if (!is_ours(children, pid)) {
+	else if (!is_ours(children, daemon, pid, json_int(root, "uid", -1))) {
 		dead = pid > 1 && take_end(ends, pid, &status);
 		rc = dead ? 0 : -ESRCH;
 	}

@@ -28,8 +28,9 @@ void adopt_note_end(struct adopt_ends *ends, pid_t pid, int status);
 
 /* Makes a child of an ADOPT message, whose fds are taken. 0: it is in
  * `children`, with pid 0 and its status if it has ended. Else -errno, and
- * nothing is left. */
-int adopt_child(struct list *children, struct adopt_ends *ends,
+ * nothing is left: -ESRCH for who is not below us, is in `children` already, is
+ * the daemon, or runs as another user than the message says. */
+int adopt_child(struct list *children, struct adopt_ends *ends, pid_t daemon,
 		const struct keep_head *head, struct str payload,
 		const int *fds, size_t n_fds);
 

@@ -261,7 +261,8 @@ static void spawn(struct keeper *k, const struct keep_head *head,
 static void adopt(struct keeper *k, const struct keep_head *head,
 		  struct str payload, const int *fds, size_t n_fds)
 {
-	int rc = adopt_child(&k->children, &k->ends, head, payload, fds, n_fds);
+	int rc = adopt_child(&k->children, &k->ends, k->daemon, head, payload,
+			     fds, n_fds);
 	struct child *c = rc ? NULL : child_by_id(&k->children, head->id);
 
 	say(k, KEEP_SPAWNED, head->id, rc ? rc : head->arg, NULL, NULL, 0);

@@ -16,7 +16,7 @@ enum keep_type {
 			      force now, for the keeper and daemons to come */
 	KEEP_ADOPT = 7,	   /* id; arg: pid of a child of yours that a zygote
 			      has forked; descriptors: log read end, control
-			      end; payload: JSON {"mark","meta"}. Answered by
+			      end; payload: JSON {"mark","meta","uid"}. Answered by
 			      SPAWNED, and by EXIT if it is dead already */
 
 	/* keeper to daemon, in answer to HELLO: LISTENER..., CHILD..., END */

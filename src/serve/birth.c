@@ -49,6 +49,7 @@ static void ask_keeper(struct process *p, pid_t pid)
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "mark", p->zygote);
 	yyjson_mut_obj_add_str(doc, root, "meta", p->meta);
+	yyjson_mut_obj_add_int(doc, root, "uid", (int64_t)p->uid);
 	text = json_write(doc, &len);
 	if (p->log_open)
 		uv_fileno((uv_handle_t *)&p->log, &log);

@@ -350,7 +350,7 @@ static void died(struct replica *r, const char *cause, bool launched)
 	int64_t healthy =
 		r->state == REPLICA_READY ? (int64_t)(now - r->ready_at) : 0;
 	bool was_ready = r->ready_at >= r->spawned_at && r->ready_at != 0;
-	bool leaving = r->state >= REPLICA_DRAINING;
+	bool leaving = r->state >= REPLICA_DRAINING, stepping;
 	cleanup_free char *said = NULL;
 
 	assert(r->state != REPLICA_GONE);
@@ -363,8 +363,13 @@ static void died(struct replica *r, const char *cause, bool launched)
 	set_text(&r->last_exit, said ? said : cause);
 	if (leaving)
 		r->state = REPLICA_STOPPING;
+	/* Requests that are queued again may ask for another number of
+	 * replicas: this one is half dead, and is not chosen meanwhile. */
+	stepping = rev->stepping;
+	rev->stepping = true;
 	close_upstream(r);
 	gate_on_exit(a, r, r->overdue ? r->overdue : cause);
+	rev->stepping = stepping;
 	if (leaving) {
 		gone(r);
 		return;

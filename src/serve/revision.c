@@ -75,6 +75,8 @@ struct place {
 	unsigned index;
 	unsigned ready;	  /* processes */
 	unsigned unready; /* deaths of theirs since any was ready */
+	unsigned in_flight;
+	bool rests; /* none runs: they are in back-off */
 };
 
 /* The place that begins at *at, which is then what comes behind it; false: it
@@ -86,7 +88,7 @@ static bool next_place(const struct revision *rev, const struct list **at,
 
 	if (it == &rev->replicas)
 		return false;
-	*ret = (struct place){.ready = 0};
+	*ret = (struct place){.rests = true};
 	for (; it != &rev->replicas; it = it->next) {
 		const struct replica *r = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct replica, link);
@@ -97,6 +99,8 @@ static bool next_place(const struct revision *rev, const struct list **at,
 			break;
 		ret->ready += replica_is_ready(r);
 		ret->unready += r->unready;
+		ret->in_flight += r->in_flight;
+		ret->rests = ret->rests && r->state == REPLICA_BACKOFF;
 	}
 	*at = it;
 	return true;
@@ -336,18 +340,17 @@ static void make_places(struct revision *rev)
 	rev->disk_ns = 0;
 }
 
-/* The one that is missed least: it is not ready, else its index is the highest.
- * Of those that are not the one that has died least: who goes on trying has to
- * be the one that knows how often. */
+/* The one that is missed least: it is not ready, else it has the least to do,
+ * and of those alike the highest index. */
 static unsigned least_missed(const struct revision *rev)
 {
 	const struct list *at = rev->replicas.next;
-	struct place p, least = {.ready = UINT_MAX};
+	struct place p, least = {.ready = UINT_MAX, .in_flight = UINT_MAX};
 
 	while (next_place(rev, &at, &p)) {
 		if (p.ready && !least.ready)
 			continue;
-		if (!p.ready && !least.ready && p.unready > least.unready)
+		if (p.ready && p.in_flight > least.in_flight)
 			continue;
 		least = p;
 	}
@@ -363,15 +366,38 @@ static void leave_place(struct revision *rev, unsigned index)
 			replica_leave(r, rev->spec->grace_ms);
 }
 
+/* One of several that are in back-off, not the one that has died most: who goes
+ * on trying has to know how often. */
+static bool find_surplus(const struct revision *rev, unsigned *ret)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p, most = {.ready = 0};
+	unsigned n = 0;
+
+	while (next_place(rev, &at, &p)) {
+		if (!p.rests)
+			continue;
+		if (n++ && p.unready <= most.unready) {
+			*ret = p.index;
+			continue;
+		}
+		*ret = most.index;
+		most = p;
+	}
+	return n > 1;
+}
+
 static void drop_places(struct revision *rev)
 {
-	unsigned allowed = revision_requested(rev);
+	unsigned index;
 
-	/* A rollout tells of all that it was to start. */
-	if (rev->state == REVISION_LIVE)
-		allowed = places_allowed(rev);
-	while (revision_places(rev) > allowed)
+	while (revision_places(rev) > revision_requested(rev))
 		leave_place(rev, least_missed(rev));
+	/* A rollout tells of all that it was to start. */
+	while (rev->state == REVISION_LIVE &&
+	       revision_places(rev) > places_allowed(rev) &&
+	       find_surplus(rev, &index))
+		leave_place(rev, index);
 }
 
 /* All are ready that are asked for, or for which there is room. */

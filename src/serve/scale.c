@@ -281,8 +281,9 @@ void scale_adopted(struct api *a)
 	if (a->want)
 		a->scale.wanted =
 			MAX(a->scale.wanted, revision_places(a->want));
-	/* Who sleeps is asked nothing else. */
-	if (a->want && a->want->schedule.n)
+	/* Who sleeps is asked nothing else. Those that are ready already have
+	 * said so before anything could be done about it. */
+	if (a->scale.wanted || (a->want && a->want->schedule.n))
 		ask_in(a, 0);
 }
 
@@ -336,7 +337,7 @@ void scale_on_wait(struct api *a)
 	api_is_busy(a);
 	if (!rev || !can_act(a))
 		return;
-	if (!revision_requested(rev))
+	if (a->scale.asleep || !revision_requested(rev))
 		wake(a);
 	else if (uv_hrtime() - a->scale.asked_ns >= WAIT_EVERY_MS * MS)
 		step(a, 0, true);

@@ -230,11 +230,17 @@ static void tick_replicas(struct api *a)
 	LIST_EACH (&a->revisions, rit, rtmp) {
 		struct revision *rev = LIST_ENTRY(rit, struct revision, link);
 
+		bool was_stepping = rev->stepping;
+		uint64_t restarts = a->restarts;
+
+		/* A step may end others than the one that is looked at. */
+		rev->stepping = true;
 		LIST_EACH (&rev->replicas, it, tmp)
 			replica_tick(LIST_ENTRY(it, struct replica, link));
+		rev->stepping = was_stepping;
 		zygote_tick(&rev->zygote);
-		/* Others may have made room. */
-		if (rev->starving)
+		/* One was stuck, or others may have made room. */
+		if (a->restarts != restarts || rev->starving)
 			revision_step(rev);
 	}
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -87,15 +88,19 @@ static void a_child_has_nothing_blocked(void **state)
 static struct list children;
 static struct adopt_ends ends;
 static int given[2];
+static pid_t the_daemon;
+static uid_t user;
 
 /* What the message brings: two descriptors, whose fate is looked at. */
 static int adopt(uint64_t id, pid_t pid, size_t n_fds)
 {
-	static const char payload[] = "{\"mark\":\"z-1\",\"meta\":\"{}\"}";
+	char payload[100];
 	struct keep_head head = {.type = KEEP_ADOPT, .id = id, .arg = pid};
 
+	snprintf(payload, sizeof payload,
+		 "{\"mark\":\"z-1\",\"meta\":\"{}\",\"uid\":%u}", user);
 	assert_int_equal(pipe2(given, O_CLOEXEC), 0);
-	return adopt_child(&children, &ends, &head,
+	return adopt_child(&children, &ends, the_daemon, &head,
 			   (struct str){payload, strlen(payload)}, given,
 			   n_fds);
 }
@@ -130,6 +135,8 @@ static int fresh(void **state)
 	(void)state;
 	list_init(&children);
 	memset(&ends, 0, sizeof ends);
+	the_daemon = -1;
+	user = geteuid();
 	return 0;
 }
 
@@ -206,6 +213,23 @@ static void who_is_no_child_is_not_adopted(void **state)
 	}
 }
 
+/* User code may name any pid: neither the daemon is adopted nor what runs as
+ * another user, though both are the keeper's children. */
+static void whom_user_code_may_name_is_not_adopted(void **state)
+{
+	pid_t pid = sleeper();
+
+	(void)state;
+	the_daemon = pid;
+	assert_int_equal(adopt(7, pid, 2), -ESRCH);
+	the_daemon = -1;
+	user = geteuid() + 1;
+	assert_int_equal(adopt(7, pid, 2), -ESRCH);
+	assert_true(list_empty(&children));
+	assert_false(is_open(given[0]) || is_open(given[1]));
+	end_of(pid);
+}
+
 static void one_whose_descriptors_were_lost_is_not_adopted(void **state)
 {
 	pid_t pid = sleeper();
@@ -229,6 +253,7 @@ int main(void)
 		ADOPTION(a_child_that_died_first_is_adopted_with_its_end),
 		ADOPTION(ends_nobody_asks_for_are_forgotten),
 		ADOPTION(who_is_no_child_is_not_adopted),
+		ADOPTION(whom_user_code_may_name_is_not_adopted),
 		ADOPTION(one_whose_descriptors_were_lost_is_not_adopted),
 	};
 
