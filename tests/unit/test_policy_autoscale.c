@@ -7,7 +7,7 @@
 #include "policy/autoscale.h"
 
 #define MS 1000000ull
-#define S  1000000000ull
+#define S 1000000000ull
 
 /* An api whose requests take 100 ms and may wait as long, and whose replicas
  * take 2 s to be ready; time is told by each call. */

@@ -69,8 +69,8 @@ static void one_tick(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct cortex_rule rule = rule_of(cases[i].min, cases[i].max,
-						  cases[i].target);
+		struct cortex_rule rule =
+			rule_of(cases[i].min, cases[i].max, cases[i].target);
 		struct cortex_scale c = {0};
 
 		if (cortex_scale(&c, &rule, 77 * S, cases[i].cur,
@@ -174,8 +174,8 @@ static void awakened(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(one_tick),	  cmocka_unit_test(up),
-		cmocka_unit_test(down),		  cmocka_unit_test(dips_and_peaks),
+		cmocka_unit_test(one_tick), cmocka_unit_test(up),
+		cmocka_unit_test(down),	    cmocka_unit_test(dips_and_peaks),
 		cmocka_unit_test(awakened),
 	};
 
