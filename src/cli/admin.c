@@ -245,10 +245,9 @@ int admin_call(struct admin *ad, const char *method, const char *path,
 	return rc;
 }
 
-int admin_say(const struct args *a, const char *method, const char *collection,
-	      const char *name, const char *tail)
+int admin_show(const struct args *a, const char *method, const char *path,
+	       const struct body *body, void (*show)(yyjson_val *root))
 {
-	cleanup_free char *path = admin_path(collection, name, tail);
 	struct answer an;
 	struct admin ad;
 	enum output output;
@@ -258,14 +257,27 @@ int admin_say(const struct args *a, const char *method, const char *collection,
 		rc = admin_open(&ad, a);
 	if (rc != CLI_OK)
 		return rc;
-	rc = admin_call(&ad, method, path, NULL, &an);
+	rc = admin_call(&ad, method, path, body, &an);
 	if (rc == CLI_OK) {
 		if (output != OUTPUT_TABLE && an.json)
 			output_print(output, answer_root(&an));
 		else
-			puts(json_str(answer_root(&an), "message", "done"));
+			show(answer_root(&an));
 		answer_fini(&an);
 	}
 	admin_close(&ad);
 	return rc;
+}
+
+void admin_message(yyjson_val *root)
+{
+	puts(json_str(root, "message", "done"));
+}
+
+int admin_say(const struct args *a, const char *method, const char *collection,
+	      const char *name, const char *tail)
+{
+	cleanup_free char *path = admin_path(collection, name, tail);
+
+	return admin_show(a, method, path, NULL, admin_message);
 }

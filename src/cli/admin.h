@@ -68,8 +68,13 @@ void admin_prepare(const struct admin *ad, CURL *curl, const char *path,
 /* True when url's host is this machine. */
 bool admin_is_local(const char *url);
 
-/* A call whose answer is {"message": ...}: printed, or all of it as JSON
- * or YAML. */
+/* A call whose answer is shown by `show`, or all of it as JSON or YAML. body:
+ * NULL is none. */
+int admin_show(const struct args *a, const char *method, const char *path,
+	       const struct body *body, void (*show)(yyjson_val *root));
+/* Shows {"message": ...}. */
+void admin_message(yyjson_val *root);
+/* Such a call without a body. */
 int admin_say(const struct args *a, const char *method, const char *collection,
 	      const char *name, const char *tail);
 
