@@ -1,10 +1,12 @@
 #include "loop/fork.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -29,6 +31,19 @@ void fork_close(const int fds[FORK_FDS])
 	for (int i = 0; i < FORK_FDS; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+}
+
+/* Where user code has closed standard input or output the kernel gives their
+ * numbers away, and fork_settle would overwrite what it was given. */
+static int above_stdio(int fd)
+{
+	int high;
+
+	if (fd < 0 || fd > STDERR_FILENO)
+		return fd;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	close(fd);
+	return high;
 }
 
 bool fork_receive(int control, struct frame *head, int fds[FORK_FDS])
@@ -56,6 +71,8 @@ bool fork_receive(int control, struct frame *head, int fds[FORK_FDS])
 	     c = CMSG_NXTHDR(&msg, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 			memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+	for (int i = 0; i < FORK_FDS; i++)
+		fds[i] = above_stdio(fds[i]);
 	return true;
 }
 
@@ -81,7 +98,8 @@ void fork_send(int control, enum frame_type type, uint32_t arg,
 pid_t fork_twice(void)
 {
 	born = -1;
-	refused = 0;
+	/* If the one between is killed before it forks. */
+	refused = ECHILD;
 	between = vfork();
 	if (between == 0) {
 		between = getpid();

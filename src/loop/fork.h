@@ -18,8 +18,8 @@ enum { FORK_LISTENER, FORK_CONTROL, FORK_LOG, FORK_FDS };
 
 /* Before the first fork: its parent is to be the replicas'. */
 void fork_init(void);
-/* The next frame, waited for, with the descriptors it brought (close-on-exec;
- * -1: it has not). False: Soma is gone. */
+/* The next frame, waited for, with the descriptors it brought (close-on-exec,
+ * none of them 0, 1 or 2; -1: it has not). False: Soma is gone. */
 bool fork_receive(int control, struct frame *head, int fds[FORK_FDS]);
 void fork_close(const int fds[FORK_FDS]);
 /* Waits for room on the channel, at most some seconds. */
