@@ -99,6 +99,16 @@ int cgroup_create(struct cgroups *cg, const char *leaf,
 int cgroup_join(struct cgroups *cg, const char *leaf, pid_t pid,
 		struct err *err);
 
+/* Moves replica `to` out of group `from`: its process `leader`, the session
+ * that it began and what has its mark, those that they fork meanwhile, too.
+ * handle: a pidfd of the leader; -1: the kernel has none. A number that is
+ * another's by now does no harm: whom `from` does not list stays where it is,
+ * and so do all when the leader is gone (E_NOTFOUND). E_FORBIDDEN: some of them
+ * could not be moved. The kernel takes milliseconds for it: not for the loop's
+ * thread. */
+int cgroup_move(struct cgroups *cg, const char *from, const char *to,
+		pid_t leader, int handle, struct err *err);
+
 /* Sends SIGKILL to everything in the group, descendants' groups included,
  * processes forked meanwhile too. They may take a moment to be gone. E_BUSY:
  * new ones kept coming, call again. A group that does not exist is killed. */

@@ -70,6 +70,20 @@ static bool in_session(int dir, pid_t session)
 	       state != 'Z' && sid == session;
 }
 
+bool box_belongs(pid_t pid, pid_t leader, const char *replica_id)
+{
+	cleanup_free char *path = mem_printf("/proc/%d", (int)pid);
+	cleanup_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_free char *text = NULL;
+
+	if (dir < 0)
+		return false;
+	if (in_session(dir, leader))
+		return true;
+	text = mem_alloc(ENVIRON_MAX);
+	return has(text, read_environ(dir, text), BOX_ENV_REPLICA, replica_id);
+}
+
 /* Whether it was one and was signalled. The directory of a process stays its
  * own when the number is given to another, and so does a pidfd: who is looked
  * at is who is killed. */

@@ -3,7 +3,12 @@
 #ifndef BOX_STRAY_H
 #define BOX_STRAY_H
 
+#include <stdbool.h>
 #include <sys/types.h>
+
+/* Whether pid, if it is no zombie, is of the session that `leader` began or has
+ * the mark of that replica. */
+bool box_belongs(pid_t pid, pid_t leader, const char *replica_id);
 
 /* Sends SIGKILL to each process whose environment began with
  * SOMA_INSTANCE=instance and SOMA_REPLICA=replica_id, and to those they fork

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "box/cgfile.h"
@@ -427,6 +428,55 @@ static void processes_are_killed_one_by_one(void **state)
 	tmpdir_remove(dir);
 }
 
+/* A stand-in keeps who has left: that nobody goes is what can be seen here. */
+static void nobody_is_moved_who_is_another(void **state)
+{
+	char mark[] = "SOMA_REPLICA=to", *marked[] = {mark, NULL};
+	struct cgroup_limits none = {.pids = 0};
+	struct cgroups cg;
+	char *dir = v2_machine(&cg), text[64];
+	pid_t leader = sleeper(environ), other = sleeper(environ),
+	      dead = sleeper(environ), child = sleeper(marked);
+	int handle = (int)syscall(SYS_pidfd_open, dead, 0);
+	struct err err = {0};
+
+	(void)state;
+	assert_int_equal(cgroups_prepare(&cg, &err), 0);
+	assert_int_equal(cgroup_create(&cg, "from", &none, &err), 0);
+	assert_int_equal(cgroup_create(&cg, "to", &none, &err), 0);
+#define FROM V2_HOME "/soma-test/from/cgroup.procs"
+#define TO V2_HOME "/soma-test/to/cgroup.procs"
+	snprintf(text, sizeof text, "0\n%d\n", (int)other);
+	put(dir, FROM, text);
+	/* It is not there, and 0 would be this process. */
+	assert_int_equal(cgroup_move(&cg, "from", "to", leader, -1, &err), 0);
+	assert_int_equal(cgroup_move(&cg, "from", "to", 0, -1, &err),
+			 E_NOTFOUND);
+	/* The number is another's by now. */
+	kill(dead, SIGKILL);
+	assert_int_equal(killed_by(dead), SIGKILL);
+	assert_int_equal(cgroup_move(&cg, "from", "to", other, handle, &err),
+			 E_NOTFOUND);
+	assert_false(is_there(dir, TO));
+	/* Whom the list has and who bears its mark. */
+	wait_for_exec(child);
+	snprintf(text, sizeof text, "%d\n", (int)child);
+	put(dir, FROM, text);
+	assert_int_equal(cgroup_move(&cg, "from", "to", leader, -1, &err),
+			 E_FORBIDDEN);
+	assert_non_null(strstr(err.msg, "it forks too fast"));
+	assert_true(is_there(dir, TO));
+	kill(leader, SIGKILL);
+	kill(other, SIGKILL);
+	kill(child, SIGKILL);
+	killed_by(leader);
+	killed_by(other);
+	killed_by(child);
+	close(handle);
+	cgroups_fini(&cg);
+	tmpdir_remove(dir);
+}
+
 static void v1_groups_are_made(void **state)
 {
 	struct cgroup_limits l = {.mem_bytes = 4096000, .cpu_millis = 500};
@@ -759,6 +809,7 @@ int main(void)
 		cmocka_unit_test(v2_moves_its_own_processes_aside),
 		cmocka_unit_test(v2_at_the_top_is_found_again),
 		cmocka_unit_test(processes_are_killed_one_by_one),
+		cmocka_unit_test(nobody_is_moved_who_is_another),
 		cmocka_unit_test(v1_groups_are_made),
 		cmocka_unit_test(a_machine_without_groups_is_served),
 		cmocka_unit_test(instances_differ_by_directory),
