@@ -68,6 +68,7 @@ static void on_settings_read(struct reload *r)
 	apply_settings(d);
 	if (d->stopping)
 		return;
+	zygote_enforce(&d->serve);
 	buf_init(&dump, CHAN_MSG_MAX / 2);
 	settings_dump(&d->settings, &dump);
 	local_settings(&d->serve.local, dump.data, dump.len);

@@ -252,6 +252,16 @@ struct secret_change {
 	void *data;
 };
 
+/* What is started from now on has it, and what is forked. */
+static void renew_zygotes(struct serve *s, const char *secret)
+{
+	struct api *a;
+
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		if (a->want)
+			zygote_on_secret(&a->want->zygote, secret);
+}
+
 static void on_secret(void *data, const struct err *err)
 {
 	struct secret_change *c = data;
@@ -261,6 +271,8 @@ static void on_secret(void *data, const struct err *err)
 			   c->updated_ms);
 	else if (!err)
 		secret_remove(&c->serve->secrets, c->name);
+	if (!err)
+		renew_zygotes(c->serve, c->name);
 	c->done(c->data, err);
 	if (c->value)
 		explicit_bzero(c->value, strlen(c->value));

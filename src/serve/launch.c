@@ -108,6 +108,24 @@ done:
 	return env;
 }
 
+int64_t launch__secrets_ms(const struct revision *rev)
+{
+	const struct spec *spec = rev->spec;
+	int64_t newest = 0;
+
+	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
+		const char *name = spec->predictor.env[i].from_secret;
+		const struct secret *s =
+			name ? map_get(&rev->api->serve->secrets, name) : NULL;
+
+		if (name && !s)
+			return -1;
+		if (s)
+			newest = MAX(newest, s->updated_ms);
+	}
+	return newest;
+}
+
 /* zygote: what it is forked from, or NULL. */
 static char *meta_of(const struct replica *r, const char *name,
 		     const struct process *zygote)

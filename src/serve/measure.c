@@ -14,33 +14,61 @@ struct look {
 	uv_work_t work;
 	struct serve *serve;
 	char *api; /* owned */
-	pid_t pid;
-	unsigned processes;
-	uint64_t bytes;
+	struct measured what;
+	measure_done *done;
 };
 
 static void on_look(uv_work_t *work)
 {
 	struct look *l = work->data;
 
-	l->bytes = footprint_of(l->pid);
+	l->what.bytes = footprint_of(l->what.pid);
 }
 
 static void on_looked(uv_work_t *work, int status)
 {
 	struct look *l = work->data;
-	struct serve *s = l->serve;
-	struct api *a = map_get(&s->apis, l->api);
+	struct api *a = map_get(&l->serve->apis, l->api);
 
-	s->measuring--;
-	if (a) {
-		a->measure.under_way = false;
-		a->measure.next_at = uv_now(s->loop) + AGAIN_MS;
-		if (!status && l->bytes)
-			a->measure.bytes = l->bytes * l->processes;
-	}
+	l->serve->measuring--;
+	l->what.rev = a ? api_revision(a, l->what.revision) : NULL;
+	if (status)
+		l->what.bytes = 0;
+	if (a)
+		l->done(a, &l->what);
 	free(l->api);
 	free(l);
+}
+
+int measure_look(struct revision *rev, pid_t pid, measure_done *done)
+{
+	struct serve *s = rev->api->serve;
+	struct look *l = mem_alloc(sizeof *l);
+	int rc;
+
+	*l = (struct look){.serve = s,
+			   .api = mem_strdup(rev->api->name),
+			   .what = {.pid = pid, .revision = rev->number},
+			   .done = done};
+	l->work.data = l;
+	rc = uv_queue_work(s->loop, &l->work, on_look, on_looked);
+	if (rc) {
+		free(l->api);
+		free(l);
+		return rc;
+	}
+	s->measuring++;
+	return 0;
+}
+
+/* ---- an api's replicas ---- */
+
+static void on_measured(struct api *a, const struct measured *m)
+{
+	a->measure.under_way = false;
+	a->measure.next_at = uv_now(a->serve->loop) + AGAIN_MS;
+	if (m->rev && m->bytes)
+		a->measure.bytes = m->bytes * m->rev->spec->predictor.processes;
 }
 
 static const struct replica *settled_one(const struct api *a, uint64_t now)
@@ -66,24 +94,10 @@ void measure_tick(struct api *a)
 	struct serve *s = a->serve;
 	uint64_t now = uv_now(s->loop);
 	const struct replica *r;
-	struct look *l;
 
 	if (a->measure.under_way || now < a->measure.next_at || s->stopping)
 		return;
 	r = settled_one(a, now);
-	if (!r)
-		return;
-	l = mem_alloc(sizeof *l);
-	*l = (struct look){.serve = s,
-			   .api = mem_strdup(a->name),
-			   .pid = r->process->pid,
-			   .processes = r->rev->spec->predictor.processes};
-	l->work.data = l;
-	if (uv_queue_work(s->loop, &l->work, on_look, on_looked)) {
-		free(l->api);
-		free(l);
-		return;
-	}
-	s->measuring++;
-	a->measure.under_way = true;
+	if (r && !measure_look(r->rev, r->process->pid, on_measured))
+		a->measure.under_way = true;
 }

@@ -4,8 +4,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct api;
+struct revision;
 
 /* In an api, zeroed. */
 struct measure {
@@ -16,5 +18,18 @@ struct measure {
 
 /* About once a second, while it has replicas. */
 void measure_tick(struct api *a);
+
+/* What a look has found. */
+struct measured {
+	struct revision *rev; /* borrowed; NULL: it is gone */
+	int64_t revision;     /* its number */
+	pid_t pid;	      /* who was looked at; another's by now, perhaps */
+	uint64_t bytes;	      /* of it and of what is below it; 0: not known */
+};
+typedef void measure_done(struct api *a, const struct measured *m);
+
+/* Looks at a process of the revision, on the pool. Not 0: it cannot. Else done
+ * comes later, unless the api is gone by then. */
+int measure_look(struct revision *rev, pid_t pid, measure_done *done);
 
 #endif

@@ -51,6 +51,10 @@ int launch__ours(struct process **ret, struct revision *rev,
 		 struct process_spec *spec, const struct process_ops *ops,
 		 void *data, struct err *err);
 
+/* When the newest of the secrets that its env names was set, ms; 0: it names
+ * none; -1: one is not there. */
+int64_t launch__secrets_ms(const struct revision *rev);
+
 /* launch_config.c: what CONFIG says to one of ours; free() it. */
 char *replica__config(const struct replica *r);
 /* zygote: how far it is to load and to wait then, or NULL. */

@@ -114,8 +114,9 @@ static int start(struct zygote *z, struct err *err)
 		(unsigned long long)s->local.next_id);
 	cleanup_free char *meta = mem_printf(
 		"{\"name\":\"%s\",\"kind\":\"zygote\",\"api\":\"%s\","
-		"\"revision\":%lld,\"level\":\"%s\"}",
-		name, rev->api->name, (long long)rev->number, level);
+		"\"revision\":%lld,\"level\":\"%s\",\"secrets_ms\":%lld}",
+		name, rev->api->name, (long long)rev->number, level,
+		(long long)launch__secrets_ms(rev));
 	cleanup_free char *id = id_of(z);
 	cleanup_free char *config = launch__config(rev, id, 1, level);
 	struct process_spec p = {
@@ -173,7 +174,8 @@ bool zygote_adopt(struct zygote *z, struct process *p, yyjson_val *meta)
 	enum zygote_level level = level_in(meta);
 
 	if (z->process || !is_wanted(z) || level < level_of(z) ||
-	    level == ZYGOTE_NONE)
+	    level == ZYGOTE_NONE ||
+	    json_int(meta, "secrets_ms", 0) != launch__secrets_ms(z->rev))
 		return false;
 	if (level > level_of(z))
 		z->level = level;
@@ -350,6 +352,27 @@ void zygote__end(struct zygote *z)
 	z->state = ZYGOTE_IS_NONE;
 }
 
+void zygote_on_secret(struct zygote *z, const char *name)
+{
+	const struct spec *spec = z->rev->spec;
+	cleanup_free char *text = NULL;
+	bool has = false;
+
+	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
+		const char *secret = spec->predictor.env[i].from_secret;
+
+		has = has || (secret && strcmp(secret, name) == 0);
+	}
+	if (!has || !z->process)
+		return;
+	text = mem_printf("the secret '%s' has changed: another zygote is "
+			  "loaded",
+			  name);
+	tell(z, text);
+	zygote__end(z);
+	zygote_step(z);
+}
+
 void zygote_leave(struct zygote *z)
 {
 	zygote__end(z);
@@ -366,8 +389,7 @@ void zygote_put(const struct zygote *z, yyjson_mut_doc *doc,
 	yyjson_mut_val *o;
 
 	if (!z->process && z->admit_at && level_of(z) != ZYGOTE_NONE)
-		why = "those of other apis that save more take all of "
-		      "zygote_memory";
+		why = zygote__no_room(z);
 	if (level_of(z) == ZYGOTE_NONE && !why) {
 		yyjson_mut_obj_add_null(doc, obj, key);
 		return;

@@ -12,6 +12,7 @@
 #include "spec/spec.h"
 
 struct revision;
+struct serve;
 
 /* Of the machine's memory, where nothing else is said: a quarter. */
 enum { ZYGOTE_SHARE = 4 };
@@ -76,6 +77,12 @@ enum cold_tier zygote_tier(const struct zygote *z);
  * in its first request, which may be that request's doing: twice in a row, and
  * it is the same. */
 void zygote_blame(struct zygote *z, const char *why, bool was_ready);
+/* A secret has another value, or is gone: who was started with the old one is
+ * forked no more. */
+void zygote_on_secret(struct zygote *z, const char *name);
+/* The limit is another, or what they take: those that are worth least go until
+ * the others fit. */
+void zygote_enforce(struct serve *s);
 /* No more of it; frees what it holds. */
 void zygote_leave(struct zygote *z);
 /* "init", "imports", "worker"; "none" */
@@ -88,6 +95,8 @@ void zygote_put(const struct zygote *z, yyjson_mut_doc *doc,
  * make. Counts what a process of it takes, from its start to its end; looks at
  * that on the pool. */
 bool zygote__admit(struct zygote *z);
+/* Why there is none, for people. */
+const char *zygote__no_room(const struct zygote *z);
 void zygote__count_bytes(struct zygote *z);
 void zygote__forget_bytes(struct zygote *z);
 void zygote__measure(struct zygote *z);

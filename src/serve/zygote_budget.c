@@ -8,9 +8,8 @@
  * `auto` is a guess of ours. */
 #include <float.h>
 
-#include "box/footprint.h"
-#include "core/mem.h"
 #include "loop/log.h"
+#include "serve/measure.h"
 #include "serve/serve.h"
 
 enum {
@@ -66,9 +65,9 @@ static bool may_go(const struct zygote *z)
 	       z->rev->spec->predictor.zygote == ZYGOTE_AUTO;
 }
 
-static struct zygote *least_worth(const struct zygote *but)
+/* but: who is not meant, or NULL. */
+static struct zygote *least_worth(struct serve *s, const struct zygote *but)
 {
-	struct serve *s = serve_of(but);
 	struct zygote *least = NULL;
 	double of_least = DBL_MAX;
 	struct api *a;
@@ -90,6 +89,24 @@ static void make_room(struct zygote *z)
 		LOG_F(F_S("api", z->rev->api->name), F_I("bytes", bytes_of(z))),
 		"its zygote makes room for others");
 	zygote__end(z);
+	z->admit_at = now_of(z) + AGAIN_MS;
+}
+
+void zygote_enforce(struct serve *s)
+{
+	struct zygote *least;
+
+	while (s->zygote_bytes > s->zygote_limit &&
+	       (least = least_worth(s, NULL)))
+		make_room(least);
+}
+
+const char *zygote__no_room(const struct zygote *z)
+{
+	return bytes_of(z) > serve_of(z)->zygote_limit
+		       ? "it takes more than all of zygote_memory"
+		       : "those of other apis that save more take all of "
+			 "zygote_memory";
 }
 
 bool zygote__admit(struct zygote *z)
@@ -102,7 +119,7 @@ bool zygote__admit(struct zygote *z)
 	if (now < z->admit_at)
 		return false;
 	while (s->zygote_bytes + bytes_of(z) > s->zygote_limit) {
-		struct zygote *least = least_worth(z);
+		struct zygote *least = least_worth(s, z);
 
 		if (!least || worth(least) >= worth(z)) {
 			z->admit_at = now + AGAIN_MS;
@@ -128,53 +145,18 @@ void zygote__count_bytes(struct zygote *z)
 
 /* ---- what it takes ---- */
 
-/* On its way through the pool. The api may be gone meanwhile, Soma is not. */
-struct look {
-	uv_work_t work;
-	struct serve *serve;
-	char *api; /* owned */
-	int64_t revision;
-	pid_t pid;
-	uint64_t bytes;
-};
-
-static void on_look(uv_work_t *work)
+static void on_measured(struct api *a, const struct measured *m)
 {
-	struct look *l = work->data;
+	struct zygote *z = m->rev ? &m->rev->zygote : NULL;
 
-	l->bytes = footprint_of(l->pid);
-}
-
-static void on_looked(uv_work_t *work, int status)
-{
-	struct look *l = work->data;
-	struct api *a = map_get(&l->serve->apis, l->api);
-	struct revision *rev = a ? api_revision(a, l->revision) : NULL;
-	struct zygote *z = rev ? &rev->zygote : NULL;
-
-	l->serve->measuring--;
-	if (z && z->process && z->process->pid == l->pid && !status &&
-	    l->bytes) {
-		z->bytes = l->bytes;
-		zygote__count_bytes(z);
-	}
-	free(l->api);
-	free(l);
+	if (!z || !z->process || z->process->pid != m->pid || !m->bytes)
+		return;
+	z->bytes = m->bytes;
+	zygote__count_bytes(z);
+	zygote_enforce(a->serve);
 }
 
 void zygote__measure(struct zygote *z)
 {
-	struct look *l = mem_alloc(sizeof *l);
-
-	*l = (struct look){.serve = serve_of(z),
-			   .api = mem_strdup(z->rev->api->name),
-			   .revision = z->rev->number,
-			   .pid = z->process->pid};
-	l->work.data = l;
-	if (uv_queue_work(l->serve->loop, &l->work, on_look, on_looked)) {
-		free(l->api);
-		free(l);
-		return;
-	}
-	l->serve->measuring++;
+	measure_look(z->rev, z->process->pid, on_measured);
 }

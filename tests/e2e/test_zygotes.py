@@ -292,6 +292,32 @@ def test_what_a_replica_leaves_behind_dies_with_it(own_daemon):
     wait_for("its stray is dead", lambda: not procs.alive(strays[0]))
 
 
+# --- secrets ------------------------------------------------------------------
+
+
+def test_a_new_secret_is_in_what_is_forked(own_daemon):
+    d = own_daemon
+
+    def give(value):
+        d.admin.ok("PUT", "/v1/secrets/tok", json={"value": value})
+
+    give("one")
+    source = projects.predictor("return self.token", 'self.token = os.environ["TOKEN"]', "import os")
+    zygote = deploy(d, source, predictor={"env": {"TOKEN": {"from_secret": "tok"}}})
+    assert another(d)["tier"] == "zygote-init"
+    assert d.admin.post("/py", json=1).text == "one"
+    give("two")
+    assert "the secret 'tok' has changed: another zygote is loaded" in words(d)
+    another(d)
+    assert d.admin.post("/py", json=1).text == "two", "whatever it was made from"
+    assert zygote_of(d) != zygote
+    assert another(d)["tier"] == "zygote-init"
+    assert d.admin.post("/py", json=1).text == "two"
+    zygote = zygote_of(d)
+    d.admin.ok("PUT", "/v1/secrets/another", json={"value": "x"})
+    assert zygote_of(d) == zygote, "it is nothing to it"
+
+
 # --- memory -------------------------------------------------------------------
 
 
@@ -303,10 +329,38 @@ def test_no_memory_for_zygotes():
         to_zero(d, "auto")
         assert first_answer(d, "auto")[1] == "process"
         z = d.admin.api("auto")["zygote"]
-        assert z["state"] == "none" and z["why"] == "those of other apis that save more take all of zygote_memory"
+        assert z["state"] == "none" and z["why"] == "it takes more than all of zygote_memory"
         to_zero(d, "init")
         assert first_answer(d, "init")[1] == "zygote-init"
         wait_for("it is measured", lambda: d.admin.api("init")["zygote"]["memory_bytes"] > 1 << 20)
+
+
+LARGE = projects.predictor("return len(self.held)", 'self.held = b"x" * (100 << 20)', "import os")
+
+
+def test_one_that_is_larger_than_was_guessed_goes_when_it_is_measured():
+    with Daemon(args=["--zygote-memory", "60Mi"]) as d:
+        d.admin.deploy(projects.python_project(LARGE, api("py", "auto", **ZERO)))
+        def gone():
+            z = d.admin.api("py")["zygote"]
+            return z["state"] == "none" and z["why"] == "it takes more than all of zygote_memory"
+        wait_for("it is gone", gone, 30)
+        to_zero(d)
+        assert first_answer(d)[1] == "process"
+        assert d.admin.api("py")["zygote"]["state"] == "none"
+
+
+def test_a_smaller_limit_holds_for_those_that_are_there(tmp_path):
+    conf = tmp_path / "soma.conf"
+    conf.write_text("zygote_memory: 1Gi\n")
+    with Daemon(args=["--config", conf]) as d:
+        d.admin.deploy(projects.python_project(LARGE, api("py", "auto", **ZERO)))
+        zygote = zygote_of(d)
+        wait_for("it is measured", lambda: d.admin.api("py")["zygote"]["memory_bytes"] > 100 << 20)
+        conf.write_text("zygote_memory: 60Mi\n")
+        os.kill(d.keeper_pid, signal.SIGHUP)
+        wait_for("it is gone", lambda: not procs.alive(zygote))
+        assert d.admin.api("py")["zygote"]["state"] == "none"
 
 
 def test_memory_for_one_zygote():
