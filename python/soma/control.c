@@ -78,7 +78,7 @@ static void say_state(void)
 				     strlen(worker.loading), false);
 		return;
 	}
-	control_send(FRAME_READY, 0, "{}", 2, false);
+	control_send(FRAME_READY, (uint32_t)getpid(), "{}", 2, false);
 	stages_forget();
 	batch_tell();
 	if (worker.n_released)

@@ -246,7 +246,8 @@ static PyObject *run_slot(PyObject *module, PyObject *args)
 		if (first) {
 			worker.state = WORKER_SERVING;
 			poll_listen();
-			control_send(FRAME_READY, 0, "{}", 2, false);
+			control_send(FRAME_READY, (uint32_t)getpid(), "{}", 2,
+				     false);
 		}
 		worker_unlock();
 	}

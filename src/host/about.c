@@ -110,5 +110,6 @@ void about_no_batches(struct host *h)
 	buf_adds(&h->facts, h->facts.len > 1 ? ",\"note\":" : "\"note\":");
 	json_quote(&h->facts, str_of(h->no_batches));
 	buf_addc(&h->facts, '}');
-	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
+	control_send(h, FRAME_READY, (uint32_t)getpid(), h->facts.data,
+		     h->facts.len);
 }

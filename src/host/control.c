@@ -100,7 +100,8 @@ static void say_state(struct host *h)
 			control_send(h, FRAME_LOADING, 0, text, strlen(text));
 		return;
 	}
-	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
+	control_send(h, FRAME_READY, (uint32_t)getpid(), h->facts.data,
+		     h->facts.len);
 	jobs_tell_batching(h);
 	stages_forget(&h->slots);
 	if (h->stuck_ms)

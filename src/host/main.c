@@ -92,7 +92,8 @@ static void on_loaded(struct work *w)
 		fail(h, &err);
 	h->state = HOST_SERVING;
 	h->slots.on_tell = control_stages; /* loading was nobody's request */
-	control_send(h, FRAME_READY, 0, h->facts.data, h->facts.len);
+	control_send(h, FRAME_READY, (uint32_t)getpid(), h->facts.data,
+		     h->facts.len);
 }
 
 /* ---- the end ---- */

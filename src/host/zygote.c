@@ -133,40 +133,40 @@ static void look(int control)
 }
 
 /* In the child: the listener and the channel are its own. */
-static int become_replica(struct host *h, int control, const int fds[FORK_FDS])
+static int become_replica(struct host *h, int control,
+			  const struct fork_order *o)
 {
-	fork_settle(fds);
+	fork_settle(o);
 	close(control);
-	h->listener = fds[FORK_LISTENER];
-	return fds[FORK_CONTROL];
+	h->listener = o->fds[FORK_LISTENER];
+	return o->fds[FORK_CONTROL];
 }
 
 int zygote_wait(struct host *h, int control)
 {
 	static const char ready[] = "{\"level\":\"init\"}";
-	struct frame head;
-	int fds[FORK_FDS];
+	struct fork_order o;
 
 	load(h, control);
 	look(control);
 	fork_init();
 	fork_send(control, FRAME_READY, 0, ready, strlen(ready));
-	while (fork_receive(control, &head, fds) && head.type != FRAME_STOP) {
+	while (fork_receive(control, &o) && o.head.type != FRAME_STOP) {
 		pid_t pid = -EMFILE;
 
-		if (head.type == FRAME_FORK) {
-			if (fds[FORK_LISTENER] >= 0 && fds[FORK_LOG] >= 0)
+		if (o.head.type == FRAME_FORK) {
+			if (fork_is_complete(&o))
 				pid = fork_twice();
 			if (pid == 0)
-				return become_replica(h, control, fds);
-			fork_tell(control, head.arg, pid);
+				return become_replica(h, control, &o);
+			fork_tell(control, o.head.arg, pid);
 		}
-		if (head.type == FRAME_PING)
-			fork_send(control, FRAME_PONG, head.arg, NULL, 0);
-		if (head.type == FRAME_QUERY)
+		if (o.head.type == FRAME_PING)
+			fork_send(control, FRAME_PONG, o.head.arg, NULL, 0);
+		if (o.head.type == FRAME_QUERY)
 			fork_send(control, FRAME_READY, 0, ready,
 				  strlen(ready));
-		fork_close(fds);
+		fork_close(&o);
 	}
 	_exit(0);
 }

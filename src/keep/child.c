@@ -211,6 +211,7 @@ int child_spawn(struct list *children, const struct keep_head *head,
 	c->control = kept[1];
 	c->name = mem_strdup(order.name);
 	c->meta = mem_strdup(order.meta);
+	c->forks = head->flags & KEEP_HAS_FORKS;
 	list_push_back(children, &c->link);
 
 free_order:
@@ -307,17 +308,22 @@ static bool mark_of(pid_t pid, char *out, size_t size)
 	return false;
 }
 
-static bool is_alive(struct list *children, const char *name)
+/* Whether who has that mark belongs to nobody any more, seen at the end of
+ * `dead`. */
+static bool is_left(struct list *children, const struct child *dead,
+		    const char *mark)
 {
+	bool any_forks = false;
 	struct list *it, *tmp;
 
 	LIST_EACH (children, it, tmp) {
 		struct child *c = LIST_ENTRY(it, struct child, link);
 
-		if (c->pid && strcmp(c->name, name) == 0)
-			return true;
+		if ((c->pid || c->forks) && strcmp(c->name, mark) == 0)
+			return false;
+		any_forks = any_forks || c->forks;
 	}
-	return false;
+	return !any_forks || strcmp(dead->name, mark) == 0;
 }
 
 void child_kill_rest(struct list *children, const struct child *dead,
@@ -330,12 +336,12 @@ void child_kill_rest(struct list *children, const struct child *dead,
 		kill(-dead->pid, SIGKILL);
 	n = own_children(pids, PIDS_MAX);
 	for (size_t i = 0; i < n; i++) {
-		char name[256];
+		char mark[256];
 
 		if (pids[i] == daemon || child_by_pid(children, pids[i]))
 			continue;
-		if (mark_of(pids[i], name, sizeof name) &&
-		    !is_alive(children, name))
+		if (mark_of(pids[i], mark, sizeof mark) &&
+		    is_left(children, dead, mark))
 			kill(pids[i], SIGKILL);
 	}
 }

@@ -18,9 +18,9 @@ struct child {
 	int status;  /* wait status once reaped */
 	int log_fd;  /* owned: read end */
 	int control; /* owned: the daemon's end, or -1 */
-	char *name;  /* owned: what SOMA_REPLICA says; of forked ones their
-			zygote's */
+	char *name;  /* owned: its mark, what SOMA_REPLICA says */
 	char *meta;  /* owned: opaque, the daemon's */
+	bool forks;  /* a zygote: those that it forked may be unknown yet */
 };
 
 /* fork() whose child has the default signals, none blocked. Until its exec a
@@ -38,8 +38,11 @@ void child_free(struct child *c);
 struct child *child_by_id(struct list *children, uint64_t id);
 struct child *child_by_pid(struct list *children, pid_t pid);
 
-/* Kills what a dead child left behind: its process group, and orphans that
- * came to us with its mark. */
+/* Kills what a dead child left behind: its process group, once, and orphans
+ * that came to us with its mark. Of a zygote's they may be forks that ADOPT is
+ * on its way for: they are killed when it is about to be forgotten and `forks`
+ * is unset. While there is any zygote the mark of a fork that nobody has asked
+ * for may be any, so that those of others are left alone. */
 void child_kill_rest(struct list *children, const struct child *dead,
 		     pid_t daemon);
 

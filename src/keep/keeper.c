@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
@@ -264,12 +265,25 @@ static void adopt(struct keeper *k, const struct keep_head *head,
 	int rc = adopt_child(&k->children, &k->ends, k->daemon, head, payload,
 			     fds, n_fds);
 	struct child *c = rc ? NULL : child_by_id(&k->children, head->id);
+	/* Who is not waited for has its number: this is the child. */
+	cleanup_close int handle =
+		c && c->pid ? (int)syscall(SYS_pidfd_open, c->pid, 0) : -1;
 
-	say(k, KEEP_SPAWNED, head->id, rc ? rc : head->arg, NULL, NULL, 0);
+	say(k, KEEP_SPAWNED, head->id, rc ? rc : head->arg, NULL, &handle,
+	    handle >= 0);
 	if (!c || c->pid)
 		return;
 	child_kill_rest(&k->children, c, k->daemon);
 	say(k, KEEP_EXIT, c->id, c->status, NULL, NULL, 0);
+}
+
+/* Whom the daemon wanted of its forks it has asked for by now. And what came to
+ * us since it died, when others that it had left died, goes, too. */
+static void forget(struct keeper *k, struct child *c)
+{
+	c->forks = false;
+	child_kill_rest(&k->children, c, k->daemon);
+	child_free(c);
 }
 
 static void on_message(struct chan *chan, const void *data, size_t len,
@@ -313,7 +327,7 @@ static void on_message(struct chan *chan, const void *data, size_t len,
 		break;
 	case KEEP_FORGET:
 		if (c && !c->pid)
-			child_free(c);
+			forget(k, c);
 		break;
 	default:
 		log_warn(LOG_F(F_I("type", head.type)),

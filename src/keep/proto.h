@@ -26,7 +26,9 @@ enum keep_type {
 	KEEP_END = 34,
 	/* and at any time */
 	KEEP_SPAWNED = 35, /* id; arg: pid, or -errno (then no EXIT follows; of
-			      ADOPT ESRCH: it is no child of the keeper's) */
+			      ADOPT ESRCH: it is no child of the keeper's).
+			      Of ADOPT, while it lives and where the kernel has
+			      them, with a descriptor: its pidfd */
 	KEEP_EXIT = 36,	   /* id; arg: wait status; again to each new daemon
 			      until FORGET */
 	KEEP_STOP = 37,	   /* drain and exit 0: Soma is to end. The keeper has
@@ -36,10 +38,12 @@ enum keep_type {
 
 enum keep_listener { KEEP_DATA = 0, KEEP_ADMIN = 1 };
 
-/* SPAWN's descriptors, in this order; the ones with a flag may be missing. */
+/* SPAWN's descriptors, in this order; the first two say that one is there. */
 enum keep_spawn_flags {
 	KEEP_HAS_LISTEN = 1,  /* child's 3 */
 	KEEP_HAS_CONTROL = 2, /* child's 4, and the daemon's end to keep */
+	KEEP_HAS_FORKS = 4,   /* a zygote: what bears its mark may be asked for
+				 by ADOPT, and lives until it is forgotten */
 };
 /* [0] a memfd with JSON {"name","argv":[],"env":["K=V"],"meta":"..."}
  * [1] log pipe, write end: child's 1 and 2    [2] log pipe, read end: kept

@@ -17,6 +17,10 @@ enum { SEND_PATIENCE_MS = 5000 };
 
 static pid_t keeper; /* 0: this is neither a zygote nor a zygote's child */
 static bool is_child;
+/* Where its value stood when this program began, which is where the kernel
+ * shows it to others (/proc/PID/environ), and the room that it has. */
+static char *mark_at;
+static size_t mark_room;
 /* Shared with the one between, which is a process but in its memory. */
 static volatile pid_t between, born;
 static volatile int refused;
@@ -24,13 +28,23 @@ static volatile int refused;
 void fork_init(void)
 {
 	keeper = getppid();
+	mark_at = getenv(FORK_MARK);
+	mark_room = mark_at ? strlen(mark_at) : 0;
 }
 
-void fork_close(const int fds[FORK_FDS])
+bool fork_is_complete(const struct fork_order *o)
 {
 	for (int i = 0; i < FORK_FDS; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+		if (o->fds[i] < 0)
+			return false;
+	return true;
+}
+
+void fork_close(const struct fork_order *o)
+{
+	for (int i = 0; i < FORK_FDS; i++)
+		if (o->fds[i] >= 0)
+			close(o->fds[i]);
 }
 
 /* Where user code has closed standard input or output the kernel gives their
@@ -46,19 +60,18 @@ static int above_stdio(int fd)
 	return high;
 }
 
-bool fork_receive(int control, struct frame *head, int fds[FORK_FDS])
+bool fork_receive(int control, struct fork_order *ret)
 {
 	union {
 		char room[CMSG_SPACE(sizeof(int) * FORK_FDS)];
 		struct cmsghdr align;
 	} space;
-	struct iovec iov = {head, sizeof *head};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct iovec iov[2] = {{&ret->head, sizeof ret->head},
+			       {ret->mark, sizeof ret->mark - 1}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
 
-	*head = (struct frame){0};
-	for (int i = 0; i < FORK_FDS; i++)
-		fds[i] = -1;
+	*ret = (struct fork_order){.fds = {-1, -1, -1}};
 	do {
 		msg.msg_control = space.room;
 		/* Not a descriptor more, which alignment has room for. */
@@ -70,9 +83,10 @@ bool fork_receive(int control, struct frame *head, int fds[FORK_FDS])
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c;
 	     c = CMSG_NXTHDR(&msg, c))
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+			memcpy(ret->fds, CMSG_DATA(c),
+			       c->cmsg_len - CMSG_LEN(0));
 	for (int i = 0; i < FORK_FDS; i++)
-		fds[i] = above_stdio(fds[i]);
+		ret->fds[i] = above_stdio(ret->fds[i]);
 	return true;
 }
 
@@ -94,7 +108,8 @@ void fork_send(int control, enum frame_type type, uint32_t arg,
 
 /* The one between only forks and goes, so it borrows our memory instead of
  * copying it (vfork): the child's is the one copy, and the child alone returns
- * from in there. */
+ * from in there. It leaves our process group first: who kills that, as the
+ * keeper does when we are dead, means no child that has just been made. */
 pid_t fork_twice(void)
 {
 	born = -1;
@@ -103,6 +118,7 @@ pid_t fork_twice(void)
 	between = vfork();
 	if (between == 0) {
 		between = getpid();
+		setsid();
 		born = fork();
 		if (born == 0) {
 			is_child = true;
@@ -129,12 +145,25 @@ void fork_tell(int control, uint32_t number, pid_t pid)
 	fork_send(control, FRAME_FORKED, number, text, (size_t)n);
 }
 
-void fork_settle(const int fds[FORK_FDS])
+/* In place: what is forked from here without an exec shows the same memory. One
+ * that is longer than a zygote's would not fit, and none is. */
+static void set_mark(const char *mark)
+{
+	size_t n = strlen(mark);
+
+	if (!n || n > mark_room)
+		return;
+	memset(mark_at, 0, mark_room);
+	memcpy(mark_at, mark, n);
+}
+
+void fork_settle(const struct fork_order *o)
 {
 	setsid();
-	dup2(fds[FORK_LOG], STDOUT_FILENO);
-	dup2(fds[FORK_LOG], STDERR_FILENO);
-	close(fds[FORK_LOG]);
+	dup2(o->fds[FORK_LOG], STDOUT_FILENO);
+	dup2(o->fds[FORK_LOG], STDERR_FILENO);
+	close(o->fds[FORK_LOG]);
+	set_mark(o->mark);
 }
 
 bool fork_made_us(void)

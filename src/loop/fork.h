@@ -16,12 +16,26 @@
 /* FORK's descriptors, in this order. */
 enum { FORK_LISTENER, FORK_CONTROL, FORK_LOG, FORK_FDS };
 
+/* The variable by whose value what a replica leaves behind is found: the name
+ * of its process, which is FORK's payload. */
+#define FORK_MARK "SOMA_REPLICA"
+enum { FORK_MARK_MAX = 256 };
+
+/* What fork_receive has received. */
+struct fork_order {
+	struct frame head;
+	char mark[FORK_MARK_MAX]; /* of the replica; "": it keeps ours */
+	int fds[FORK_FDS];	  /* close-on-exec, none of them 0, 1 or 2;
+				     -1: it was not sent, or had no room */
+};
+
 /* Before the first fork: its parent is to be the replicas'. */
 void fork_init(void);
-/* The next frame, waited for, with the descriptors it brought (close-on-exec,
- * none of them 0, 1 or 2; -1: it has not). False: Soma is gone. */
-bool fork_receive(int control, struct frame *head, int fds[FORK_FDS]);
-void fork_close(const int fds[FORK_FDS]);
+/* The next frame, waited for. False: Soma is gone. */
+bool fork_receive(int control, struct fork_order *ret);
+/* Whether there is all that a replica needs. */
+bool fork_is_complete(const struct fork_order *o);
+void fork_close(const struct fork_order *o);
 /* Waits for room on the channel, at most some seconds. */
 void fork_send(int control, enum frame_type type, uint32_t arg,
 	       const char *text, size_t len);
@@ -30,9 +44,9 @@ void fork_send(int control, enum frame_type type, uint32_t arg,
 pid_t fork_twice(void);
 /* Says FORKED: what fork_twice returned. */
 void fork_tell(int control, uint32_t number, pid_t pid);
-/* In the child: a session, and output, of its own. The other two descriptors
- * are its owner's. */
-void fork_settle(const int fds[FORK_FDS]);
+/* In the child: a session, output, and a mark of its own. The other two
+ * descriptors are its owner's. */
+void fork_settle(const struct fork_order *o);
 /* Whether this process is such a child. */
 bool fork_made_us(void);
 /* If it is: it is to die with the keeper, its parent. 0 or -1. */

@@ -6,11 +6,15 @@
  *
  * The first three take a millisecond, and its READY may come before any of
  * them. To be moved to another group takes the kernel longer than all of it,
- * and holds up forks meanwhile: that is done in the pool, a while later.
+ * and holds up forks meanwhile. So it is done in the pool, and a while later,
+ * unless it is to be `alone`: then its CONFIG, for which it waits, is sent when
+ * it is there.
  */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "core/json.h"
 #include "core/mem.h"
@@ -19,6 +23,8 @@
 #include "serve/process_parts.h"
 
 enum { NEWBORN_MS = 1000 };
+
+static void wean(struct process *p);
 
 static struct process *unborn_of(struct process *zygote, uint32_t number)
 {
@@ -47,7 +53,7 @@ static void ask_keeper(struct process *p, pid_t pid)
 	int fds[2];
 
 	yyjson_mut_doc_set_root(doc, root);
-	yyjson_mut_obj_add_str(doc, root, "mark", p->zygote);
+	yyjson_mut_obj_add_str(doc, root, "mark", p->name);
 	yyjson_mut_obj_add_str(doc, root, "meta", p->meta);
 	yyjson_mut_obj_add_int(doc, root, "uid", (int64_t)p->uid);
 	text = json_write(doc, &len);
@@ -81,8 +87,9 @@ void process__forked(struct process *zygote, uint32_t number,
 						     "no reason given")));
 }
 
-void process__born(struct process *p, int32_t answer)
+void process__born(struct process *p, int32_t answer, int handle)
 {
+	p->handle = handle;
 	if (answer <= 0) {
 		process__dead(p, mem_printf("the keeper does not find it: %s",
 					    strerror(-answer)));
@@ -94,6 +101,8 @@ void process__born(struct process *p, int32_t answer)
 	p->started_ms = (int64_t)uv_now(p->local->loop);
 	if (p->local->groups.mode != CGROUP_NONE)
 		list_push_back(&p->local->newborn, &p->newborn_link);
+	if (p->config)
+		wean(p);
 	if (p->first_sign)
 		process_signal(p, p->first_sign);
 }
@@ -108,10 +117,13 @@ void process__adopt_forked(struct process *p, yyjson_val *meta)
 	p->limits = (struct cgroup_limits){
 		.mem_bytes = json_int(meta, "mem_limit", 0),
 		.cpu_millis = json_int(meta, "cpu_millis", 0)};
-	/* Whether the last daemon came to it nobody knows; twice does no harm.
-	 */
-	if (p->local->groups.mode != CGROUP_NONE)
-		list_push_back(&p->local->newborn, &p->newborn_link);
+	p->heard = true; /* by the last daemon, perhaps */
+	/* Whether that came to moving it nobody knows; twice does no harm. Nor
+	 * does a number that is another's by now: nobody has forked since. */
+	if (p->pid <= 1 || p->local->groups.mode == CGROUP_NONE)
+		return;
+	p->handle = (int)syscall(SYS_pidfd_open, p->pid, 0);
+	list_push_back(&p->local->newborn, &p->newborn_link);
 }
 
 void process__end_unborn(struct process *zygote)
@@ -124,8 +136,15 @@ void process__end_unborn(struct process *zygote)
 	LIST_EACH (&zygote->local->processes, it, tmp) {
 		struct process *p = LIST_ENTRY(it, struct process, link);
 
-		if (p->unborn && !p->forked && p->state != PROCESS_EXITED &&
-		    strcmp(p->zygote, zygote->name) == 0)
+		if (!p->unborn || p->forked || p->state == PROCESS_EXITED ||
+		    strcmp(p->zygote, zygote->name) != 0)
+			continue;
+		if (p->control_open)
+			chan_drain(&p->control);
+		p->forked = p->said > 1;
+		if (p->forked)
+			ask_keeper(p, p->said);
+		else
 			process__dead(p, mem_strdup("its zygote ended before "
 						    "it was forked"));
 	}
@@ -136,7 +155,7 @@ void process__end_unborn(struct process *zygote)
 struct weaning {
 	uv_work_t work;
 	struct process *p; /* lives until we are done: one of its handles */
-	pid_t pid;
+	struct err err;
 };
 
 void process__weaned(struct process *p)
@@ -147,11 +166,21 @@ void process__weaned(struct process *p)
 static void on_wean(uv_work_t *work)
 {
 	struct weaning *w = work->data;
-	struct cgroups *groups = &w->p->local->groups;
+	struct process *p = w->p;
+	struct cgroups *groups = &p->local->groups;
 
 	/* What the machine does not allow was said of the zygote already. */
-	cgroup_create(groups, w->p->name, &w->p->limits, NULL);
-	cgroup_join(groups, w->p->name, w->pid, NULL);
+	cgroup_create(groups, p->name, &p->limits, NULL);
+	cgroup_move(groups, p->zygote, p->name, p->pid, p->handle, &w->err);
+}
+
+/* It is in its group, or stays where it is. */
+static void begin(struct process *p)
+{
+	cleanup_free char *config = mem_take(&p->config);
+
+	if (config && p->state == PROCESS_RUNNING)
+		process_send(p, FRAME_CONFIG, 0, config);
 }
 
 static void on_weaned(uv_work_t *work, int status)
@@ -160,12 +189,36 @@ static void on_weaned(uv_work_t *work, int status)
 	struct process *p = w->p;
 
 	(void)status;
+	p->weaning = false;
+	/* Then the zygote's group lives as long as it does. */
+	p->stays = w->err.code == E_FORBIDDEN;
+	if (p->stays)
+		log_warn(LOG_F(F_S("process", p->name)), "%s%s", w->err.msg,
+			 p->limits.mem_bytes ? "; mem_limit is not enforced"
+					     : ", ignoring");
+	else
+		process__weaned(p);
 	free(w);
-	process__weaned(p);
+	begin(p);
 	/* Its group was ended before it was made. */
 	if (p->state == PROCESS_EXITED)
 		local__end_group(p->local, p->name);
 	process__handle_closed(p);
+}
+
+/* If the pool has no room it is for the next turn. */
+static void wean(struct process *p)
+{
+	struct weaning *w = mem_alloc(sizeof *w);
+
+	w->work.data = w;
+	w->p = p;
+	if (uv_queue_work(p->local->loop, &w->work, on_wean, on_weaned)) {
+		free(w);
+		return;
+	}
+	p->weaning = true;
+	p->handles++;
 }
 
 void local__wean(struct local *l)
@@ -176,19 +229,9 @@ void local__wean(struct local *l)
 	LIST_EACH (&l->newborn, it, tmp) {
 		struct process *p =
 			LIST_ENTRY(it, struct process, newborn_link);
-		struct weaning *w;
 
-		if (p->weaning || now - p->started_ms < NEWBORN_MS)
-			continue;
-		w = mem_alloc(sizeof *w);
-		w->work.data = w;
-		w->p = p;
-		w->pid = p->pid;
-		if (uv_queue_work(l->loop, &w->work, on_wean, on_weaned)) {
-			free(w);
-			continue;
-		}
-		p->weaning = true;
-		p->handles++;
+		if (!p->weaning && !p->stays &&
+		    (p->config || now - p->started_ms >= NEWBORN_MS))
+			wean(p);
 	}
 }

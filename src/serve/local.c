@@ -36,16 +36,18 @@ static void ending_free(struct ending *e)
 	free(e);
 }
 
-/* A zygote may die while what it has forked is still in its group. */
-static bool has_newborn(const struct local *l, const char *leaf)
+/* A zygote may die while what it has forked is still in its group, and the
+ * keeper perhaps still to answer. */
+static bool has_forks(const struct local *l, const char *leaf)
 {
-	for (const struct list *it = l->newborn.next; it != &l->newborn;
+	for (const struct list *it = l->processes.next; it != &l->processes;
 	     it = it->next) {
-		const struct process *p =
-			CONTAINER_OF((struct list *)(uintptr_t)it,
-				     struct process, newborn_link);
+		const struct process *p = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct process, link);
 
-		if (strcmp(p->zygote, leaf) == 0)
+		if (p->zygote && p->state != PROCESS_EXITED &&
+		    (p->unborn || !list_empty(&p->newborn_link)) &&
+		    strcmp(p->zygote, leaf) == 0)
 			return true;
 	}
 	return false;
@@ -53,7 +55,7 @@ static bool has_newborn(const struct local *l, const char *leaf)
 
 static bool ending_done(struct local *l, struct ending *e)
 {
-	if (has_newborn(l, e->leaf))
+	if (has_forks(l, e->leaf))
 		return false;
 	cgroup_kill(&l->groups, e->leaf, NULL);
 	return cgroup_remove(&l->groups, e->leaf, NULL) == 0 ||
@@ -285,16 +287,19 @@ static void adopt(struct local *l, const struct keep_head *head,
 		process_abandon(p);
 }
 
-static void spawned(struct local *l, const struct keep_head *head)
+/* handle: a pidfd of one that was forked, or -1; the callee's. */
+static void spawned(struct local *l, const struct keep_head *head, int handle)
 {
 	struct process *p = by_id(l, head->id);
 
-	if (!p)
-		return;
-	if (p->zygote) {
-		process__born(p, head->arg);
+	if (p && p->zygote) {
+		process__born(p, head->arg, handle);
 		return;
 	}
+	if (handle >= 0)
+		close(handle);
+	if (!p)
+		return;
 	if (head->arg > 0) {
 		p->pid = head->arg;
 		p->state = PROCESS_RUNNING;
@@ -334,7 +339,7 @@ static void on_keeper_message(struct chan *c, const void *data, size_t len,
 		l->on_adopted_all(l);
 		break;
 	case KEEP_SPAWNED:
-		spawned(l, &head);
+		spawned(l, &head, n_fds ? fds[0] : -1);
 		break;
 	case KEEP_EXIT:
 		p = by_id(l, head.id);

@@ -52,6 +52,9 @@ struct process_spec {
 	bool control;	    /* inherits a control channel */
 	const char *config; /* first frame on it, or NULL */
 	bool notify;	    /* gets a NOTIFY_SOCKET */
+	bool forks;	    /* a zygote */
+	bool alone;	    /* of a fork: it does not begin before it is in a
+			       control group of its own, if there are any */
 };
 
 enum process_state { PROCESS_STARTING, PROCESS_RUNNING, PROCESS_EXITED };
@@ -92,11 +95,18 @@ struct process {
 
 	/* One that a zygote forks (birth.c). */
 	char *zygote;	/* owned: the zygote's name; NULL: it was spawned */
-	bool unborn;	/* it is not known to be there; if it ends so, another
-			   way to start it may do */
+	bool unborn;	/* it is not known to be there, or was killed before it
+			   said a word; if it ends so, another way to start it
+			   may do */
 	bool forked;	/* private: its zygote says so */
+	bool heard;	/* private: it has said something */
+	pid_t said;	/* private: who it is by its own word; 0: none yet */
+	bool killed;	/* private: we did */
 	int first_sign; /* signal to send when it is born; 0: none */
+	char *config;	/* owned: CONFIG, until it is to begin; or NULL */
+	int handle;	/* owned: its pidfd, until it is weaned; -1 */
 	bool weaning;	/* it is being moved to a group of its own */
+	bool stays;	/* it cannot be moved */
 	struct list newborn_link;
 	struct cgroup_limits limits; /* of that group */
 	/* Of a zygote: forks that are asked for and not answered; since when
@@ -158,8 +168,8 @@ int process_start(struct process **ret, struct local *l,
 		  const struct process_ops *ops, void *data, struct err *err);
 /* The same by a fork of a running zygote, which must have been started with the
  * same user, directory and program. Of the spec only name, meta, uid, limits
- * and config count; it has a socket and a control channel. If the zygote ends
- * or cannot fork, on_exit comes with `unborn` set. */
+ * config and `alone` count; it has a socket and a control channel. If the
+ * zygote ends or cannot fork, on_exit comes with `unborn` set. */
 int process_fork(struct process **ret, struct process *zygote,
 		 const struct process_spec *spec, const struct process_ops *ops,
 		 void *data, struct err *err);

@@ -29,7 +29,7 @@ struct process *process__new(struct local *l, uint64_t id, const char *name,
 	p->id = id;
 	p->name = mem_strdup(name);
 	p->meta = mem_strdup(meta);
-	p->status_fd = p->notify_fd = -1;
+	p->status_fd = p->notify_fd = p->handle = -1;
 	p->started_ms = (int64_t)uv_now(l->loop);
 	buf_init(&p->line, PROCESS_LINE_MAX);
 	buf_init(&p->rest, PROCESS_REST_MAX);
@@ -62,6 +62,7 @@ void process_signal(struct process *p, int signum)
 {
 	if (p->state == PROCESS_EXITED)
 		return;
+	p->killed = p->killed || signum == SIGKILL;
 	/* The keeper does not know it yet. */
 	if (p->unborn && p->first_sign != SIGKILL)
 		p->first_sign = signum;
@@ -91,6 +92,12 @@ void process_send(struct process *p, enum frame_type type, uint32_t arg,
 	struct frame f = {
 		.type = (uint8_t)type, .version = FRAME_VERSION, .arg = arg};
 
+	/* It has not begun, and has nothing to say or to finish. */
+	if (p->config) {
+		if (type == FRAME_STOP)
+			process_signal(p, SIGKILL);
+		return;
+	}
 	if (p->control_open)
 		chan_send(&p->control, &f, sizeof f, payload,
 			  payload ? strlen(payload) : 0, NULL, 0);
@@ -111,6 +118,9 @@ static void on_control_message(struct chan *c, const void *data, size_t len,
 	memcpy(&f, data, sizeof f);
 	if (f.version != FRAME_VERSION)
 		return;
+	p->heard = true;
+	if (f.type == FRAME_READY && f.arg <= INT32_MAX)
+		p->said = (pid_t)f.arg;
 	if (f.type == FRAME_FORKED) {
 		process__forked(p, f.arg,
 				(struct str){(const char *)data + sizeof f,
@@ -252,6 +262,18 @@ static char *launch_failure(struct process *p)
 	return mem_printf("%s%s%s", message, *remedy ? ". " : "", remedy);
 }
 
+/* Whether a fork was killed before its first word: with its zygote, or in its
+ * stead, by who has to choose when memory is short. Nothing has begun there
+ * that a start from its program would not do as well. */
+static bool is_stillborn(struct process *p)
+{
+	if (!p->zygote || p->killed)
+		return false;
+	if (p->control_open)
+		chan_drain(&p->control);
+	return !p->heard;
+}
+
 static bool was_oom(const struct process *p)
 {
 	struct cgroup_usage usage;
@@ -270,6 +292,8 @@ char *process__cause(struct process *p, int status)
 	if (WIFSIGNALED(status)) {
 		if (WTERMSIG(status) == SIGKILL && was_oom(p))
 			return mem_strdup("out of memory");
+		if (WTERMSIG(status) == SIGKILL && is_stillborn(p))
+			p->unborn = true;
 		return mem_printf("signal %d (%s)", WTERMSIG(status),
 				  signal_word(WTERMSIG(status)));
 	}
@@ -323,6 +347,9 @@ static void process_free(struct process *p)
 	free(p->meta);
 	free(p->socket);
 	free(p->zygote);
+	free(p->config);
+	if (p->handle >= 0)
+		close(p->handle);
 	free(p);
 }
 

@@ -40,15 +40,17 @@ void process__maybe_gone(struct process *p);
 /* A zygote has said FORKED. */
 void process__forked(struct process *zygote, uint32_t number,
 		     struct str payload);
-/* The keeper has it, or says why not (-errno). */
-void process__born(struct process *p, int32_t answer);
+/* The keeper has it, or says why not (-errno). handle: as in struct process;
+ * taken. */
+void process__born(struct process *p, int32_t answer, int handle);
 /* One from before, with its meta: what there is to know of its birth. */
 void process__adopt_forked(struct process *p, yyjson_val *meta);
-/* Those that this zygote was still to fork end with it. */
+/* Those that this zygote was still to fork end with it, but for those that have
+ * said themselves that they are there. */
 void process__end_unborn(struct process *zygote);
 /* Takes it off the list of those that are still in their zygote's group. */
 void process__weaned(struct process *p);
-/* Moves those to groups of their own that are old enough. */
+/* Moves those to groups of their own that are old enough, or wait for it. */
 void local__wean(struct local *l);
 
 /* output.c */

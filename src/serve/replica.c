@@ -140,6 +140,13 @@ void replica_adopt(struct replica *r, struct process *p, int port)
 		process_signal(p, SIGKILL);
 		return;
 	}
+	if (p->zygote) {
+		/* The last daemon may have died before it let it begin; one
+		 * that has begun takes no notice. */
+		cleanup_free char *config = replica__config(r);
+
+		process_send(p, FRAME_CONFIG, 0, config);
+	}
 	if (replica__is_ours(r))
 		process_send(p, FRAME_QUERY, 0, NULL);
 	watch_start(r);

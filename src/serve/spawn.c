@@ -260,7 +260,8 @@ int process_start(struct process **ret, struct local *l,
 		if (fds[i] >= 0)
 			order[n++] = fds[i];
 	head.flags = (uint16_t)((s->listen ? KEEP_HAS_LISTEN : 0) |
-				(s->control ? KEEP_HAS_CONTROL : 0));
+				(s->control ? KEEP_HAS_CONTROL : 0) |
+				(s->forks ? KEEP_HAS_FORKS : 0));
 	chan_send(&l->chan, &head, sizeof head, NULL, 0, order, n);
 	close_all(fds, 7);
 	*ret = p;
@@ -291,11 +292,15 @@ int process_fork(struct process **ret, struct process *zygote,
 					   .cpu_millis = s.cpu_millis};
 	if (make_fds(p, &s, fds, err))
 		return not_made(p, fds, err);
-	process_send(p, FRAME_CONFIG, 0, s.config);
+	if (s.alone && l->groups.mode != CGROUP_NONE)
+		p->config = mem_strdup(s.config);
+	else
+		process_send(p, FRAME_CONFIG, 0, s.config);
 	wants[0] = fds[LISTEN];
 	wants[1] = fds[CONTROL_CHILD];
 	wants[2] = fds[LOG_W];
-	chan_send(&zygote->control, &head, sizeof head, NULL, 0, wants, 3);
+	chan_send(&zygote->control, &head, sizeof head, p->name,
+		  strlen(p->name), wants, 3);
 	if (!zygote->forks++)
 		zygote->forks_since = uv_now(l->loop);
 	close_all(fds, 7);

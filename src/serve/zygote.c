@@ -109,9 +109,11 @@ static int start(struct zygote *z, struct err *err)
 	struct revision *rev = z->rev;
 	struct serve *s = rev->api->serve;
 	const char *level = zygote_level_word(level_of(z));
+	/* Longer than those of its replicas, which go where it stands
+	 * (loop/fork.c). */
 	cleanup_free char *name = mem_printf(
-		"%s-%lld-zygote-%llu", rev->api->name, (long long)rev->number,
-		(unsigned long long)s->local.next_id);
+		"%s-%lld-zygote-%012llu", rev->api->name,
+		(long long)rev->number, (unsigned long long)s->local.next_id);
 	cleanup_free char *meta = mem_printf(
 		"{\"name\":\"%s\",\"kind\":\"zygote\",\"api\":\"%s\","
 		"\"revision\":%lld,\"level\":\"%s\",\"secrets_ms\":%lld}",
@@ -119,8 +121,11 @@ static int start(struct zygote *z, struct err *err)
 		(long long)launch__secrets_ms(rev));
 	cleanup_free char *id = id_of(z);
 	cleanup_free char *config = launch__config(rev, id, 1, level);
-	struct process_spec p = {
-		.name = name, .meta = meta, .control = true, .config = config};
+	struct process_spec p = {.name = name,
+				 .meta = meta,
+				 .control = true,
+				 .config = config,
+				 .forks = true};
 
 	return launch__ours(&z->process, rev, &p, &zygote_ops, z, err);
 }

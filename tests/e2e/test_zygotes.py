@@ -4,6 +4,8 @@ import concurrent.futures
 import os
 import pathlib
 import signal
+import tempfile
+import threading
 
 import pytest
 
@@ -204,6 +206,24 @@ def test_kill_9_of_the_zygote(own_daemon):
     assert d.admin.post("/py", json=1).json()["made_by"] == new
 
 
+def test_a_zygotes_death_is_no_death_of_a_replica(own_daemon):
+    """Killed at any moment of its forks' birth: those that are there stay, the others are started otherwise."""
+    d = own_daemon
+    deploy(d, autoscaling={"min_replicas": 0, "max_replicas": 6})
+    for turn in range(8):
+        to_zero(d)
+        zygote = zygote_of(d)
+        killer = threading.Timer(0.003 * turn, os.kill, (zygote, signal.SIGKILL))
+        killer.start()
+        d.cli("scale", "py", "6", check=0)
+        wait_for("six are ready", lambda: sum(r["state"] == "ready" for r in d.admin.api("py")["replicas"]) == 6, 60)
+        killer.join()
+        wait_for("it is dead", lambda zygote=zygote: not procs.alive(zygote))
+        assert d.admin.api("py")["restarts"] == 0
+        assert d.admin.post("/py", json=1).status_code == 200
+    wait_for("no others", lambda: len(procs.marked(d.instance)) == 7)
+
+
 def test_kill_9_of_the_daemon(own_daemon):
     """The next one has them all back, and forks on."""
     d = own_daemon
@@ -290,6 +310,102 @@ def test_what_a_replica_leaves_behind_dies_with_it(own_daemon):
     strays = wait_for("it has one", lambda: [p for p in procs.marked(d.instance) if procs.command_line(p).startswith("sleep 600")])
     os.kill(r["pid"], signal.SIGKILL)
     wait_for("its stray is dead", lambda: not procs.alive(strays[0]))
+
+
+def group_of(pid):
+    """The names of its control groups: of its own, of its zygote, or of both where it is half moved."""
+    lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return {name for line in lines if "/soma-" in line and (name := line.rpartition("/")[2]).startswith("py-")}
+
+
+def skip_without_groups(daemon):
+    if not procs.cgroups_of(daemon.instance):
+        pytest.skip("no control groups here")
+
+
+LEAVES = """
+import os
+import subprocess
+
+
+def leave():
+    plain = subprocess.Popen(["sleep", "600"])
+    own = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    forked = os.fork()
+    if not forked:
+        os.setsid()
+        while True:
+            os.read(os.pipe()[0], 1)
+    return [plain.pid, own.pid, forked]
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        self.left = leave() if config["when"] == "init" else []
+
+    def predict(self, payload):
+        return [os.getpid()] + self.left + (leave() if not self.left else [])
+"""
+
+
+def test_a_replica_with_code_still_to_run_is_in_its_own_group_before_it_runs(own_daemon):
+    """And with it what that starts."""
+    d = own_daemon
+    deploy(d, LEAVES, level="imports", predictor={"zygote": "imports", "config": {"when": "init"}})
+    skip_without_groups(d)
+    another(d)
+    pids = d.admin.post("/py", json=1).json()
+    groups = [group_of(pid) for pid in pids]
+    assert len(pids) == 4 and groups == [groups[0]] * 4
+    assert len(groups[0]) == 1 and "zygote" not in groups[0].pop()
+
+
+def test_what_a_replica_starts_in_its_first_second_moves_with_it(own_daemon):
+    """Of its session or of one of their own, by exec or by fork."""
+    d = own_daemon
+    zygote = deploy(d, LEAVES, predictor={"config": {"when": "asked"}})
+    skip_without_groups(d)
+    another(d)
+    pids = d.admin.post("/py", json=1).json()
+    def moved():
+        groups = [group_of(pid) for pid in pids]
+        return groups == [groups[0]] * 4 and len(groups[0]) == 1 and groups[0] != group_of(zygote)
+    wait_for("all are in its group", moved)
+
+
+def test_what_a_replica_leaves_in_its_first_second_dies_with_it(own_daemon):
+    """It is in its zygote's group still, as on a machine without any: it is found by its mark, and the zygote lives."""
+    d = own_daemon
+    zygote = deploy(d, LEAVES, predictor={"config": {"when": "asked"}})
+    for _ in range(3):
+        r = another(d)
+        pids = d.admin.post("/py", json=1).json()
+        os.kill(r["pid"], signal.SIGKILL)
+        wait_for("they are dead", lambda pids=pids: not any(procs.alive(p) for p in pids))
+    assert zygote_of(d) == zygote
+
+
+def test_mem_limit_holds_from_the_first_byte(own_daemon):
+    """What is over it is the replica's end, and not its zygote's."""
+    d = own_daemon
+    flag = pathlib.Path(tempfile.gettempdir(), f"soma-large-{os.getpid()}")
+    source = projects.predictor(
+        'return os.getpid()', 'self.hold = b"x" * (300 << 20) if os.path.exists(config["flag"]) else None', "import os")
+    keys = {"predictor": {"zygote": "imports", "config": {"flag": str(flag)}}, "compute": {"mem_limit": "150Mi"}}
+    zygote = deploy(d, source, level="imports", **keys)
+    skip_without_groups(d)
+    old = replica(d)["pid"]
+    def died():
+        found = d.admin.api("py")["replicas"]
+        return found and found[0]["last_exit"] == "out of memory"
+    flag.touch()
+    try:
+        os.kill(old, signal.SIGKILL)
+        wait_for("it has no memory", died, 30)
+    finally:
+        flag.unlink()
+    assert zygote_of(d, level="imports") == zygote
+    assert wait_for("another", lambda: (r := replica(d)) and r["pid"] != old and r, 60)["tier"] == "zygote-imports"
 
 
 # --- secrets ------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/mem.h"
 #include "keep/adopt.h"
 
 static int told[2];
@@ -242,6 +243,125 @@ static void one_whose_descriptors_were_lost_is_not_adopted(void **state)
 	end_of(pid);
 }
 
+/* ---- what the dead leave behind ---- */
+
+/* A child of ours that nobody knows, with that mark: an orphan, or a fork that
+ * is to be adopted yet. */
+static pid_t marked(const char *mark)
+{
+	char var[64];
+	char *env[] = {var, NULL};
+	char *argv[] = {(char *)(uintptr_t) "sleep", (char *)(uintptr_t) "600",
+			NULL};
+	pid_t pid;
+
+	snprintf(var, sizeof var, "SOMA_REPLICA=%s", mark);
+	pid = child_fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		execve("/bin/sleep", argv, env);
+		_exit(99);
+	}
+	/* Before its exec it shows ours. */
+	for (;;) {
+		char path[64], text[64] = "";
+		FILE *f;
+
+		snprintf(path, sizeof path, "/proc/%d/environ", (int)pid);
+		f = fopen(path, "re");
+		assert_non_null(f);
+		if (fread(text, 1, sizeof text - 1, f) &&
+		    strcmp(text, var) == 0) {
+			fclose(f);
+			return pid;
+		}
+		fclose(f);
+	}
+}
+
+static struct child *known(pid_t pid, const char *mark, bool forks)
+{
+	struct child *c = mem_alloc(sizeof *c);
+
+	c->pid = pid;
+	c->log_fd = c->control = -1;
+	c->name = mem_strdup(mark);
+	c->forks = forks;
+	list_push_back(&children, &c->link);
+	return c;
+}
+
+static bool is_dead(pid_t pid)
+{
+	siginfo_t info = {.si_pid = 0};
+
+	assert_int_equal(
+		waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT),
+		0);
+	return info.si_pid == pid;
+}
+
+/* As the keeper does when it has reaped it; whom it killed is waited for. */
+static void ended(struct child *c, pid_t killed)
+{
+	siginfo_t info;
+
+	c->pid = 0;
+	child_kill_rest(&children, c, -1);
+	if (killed)
+		waitid(P_PID, (id_t)killed, &info, WEXITED | WNOWAIT);
+}
+
+static void strays_of_a_dead_fork_die_while_its_zygote_lives(void **state)
+{
+	pid_t zygote = sleeper(), stray = marked("py-1-0-8"),
+	      others = marked("py-1-1-9"), unborn = marked("py-1-2-10"),
+	      just_forked = marked("py-1-zygote-7");
+	struct child *fork;
+
+	(void)state;
+	known(zygote, "py-1-zygote-7", true);
+	known(zygote, "py-1-1-9", false);
+	fork = known(zygote, "py-1-0-8", false);
+	ended(fork, stray);
+	assert_false(is_dead(others) || is_dead(unborn) ||
+		     is_dead(just_forked));
+	end_of(stray);
+	end_of(others);
+	end_of(unborn);
+	end_of(just_forked);
+	end_of(zygote);
+}
+
+static void forks_outlive_their_zygote_until_it_is_forgotten(void **state)
+{
+	pid_t asked_for = marked("py-1-zygote-7"),
+	      forgotten = marked("py-1-zygote-7"), mine;
+	struct child *zygote = known(0, "py-1-zygote-7", true);
+
+	(void)state;
+	ended(zygote, 0);
+	assert_false(is_dead(asked_for) || is_dead(forgotten));
+	mine = asked_for;
+	known(mine, "py-1-0-8", false);
+	zygote->forks = false;
+	ended(zygote, forgotten);
+	assert_false(is_dead(mine));
+	end_of(mine);
+	end_of(forgotten);
+}
+
+/* Late: its parent was another that was left, and has died since. */
+static void an_orphan_that_comes_late_goes_with_the_next(void **state)
+{
+	pid_t late = marked("iris-1-0-3");
+	struct child *c = known(0, "other-1-0-4", false);
+
+	(void)state;
+	ended(c, late);
+	end_of(late);
+}
+
 #define ADOPTION(test) cmocka_unit_test_setup_teardown(test, fresh, no_children)
 
 int main(void)
@@ -255,6 +375,9 @@ int main(void)
 		ADOPTION(who_is_no_child_is_not_adopted),
 		ADOPTION(whom_user_code_may_name_is_not_adopted),
 		ADOPTION(one_whose_descriptors_were_lost_is_not_adopted),
+		ADOPTION(strays_of_a_dead_fork_die_while_its_zygote_lives),
+		ADOPTION(forks_outlive_their_zygote_until_it_is_forgotten),
+		ADOPTION(an_orphan_that_comes_late_goes_with_the_next),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

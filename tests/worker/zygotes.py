@@ -44,7 +44,7 @@ class Child:
 class Forked(Worker):
     """A replica that a zygote makes; what it says and is asked is as of any other."""
 
-    def __init__(self, zygote, number, **config):
+    def __init__(self, zygote, number, mark="", **config):
         self.zygote, self.dir, self.project = zygote, zygote.dir, zygote.project
         self.settings = {**zygote.settings, "replica": "test-1-%d" % number, **config}
         del self.settings["zygote"]
@@ -56,7 +56,7 @@ class Forked(Worker):
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.send(CONFIG, payload=json.dumps(self.settings).encode())
         out, pipe = os.pipe()
-        socket.send_fds(zygote.control, [HEAD.pack(FORK, 1, 0, number)], [self.listener.fileno(), theirs.fileno(), pipe])
+        socket.send_fds(zygote.control, [HEAD.pack(FORK, 1, 0, number) + mark.encode()], [self.listener.fileno(), theirs.fileno(), pipe])
         os.close(pipe)
         theirs.close()
         self.log_bytes, self.log_size = bytearray(), 0
