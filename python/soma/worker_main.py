@@ -72,8 +72,8 @@ def fail(worker, why):
 def serve(worker, threads, pools):
     """Lends the main thread, and `threads` - 1 more, until the process has drained."""
     def run_slot(index):
-        if pools:
-            pools.resize()
+        if pools and index:
+            pools.in_thread()
         worker.run_slot(index)
 
     if threads > 1:

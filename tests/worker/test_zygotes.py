@@ -238,6 +238,71 @@ def test_many_forks_leave_nothing_behind(zygote):
     assert os.listdir("/proc/%d/task" % z.process.pid) == [str(z.process.pid)]
 
 
+def test_standard_output_that_is_closed(zygote):
+    """Its numbers are free, and what FORK brings does not stay there."""
+    z = zygote("""
+        import os
+
+        class PythonPredictor:
+            def __init__(self, config):
+                for fd in range(3):
+                    os.close(fd)
+
+            def predict(self, payload):
+                os.write(1, b"out\\n")
+                os.write(2, b"err\\n")
+                return payload
+        """)
+    assert z.level() == "init"
+    for n in range(2):
+        replica = z.replica()
+        assert replica.predict(n).json() == n
+        replica.wait_log("out")
+        replica.wait_log("err")
+
+
+def marks(pid):
+    with open("/proc/%d/environ" % pid, "rb") as f:
+        return [item.decode() for item in f.read().split(b"\0") if item.startswith(b"SOMA_REPLICA=")]
+
+
+MARKS = """
+    import os, subprocess
+
+    class PythonPredictor:
+        def __init__(self, config):
+            pass
+
+        def predict(self, payload):
+            forked = os.fork()
+            if not forked:
+                os.setsid()
+                while True:
+                    os.read(os.pipe()[0], 1)
+            run = subprocess.Popen(["sleep", "600"], start_new_session=True)
+            return [os.environ.get("SOMA_REPLICA"), forked, run.pid]
+    """
+
+
+def test_the_mark_of_a_replica_is_its_own(zygote):
+    """Also in what it forks and runs, by which that is found when the replica has ended; the zygote keeps its own."""
+    z = zygote(MARKS, env={"SOMA_REPLICA": "py-4-zygote-1"})
+    z.level()
+    for mark in ("py-4-0-22", "py-4-0-3"):
+        replica = z.replica(mark=mark)
+        said, forked, run = replica.predict(1).json()
+        try:
+            assert said == mark
+            for pid in (replica.process.pid, forked, run):
+                assert marks(pid) == ["SOMA_REPLICA=" + mark]
+        finally:
+            os.kill(forked, 9)
+            os.kill(run, 9)
+    assert marks(z.process.pid) == ["SOMA_REPLICA=py-4-zygote-1"]
+    longer = z.replica(mark="py-4-0-" + "2" * 60).process.pid
+    assert marks(longer) == ["SOMA_REPLICA=py-4-zygote-1"], "it has no room, and is not written over what follows"
+
+
 # --- what a zygote answers
 
 
@@ -457,6 +522,13 @@ def openmp(tmp_path):
             n += 1;
             return n;
         }
+
+        void omp_set_num_threads(int);
+
+        void choose(int n)
+        {
+            omp_set_num_threads(n);
+        }
         """)
     done = subprocess.run(["cc", "-shared", "-fPIC", "-fopenmp", "-o", str(library), str(source)], capture_output=True)
     if done.returncode:
@@ -472,6 +544,59 @@ def test_libgomp_has_one_thread_and_then_all(zygote, openmp, given, then, monkey
     before, used, threads, variable = z.replica().predict(1).json()
     assert (before, used, variable) == (1, then, given)
     assert threads >= then
+
+
+CHOOSES = """
+    import ctypes, os
+    %s
+    library = ctypes.CDLL(os.path.abspath("libpool.so"))
+
+    class PythonPredictor:
+        def __init__(self, config):
+            %s
+
+        def predict(self, payload):
+            return [library.used(), os.environ.get("OMP_NUM_THREADS")]
+    """
+
+
+@pytest.mark.parametrize("level, imports, init, then", [
+    ("init", "os.environ['OMP_NUM_THREADS'] = '2'", "pass", [2, "2"]),
+    ("init", "os.environ['OMP_NUM_THREADS'] = '1'", "pass", [1, "1"]),
+    ("init", "", "library.choose(2)", [2, "3"]),
+    ("imports", "", "library.choose(2)", [2, "3"]),
+    ("worker", "", "library.choose(2)", [2, "3"]),
+])
+def test_a_number_that_the_code_has_chosen_stays(zygote, openmp, level, imports, init, then):
+    """By a variable before the library is loaded, or by a call: in the zygote, or in the replica."""
+    z = zygote({"predictor.py": CHOOSES % (imports, init), "libpool.so": openmp}, level=level, env={"OMP_NUM_THREADS": "3"})
+    assert z.level() == level
+    assert z.replica().predict(1).json() == then
+
+
+# As PyTorch's own: over the same pool, and one where that is held.
+LIKE_TORCH = """
+    import ctypes, os
+
+    library = ctypes.CDLL(os.path.abspath("libpool.so"))
+    get_num_threads = library.used
+
+    def set_num_threads(number):
+        library.choose(number)
+
+    class default_generator:
+        seed = int
+    """
+
+
+@pytest.mark.parametrize("level", ["init", "imports", "worker"])
+@pytest.mark.parametrize("init, then", [("torch.set_num_threads(1)", 1), ("torch.set_num_threads(2)", 2), ("pass", 3)])
+def test_a_number_that_torch_was_told_stays(zygote, openmp, level, init, then):
+    """One is what nearly all choose, and what it has while it is held."""
+    source = CHOOSES.replace("import ctypes, os", "import ctypes, os, torch") % ("", init)
+    z = zygote({"predictor.py": source, "torch.py": LIKE_TORCH, "libpool.so": openmp}, level=level, env={"OMP_NUM_THREADS": "3"})
+    assert z.level() == level
+    assert z.replica().predict(1).json() == [then, "3"]
 
 
 def test_libgomp_in_every_slot(zygote, openmp):
@@ -541,3 +666,15 @@ def test_torch_has_one_thread_and_then_all(zygote):
     answers = [z.replica().predict(1).json() for _ in range(3)]
     assert {(before, after, same) for before, after, same, _ in answers} == {(1, 3, True)}
     assert len({number for *_, number in answers}) == 3
+
+
+@pytest.mark.skipif("SOMA_TEST_TORCH" not in os.environ, reason="SOMA_TEST_TORCH names no Python with torch")
+@pytest.mark.parametrize("level", ["init", "imports"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_torchs_number_that_the_code_has_chosen_stays(zygote, level, number):
+    """One is what nearly all choose."""
+    source = TORCH.replace("self.net =", "torch.set_num_threads(%d)\n            self.net =" % number)
+    source = source.replace("self.before, self.first = torch.get_num_threads(), self.run()", "self.before, self.first = 0, 0")
+    z = zygote(source, python=os.environ["SOMA_TEST_TORCH"], env={"OMP_NUM_THREADS": "3"}, level=level)
+    assert z.level() == level
+    assert z.replica().predict(1).json()[1] == number
