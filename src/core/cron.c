@@ -137,13 +137,45 @@ int cron_parse(struct cron *ret, const char *text, struct err *err)
 	return 0;
 }
 
-bool cron_matches(const struct cron *c, const struct tm *tm)
+static bool names_hour(const struct cron *c, const struct tm *tm)
 {
 	bool day = c->days >> tm->tm_mday & 1;
 	bool weekday = c->weekdays >> tm->tm_wday & 1;
 
-	if (!(c->minutes >> tm->tm_min & 1) || !(c->hours >> tm->tm_hour & 1) ||
+	if (!(c->hours >> tm->tm_hour & 1) ||
 	    !(c->months >> (tm->tm_mon + 1) & 1))
 		return false;
 	return c->any_day || c->any_weekday ? day && weekday : day || weekday;
+}
+
+bool cron_matches(const struct cron *c, const struct tm *tm)
+{
+	return (c->minutes >> tm->tm_min & 1) && names_hour(c, tm);
+}
+
+/* Minutes until one can be named, or the hour is over. */
+static int64_t to_next(const struct cron *c, const struct tm *tm)
+{
+	int m = names_hour(c, tm) ? tm->tm_min : 60;
+
+	while (m < 60 && !(c->minutes >> m & 1))
+		m++;
+	return m - tm->tm_min;
+}
+
+int64_t cron_next(const struct cron *c, int64_t minute, int64_t before)
+{
+	while (minute < before) {
+		time_t t = (time_t)(minute * 60);
+		struct tm tm;
+		int64_t steps;
+
+		if (!localtime_r(&t, &tm))
+			break;
+		steps = to_next(c, &tm);
+		if (!steps)
+			return minute;
+		minute += steps;
+	}
+	return before;
 }

@@ -22,5 +22,8 @@ int cron_parse(struct cron *ret, const char *text, struct err *err);
 /* Whether it is such a minute. Where day of the month and of the week are both
  * said, either will do, as in crontab. */
 bool cron_matches(const struct cron *c, const struct tm *tm);
+/* The first of them from `minute` on (minutes since 1970, taken as local time),
+ * or `before` where none comes before that. A step for each hour, no more. */
+int64_t cron_next(const struct cron *c, int64_t minute, int64_t before);
 
 #endif

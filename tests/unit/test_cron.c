@@ -100,11 +100,80 @@ static void what_is_wrong(void **state)
 			 E_INVALID);
 }
 
+static int64_t next(const char *cron, int64_t from, int64_t before)
+{
+	struct cron c;
+
+	assert_int_equal(cron_parse(&c, cron, NULL), 0);
+	return cron_next(&c, from, before);
+}
+
+static void the_next_one(void **state)
+{
+	static const int64_t hour = 60, day = 24 * 60;
+	const int64_t monday = 1772409600 / 60; /* 2026-03-02 00:00 UTC */
+
+	(void)state;
+	assert_int_equal(next("* * * * *", monday, monday + 1), monday);
+	assert_int_equal(next("0 8 * * 1-5", monday, monday + day),
+			 monday + 8 * hour);
+	assert_int_equal(next("0 8 * * 1-5", monday + 8 * hour, monday + day),
+			 monday + 8 * hour);
+	assert_int_equal(
+		next("0 8 * * 1-5", monday + 8 * hour + 1, monday + 7 * day),
+		monday + day + 8 * hour);
+	/* Over a weekend, and no further than asked. */
+	assert_int_equal(
+		next("59 23 * * 1-5", monday + 5 * day, monday + 14 * day),
+		monday + 7 * day + 24 * hour - 1);
+	assert_int_equal(
+		next("59 23 * * 1-5", monday + 5 * day, monday + 6 * day),
+		monday + 6 * day);
+	/* Never. */
+	assert_int_equal(next("0 0 30 2 *", monday, monday + 400 * day),
+			 monday + 400 * day);
+	assert_int_equal(next("0 0 * * *", monday, monday), monday);
+}
+
+/* The same as by looking at each minute, also where a clock is changed. */
+static void the_next_one_where_clocks_are_changed(void **state)
+{
+	static const char *const crons[] = {"30 2 * * *", "0 3 * * *",
+					    "15,45 1-3 29 3 *", "0 0 * * 0"};
+	const int64_t from = 1774656000 / 60; /* 2026-03-28 00:00 UTC */
+
+	(void)state;
+	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+	tzset();
+	for (size_t i = 0; i < ARRAY_LEN(crons); i++) {
+		struct cron c;
+
+		assert_int_equal(cron_parse(&c, crons[i], NULL), 0);
+		for (int64_t m = from; m < from + 3 * 24 * 60; m += 7) {
+			int64_t by_minute = m, before = m + 2 * 24 * 60;
+
+			for (; by_minute < before; by_minute++) {
+				time_t t = (time_t)(by_minute * 60);
+				struct tm tm;
+
+				localtime_r(&t, &tm);
+				if (cron_matches(&c, &tm))
+					break;
+			}
+			assert_int_equal(cron_next(&c, m, before), by_minute);
+		}
+	}
+	setenv("TZ", "UTC", 1);
+	tzset();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(times_that_are_named),
 		cmocka_unit_test(what_is_wrong),
+		cmocka_unit_test(the_next_one),
+		cmocka_unit_test(the_next_one_where_clocks_are_changed),
 	};
 
 	setenv("TZ", "UTC", 1);
