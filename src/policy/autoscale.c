@@ -175,6 +175,33 @@ static void reserve(struct autoscale *a, uint32_t n)
 	a->n_levels = n;
 }
 
+bool autoscale_gaps(const struct autoscale *a, uint32_t level,
+		    float ret[AUTOSCALE_BINS])
+{
+	const struct scale_level *l = a->levels + level;
+
+	if (level >= a->n_levels || l->gain <= 0)
+		return false;
+	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++)
+		ret[i] = l->gaps[i] / l->gain;
+	return true;
+}
+
+void autoscale_recall(struct autoscale *a, uint32_t level,
+		      const float gaps[AUTOSCALE_BINS])
+{
+	struct scale_level *l;
+
+	reserve(a, level + 1);
+	l = &a->levels[level];
+	l->gain = 1;
+	l->total = 0;
+	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
+		l->gaps[i] = gaps[i];
+		l->total += gaps[i];
+	}
+}
+
 /* Levels above those that are needed, each while it is worth keeping: which
  * one's time is over first is chance where little is known of each, how many
  * are left is not. */
@@ -204,8 +231,10 @@ static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
 	for (uint32_t k = a->needed; k < needed; k++) {
 		struct scale_level *l = &a->levels[k];
 
-		if (l->idle_since)
-			learn(l, (double)(now - l->idle_since) / NS);
+		if (!l->idle_since)
+			continue;
+		learn(l, (double)(now - l->idle_since) / NS);
+		a->learned++;
 	}
 	for (uint32_t k = needed; k < a->needed; k++) {
 		struct scale_level *l = &a->levels[k];

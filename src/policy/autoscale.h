@@ -116,9 +116,17 @@ struct autoscale {
 	uint64_t bucket;     /* the newest: now / width */
 	uint32_t counts[AUTOSCALE_WINDOW];
 	uint32_t count; /* the sum */
+	/* public: gaps that it has learned from */
+	uint64_t learned;
 };
 
 void autoscale_fini(struct autoscale *a);
+/* What it has learned of a level's gaps (the first is 0), for keeping, and back
+ * again: what gaps weigh, by bins, in units of the next one. False: nothing. */
+bool autoscale_gaps(const struct autoscale *a, uint32_t level,
+		    float ret[AUTOSCALE_BINS]);
+void autoscale_recall(struct autoscale *a, uint32_t level,
+		      const float gaps[AUTOSCALE_BINS]);
 /* A request has come. */
 void autoscale_arrived(struct autoscale *a, uint64_t now);
 /* Call it when a request has come or gone, a replica has become ready or ended,

@@ -42,6 +42,25 @@ uint64_t balance_service(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead,
 	return so_far_ns ? so_far_ns - so_far_ns / 16 + one / 16 : one;
 }
 
+double balance_at_once(double so_far, uint64_t alone_ns, uint64_t took_ns,
+		       uint32_t ahead)
+{
+	double one = (double)ahead * (double)alone_ns /
+		     (double)MAX(took_ns, (uint64_t)1);
+
+	if (took_ns <= alone_ns + alone_ns / 4)
+		one *= 2;
+	one = fmax(one, 1);
+	return so_far > 0 ? so_far + (one - so_far) / 16 : one;
+}
+
+uint64_t balance_alone(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead)
+{
+	if (!so_far_ns || took_ns < so_far_ns)
+		return took_ns;
+	return ahead > 1 ? so_far_ns : so_far_ns + (took_ns - so_far_ns) / 16;
+}
+
 /* Requests on their way to the slots: as many as these take meanwhile. */
 static uint32_t in_pre(const struct balance_process *p)
 {

@@ -26,6 +26,18 @@ int balance_pick(const struct balance_item *items, size_t n, size_t last,
 uint64_t balance_service(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead,
 			 uint32_t slots);
 
+/* How many requests a process that takes any number serves at once, learned
+ * from answers: the mean of about the last 16. `ahead` that are there together
+ * and take f times as long as one alone (balance_alone) are worth ahead / f; if
+ * they take no longer, twice as many may do, too. 1 or more; so_far 0: nothing
+ * is known yet. Where requests are unlike each other it tells too few. */
+double balance_at_once(double so_far, uint64_t alone_ns, uint64_t took_ns,
+		       uint32_t ahead);
+/* How long one alone takes: no longer than any took; that it takes longer than
+ * was known only those tell that were alone. so_far_ns 0: nothing is known yet.
+ */
+uint64_t balance_alone(uint64_t so_far_ns, uint64_t took_ns, uint32_t ahead);
+
 /* What is known of a replica's process. Times in ns, 0: not known. */
 struct balance_process {
 	uint32_t slots;

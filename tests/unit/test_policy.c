@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/mem.h"
 #include "policy/backoff.h"
 #include "policy/balance.h"
 
@@ -117,6 +118,45 @@ static void service_is_learned(void **state)
 	assert_in_range(ns, 5000, 5500);
 }
 
+/* So many clients, each of which asks again at once; the server works on
+ * `slots` of them at a time. */
+static double learned_of(uint32_t clients, uint32_t slots)
+{
+	uint64_t took = 10000 * MAX(clients, slots) / slots, alone = 0;
+	double n = 0;
+
+	alone = balance_alone(alone, 10000, 1);
+	for (int i = 0; i < 2000; i++) {
+		alone = balance_alone(alone, took, clients);
+		n = balance_at_once(n, alone, took, clients);
+	}
+	return n;
+}
+
+static void what_has_no_limit_is_seen_to_have_one(void **state)
+{
+	uint64_t alone;
+
+	(void)state;
+	/* One at a time, or in part, however many are there; as many as there
+	 * are, where that costs nobody anything. */
+	assert_true(learned_of(8, 1) == 1);
+	assert_true(learned_of(20, 4) == 4);
+	/* What costs nobody anything may be done twice as often, too. */
+	assert_true(learned_of(8, 8) > 15.99);
+	assert_true(learned_of(8, 100) > 15.99);
+	assert_true(learned_of(1, 1) == 2);
+	/* Never none, and nothing to divide by. */
+	assert_true(balance_at_once(0, 0, 0, 0) == 1);
+	/* What was shorter once is forgotten when others alone tell. */
+	alone = balance_alone(0, 1000, 1);
+	assert_int_equal(alone, 1000);
+	assert_int_equal(balance_alone(alone, 20000, 2), 1000);
+	for (int i = 0; i < 1000; i++)
+		alone = balance_alone(alone, 20000, 1);
+	assert_in_range(alone, 19980, 20000);
+}
+
 static uint32_t room(uint32_t slots, uint64_t service_ns, uint32_t batch)
 {
 	return balance_room(&(struct balance_process){
@@ -200,6 +240,7 @@ int main(void)
 		cmocka_unit_test(equals_take_turns),
 		cmocka_unit_test(a_failed_replica_is_the_last_choice),
 		cmocka_unit_test(service_is_learned),
+		cmocka_unit_test(what_has_no_limit_is_seen_to_have_one),
 		cmocka_unit_test(room_is_a_millisecond_of_work),
 		cmocka_unit_test(room_has_what_is_in_pre),
 		cmocka_unit_test(admission_counts_all_replicas),

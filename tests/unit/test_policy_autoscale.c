@@ -255,6 +255,34 @@ static void a_jump_ahead_is_a_long_gap(void **state)
 	autoscale_fini(&a.scale);
 }
 
+/* What was learned before a restart decides after it as it did before. */
+static void what_was_learned_comes_back(void **state)
+{
+	struct api before = api_of(), after = api_of();
+	float gaps[AUTOSCALE_BINS];
+	struct scale_advice s = {0}, t;
+	uint64_t now = S;
+
+	(void)state;
+	assert_false(autoscale_gaps(&before.scale, 0, gaps));
+	for (int i = 0; i < 30; i++, now += 20 * S)
+		s = serve(&before, now);
+	assert_true(before.scale.learned >= 29);
+	assert_true(autoscale_gaps(&before.scale, 0, gaps));
+	assert_false(autoscale_gaps(&before.scale, 1, gaps));
+	autoscale_recall(&after.scale, 0, gaps);
+	t = serve(&after, now);
+	assert_int_equal(t.why, s.why);
+	assert_true(t.kept == s.kept && t.want == s.want);
+	assert_true(t.expected > s.expected - 0.02 &&
+		    t.expected < s.expected + 0.02);
+	/* It goes on learning from there. */
+	serve(&after, now + 20 * S);
+	assert_int_equal(after.scale.learned, 1);
+	autoscale_fini(&before.scale);
+	autoscale_fini(&after.scale);
+}
+
 static void every_reason_has_a_word(void **state)
 {
 	(void)state;
@@ -273,6 +301,7 @@ int main(void)
 		cmocka_unit_test(the_first_answer_tells),
 		cmocka_unit_test(min_and_max),
 		cmocka_unit_test(a_jump_ahead_is_a_long_gap),
+		cmocka_unit_test(what_was_learned_comes_back),
 		cmocka_unit_test(every_reason_has_a_word),
 	};
 
