@@ -43,6 +43,8 @@ const char *const db__schema[] = {
 	/* 2: the newest revision that was live, to go on serving it while the
 	 * one asked for is rolled out; 0: none */
 	"ALTER TABLE apis ADD COLUMN live INTEGER NOT NULL DEFAULT 0;",
+	/* 3: what the number of replicas goes by, as JSON */
+	"ALTER TABLE apis ADD COLUMN scale TEXT;",
 };
 
 const int db__schema_version = ARRAY_LEN(db__schema);

@@ -7,6 +7,7 @@ enum stmt {
 	PUT_REVISION,
 	TRIM_REVISIONS,
 	MARK_LIVE,
+	KEEP_SCALE,
 	MARK_DELETING,
 	REMOVE_API,
 	REMOVE_EVENTS,
@@ -116,6 +117,20 @@ int row__mark_live(struct db *db, const char *api, int64_t revision,
 	return db__run(db, st, err);
 }
 
+int row__keep_scale(struct db *db, const char *api, const char *json,
+		    struct err *err)
+{
+	sqlite3_stmt *st;
+
+	st = db__stmt(db, KEEP_SCALE,
+		      "UPDATE apis SET scale = ?2 WHERE name = ?1", err);
+	if (!st)
+		return err->code;
+	db__bind_text(st, 1, api);
+	db__bind_text(st, 2, json);
+	return db__run(db, st, err);
+}
+
 int row__mark_deleting(struct db *db, const char *api, struct err *err)
 {
 	int rc = run_with_name(db, MARK_DELETING,
@@ -221,7 +236,7 @@ int row__load_apis(struct db *db,
 	st = db__stmt(db, LOAD_APIS,
 		      "SELECT a.name, a.revision, a.uid, a.deleting,"
 		      " a.updated_ms, r.spec, r.project,"
-		      " l.revision, l.spec, l.project"
+		      " l.revision, l.spec, l.project, a.scale"
 		      " FROM apis a JOIN revisions r"
 		      " ON r.api = a.name AND r.revision = a.revision"
 		      " LEFT JOIN revisions l ON l.api = a.name"
@@ -242,6 +257,7 @@ int row__load_apis(struct db *db,
 			.live = sqlite3_column_int64(st, 7),
 			.live_spec_json = text(st, 8),
 			.live_project = text(st, 9),
+			.scale_json = text(st, 10),
 		};
 
 		row(data, &a);

@@ -9,6 +9,8 @@
 int row__put_api(struct db *db, const struct store_api *a, struct err *err);
 int row__mark_live(struct db *db, const char *api, int64_t revision,
 		   struct err *err);
+int row__keep_scale(struct db *db, const char *api, const char *json,
+		    struct err *err);
 int row__mark_deleting(struct db *db, const char *api, struct err *err);
 int row__remove_api(struct db *db, const char *api, struct err *err);
 int row__add_event(struct db *db, const struct store_event *e, struct err *err);

@@ -24,6 +24,7 @@
 enum op {
 	OP_PUT_API,
 	OP_MARK_LIVE,
+	OP_KEEP_SCALE,
 	OP_MARK_DELETING,
 	OP_REMOVE_API,
 	OP_ADD_EVENT,
@@ -119,6 +120,9 @@ static int run_job(struct db *db, const struct job *job, struct err *err)
 	case OP_MARK_LIVE:
 		return row__mark_live(db, job->arg.api.name,
 				      job->arg.api.revision, err);
+	case OP_KEEP_SCALE:
+		return row__keep_scale(db, job->arg.api.name,
+				       job->arg.api.scale_json, err);
 	case OP_MARK_DELETING:
 		return row__mark_deleting(db, job->arg.name, err);
 	case OP_REMOVE_API:
@@ -251,6 +255,7 @@ static void *thread_main(void *data)
 static const char *const op_text[] = {
 	[OP_PUT_API] = "saving an api",
 	[OP_MARK_LIVE] = "marking a revision as live",
+	[OP_KEEP_SCALE] = "saving what was learned of an api's load",
 	[OP_MARK_DELETING] = "marking an api as being deleted",
 	[OP_REMOVE_API] = "removing an api",
 	[OP_ADD_EVENT] = "saving an event",
@@ -369,6 +374,16 @@ void store_mark_live(struct store *s, const char *api, int64_t revision)
 
 	job->arg.api = (struct store_api){.name = copy(job, api),
 					  .revision = revision};
+	submit(s, job);
+}
+
+void store_keep_scale(struct store *s, const char *api, const char *json,
+		      store_done *done, void *data)
+{
+	struct job *job = job_new(OP_KEEP_SCALE, done, data);
+
+	job->arg.api = (struct store_api){.name = copy(job, api),
+					  .scale_json = copy(job, json)};
 	submit(s, job);
 }
 

@@ -24,6 +24,7 @@ struct store_api {
 	 * than the one asked for; 0 and NULL else. */
 	int64_t live;
 	const char *live_spec_json, *live_project;
+	const char *scale_json; /* what store_keep_scale kept; NULL: nothing */
 };
 
 struct store_event {
@@ -77,6 +78,10 @@ void store_put_api(struct store *s, const struct store_api *a, store_done *done,
 /* The revision is the newest that was live. Nothing happens when the api is
  * gone. */
 void store_mark_live(struct store *s, const char *api, int64_t revision);
+/* What its number of replicas goes by, as JSON. Nothing happens when the api is
+ * gone. */
+void store_keep_scale(struct store *s, const char *api, const char *json,
+		      store_done *done, void *data);
 /* From then on a put of the api fails with E_CONFLICT, until it is removed. */
 void store_mark_deleting(struct store *s, const char *api, store_done *done,
 			 void *data);

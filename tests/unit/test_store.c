@@ -295,6 +295,40 @@ static void a_failed_migration_changes_nothing(void **state)
 	sqlite3_close(db.conn);
 }
 
+static void note_scale(void *data, const struct store_api *a)
+{
+	struct fixture *f = data;
+
+	buf_addf(&f->seen, "%s %s\n", a->name,
+		 a->scale_json ? a->scale_json : "-");
+}
+
+/* Also over a new revision; not over the end of its api. */
+static void what_scaling_goes_by_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+
+	put_api(f, "bert", 1);
+	put_api(f, "iris", 1);
+	store_keep_scale(f->s, "iris", "{\"asleep\":true}", on_done, f);
+	store_keep_scale(f->s, "nobody", "{}", on_done, f);
+	put_api(f, "iris", 2);
+	run(f);
+	assert_int_equal(f->n_failed, 0);
+	reopen(f);
+	buf_reset(&f->seen);
+	assert_int_equal(store_load_apis(f->s, note_scale, f, &err), 0);
+	assert_string_equal(buf_cstr(&f->seen),
+			    "bert -\niris {\"asleep\":true}\n");
+	store_remove_api(f->s, "iris", on_done, f);
+	put_api(f, "iris", 3);
+	run(f);
+	buf_reset(&f->seen);
+	assert_int_equal(store_load_apis(f->s, note_scale, f, &err), 0);
+	assert_string_equal(buf_cstr(&f->seen), "bert -\niris -\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +340,7 @@ int main(void)
 		T(newest_revisions_and_the_asked_one_stay),
 		T(the_live_revision_outlives_newer_ones),
 		T(what_is_being_deleted_is_not_changed),
+		T(what_scaling_goes_by_is_kept),
 		T(ten_thousand_events_are_trimmed),
 		T(secrets_are_kept_replaced_and_removed),
 		T(files_are_private_whatever_the_umask),
