@@ -41,7 +41,7 @@ static uint64_t loading(const struct api *a)
 
 static uint64_t replica_bytes(const struct api *a)
 {
-	return a->measure.bytes;
+	return a->want ? a->want->measure.bytes : 0;
 }
 
 static uint64_t cold(const struct api *a)

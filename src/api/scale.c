@@ -8,6 +8,58 @@
 
 enum { BODY_MAX = 1024, REPLICAS_MAX = 10000 };
 
+/* Until what was said is durable. */
+struct waiting {
+	struct http_req *req; /* NULL: gone */
+	char *name;	      /* owned */
+	uint32_t n;
+};
+
+static void on_over(struct http_req *req)
+{
+	struct waiting *w = req->user;
+
+	if (w)
+		w->req = NULL;
+}
+
+static void on_kept(void *data, const struct err *err)
+{
+	struct waiting *w = data;
+
+	if (w->req) {
+		w->req->user = NULL;
+		if (err)
+			admin_error(w->req, err);
+		else
+			http_replyf(w->req, 200, "application/json",
+				    "{\"message\":\"%s: %u replica%s wanted, "
+				    "%s\",\"replicas\":%u}",
+				    w->name, w->n, w->n == 1 ? "" : "s",
+				    w->n ? "for five minutes at least"
+					 : "until the next request",
+				    w->n);
+	}
+	free(w->name);
+	free(w);
+}
+
+static void set(struct http_req *req, struct api *a, uint32_t n)
+{
+	struct waiting *w = mem_alloc(sizeof *w);
+	struct err err = {0};
+
+	*w = (struct waiting){req, mem_strdup(a->name), n};
+	if (!scale_set(a, n, on_kept, w, &err)) {
+		req->user = w;
+		req->on_over = on_over;
+		return;
+	}
+	free(w->name);
+	free(w);
+	admin_error(req, &err);
+}
+
 static void on_body(struct http_req *req, const char *body, size_t len)
 {
 	const char *name = req->user;
@@ -24,16 +76,8 @@ static void on_body(struct http_req *req, const char *body, size_t len)
 		http_reply_error(req, E_INVALID,
 				 "replicas: give a number from 0 to %d",
 				 REPLICAS_MAX);
-	else if (scale_set(a, (uint32_t)n, &err))
-		admin_error(req, &err);
 	else
-		http_replyf(req, 200, "application/json",
-			    "{\"message\":\"%s: %lld replica%s wanted, %s\","
-			    "\"replicas\":%lld}",
-			    a->name, (long long)n, n == 1 ? "" : "s",
-			    n ? "for five minutes at least"
-			      : "until the next request",
-			    (long long)n);
+		set(req, a, (uint32_t)n);
 }
 
 void admin_scale_api(struct http_req *req, const char *arg)

@@ -430,9 +430,9 @@ char *api_json(const struct api *a)
 	put_traffic(doc, root, a);
 	put_slots(doc, root, a);
 	scale_put(doc, root, a);
-	if (a->measure.bytes)
+	if (rev && rev->measure.bytes)
 		yyjson_mut_obj_add_uint(doc, root, "replica_bytes",
-					a->measure.bytes);
+					rev->measure.bytes);
 	else
 		yyjson_mut_obj_add_null(doc, root, "replica_bytes");
 	yyjson_mut_obj_add_uint(doc, root, "restarts", a->restarts);

@@ -9,7 +9,6 @@
 #include "serve/feed.h"
 #include "serve/gate.h"
 #include "serve/logbook.h"
-#include "serve/measure.h"
 #include "serve/revision.h"
 #include "serve/scale.h"
 #include "serve/stats.h"
@@ -37,7 +36,6 @@ struct api {
 	struct list revisions;
 	struct gate gate;
 	struct scale scale;
-	struct measure measure;
 	struct stats stats;
 	/* Since the daemon's start, replicas that are gone included: what
 	 * slots did; what calls of predict had taken that a process's end cut

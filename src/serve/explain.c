@@ -84,6 +84,7 @@ enum cause {
 	CAUSE_SCHEDULE,
 	CAUSE_WAKING,
 	CAUSE_AWAITED,
+	CAUSE_ANSWERING,
 	CAUSE_FIXED,
 	CAUSE_ROLLOUT,
 	CAUSE_NEW,
@@ -110,17 +111,19 @@ static enum cause cause_of(const struct matter *m)
 		return CAUSE_SCHEDULE;
 	if (s->waking && !policy)
 		return CAUSE_WAKING;
-	return m->now < s->awaited_until && !policy ? CAUSE_AWAITED
-						    : CAUSE_POLICY;
+	if (m->now < s->awaited_until && !policy)
+		return CAUSE_AWAITED;
+	return s->answering > policy ? CAUSE_ANSWERING : CAUSE_POLICY;
 }
 
 static const char *cause_word(const struct matter *m)
 {
 	static const char *const words[] = {
-		[CAUSE_ASLEEP] = "asleep",   [CAUSE_HELD] = "held",
-		[CAUSE_WAKING] = "waking",   [CAUSE_FIXED] = "fixed",
-		[CAUSE_ROLLOUT] = "rollout", [CAUSE_NEW] = "new",
-		[CAUSE_AWAITED] = "awaited", [CAUSE_SCHEDULE] = "schedule",
+		[CAUSE_ASLEEP] = "asleep",	 [CAUSE_HELD] = "held",
+		[CAUSE_WAKING] = "waking",	 [CAUSE_FIXED] = "fixed",
+		[CAUSE_ROLLOUT] = "rollout",	 [CAUSE_NEW] = "new",
+		[CAUSE_AWAITED] = "awaited",	 [CAUSE_SCHEDULE] = "schedule",
+		[CAUSE_ANSWERING] = "answering",
 	};
 	enum cause cause = cause_of(m);
 
@@ -162,13 +165,17 @@ static void say_needed(const struct matter *m)
 {
 	const struct scale *s = m->scale;
 	struct span service = span_of(s->view.service);
-	struct count slots = count_of(s->view.slots, "slot");
+	/* What policy looks at: the time that one takes and may wait. */
+	uint64_t window = s->view.service +
+			  m->spec->scale.max_wait_ms * UINT64_C(1000000);
+	double came = s->advice.rate * (double)window / 1e9;
 
 	say(m,
-	    "%.3g requests come per second and hold a slot for %s each; "
-	    "with max_wait %s that takes %u of %s.",
-	    s->advice.rate, service.text, max_wait_of(m).text, s->advice.needed,
-	    slots.text);
+	    "%s came within %s, the time that one takes (%s) and may wait "
+	    "(max_wait, %s); a replica serves %u at once: that takes %s.",
+	    count_of((unsigned)lround(came), "request").text,
+	    span_of(window).text, service.text, max_wait_of(m).text,
+	    s->view.slots, count_of(s->advice.needed, "replica").text);
 	if (m->requested > m->spec->scale.min_replicas + 1)
 		say(m,
 		    "More are started above %.3g requests per second; one "
@@ -296,6 +303,12 @@ static void say_why(const struct matter *m)
 		    "is kept for it for another %s.",
 		    span_of(s->awaited_until - m->now).text);
 		break;
+	case CAUSE_ANSWERING:
+		say(m,
+		    "%s %s still passing on answers that their clients have "
+		    "not taken yet.",
+		    count_of(s->answering, "replica").text, are(s->answering));
+		break;
 	case CAUSE_FIXED:
 		say(m, "min_replicas and max_replicas are the same, so nothing "
 		       "is decided; a larger autoscaling.max_replicas lets the "
@@ -323,6 +336,9 @@ static void say_numbers(const struct matter *m)
 	const struct revision *rev = m->api->want;
 	struct span load = span_of(v->load);
 
+	if (scale_rate(m->api) > 0)
+		say(m, "In the last 10 s %.3g requests came per second.",
+		    scale_rate(m->api));
 	if (!s->asked_ns)
 		return;
 	if (m->spec->scale.policy == SCALE_BY_CORTEX) {
@@ -332,11 +348,11 @@ static void say_numbers(const struct matter *m)
 		return;
 	}
 	say(m,
-	    "Looked at %s ago: %u in flight, %u of them waiting; %.3g "
-	    "requests/s; %s each; %s per replica; a start takes %s (%s).",
+	    "Looked at %s ago: %u in flight, %u of them waiting; each takes "
+	    "%s; a replica serves %u at once; a start takes %s (%s).",
 	    span_of(m->now - s->asked_ns).text, v->in_flight, v->waiting,
-	    s->advice.rate, v->service ? span_of(v->service).text : "unknown",
-	    count_of(v->slots, "slot").text, load.text,
+	    v->service ? span_of(v->service).text : "an unknown time", v->slots,
+	    load.text,
 	    scale_load_ns(rev) ? cold_tier_word(scale_next_tier(rev))
 			       : "assumed, none was seen");
 }
@@ -352,16 +368,33 @@ static void say_buffer(const struct matter *m)
 		    are(n), count_of(n, "replica").text);
 }
 
+static void say_hopeless(const struct matter *m, const char *cause)
+{
+	uint64_t again_ms = revision_again_ms(m->api->want);
+
+	say(m, "It cannot start: %s.", cause);
+	if (again_ms)
+		say(m,
+		    "It is tried again in %s; requests are answered 503 at "
+		    "once until then.",
+		    span_of(again_ms * 1000000).text);
+}
+
 static void say_trouble(const struct matter *m)
 {
 	const struct revision *rev = m->api->want;
 	const char *cause = rev->message ? rev->message : "see 'soma logs'";
 
-	if (m->places >= m->requested)
+	if (rev->env && rev->env->state == ENVIRONMENT_BUILDING)
+		say(m, "Its environment is being installed; replicas start "
+		       "when that is there.");
+	else if (revision_cannot_start(rev))
+		say_hopeless(m, cause);
+	else if (m->places >= m->requested)
 		return;
-	if (rev->starving)
+	else if (rev->starving)
 		say(m, "Fewer are there than wanted: %s.", cause);
-	else
+	else if (revision_is_dying(rev))
 		say(m,
 		    "Fewer are tried than wanted, since one dies before it "
 		    "is ready: %s.",
@@ -389,7 +422,7 @@ static void put_numbers(const struct matter *m, yyjson_mut_val *root)
 	yyjson_mut_obj_add_uint(m->doc, o, "needed", s->advice.needed);
 	yyjson_mut_obj_add_uint(m->doc, o, "in_flight", v->in_flight);
 	yyjson_mut_obj_add_uint(m->doc, o, "waiting", v->waiting);
-	yyjson_mut_obj_add_real(m->doc, o, "rate_per_s", s->advice.rate);
+	yyjson_mut_obj_add_real(m->doc, o, "rate_per_s", scale_rate(m->api));
 	yyjson_mut_obj_add_uint(m->doc, o, "slots", v->slots);
 	put_ms(m, o, "service_ms", v->service);
 	put_ms(m, o, "load_ms", scale_load_ns(m->api->want));

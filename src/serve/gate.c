@@ -140,26 +140,31 @@ static bool stop_alone(struct waiter *w)
 	return was;
 }
 
-/* Returns whether there was one to give back. */
-static bool free_place(struct waiter *w)
+/* Returns whether there was one to give back. over_ns: when it was answered;
+ * 0: it was not. */
+static bool free_place(struct waiter *w, uint64_t over_ns)
 {
 	bool had = w->placed;
 
 	w->placed = false;
-	if (had)
-		w->replica->placed--;
-	return had;
+	if (!had)
+		return false;
+	w->replica->placed--;
+	if (over_ns)
+		replica_held(w->replica, over_ns - w->sent_ns, w->ahead);
+	return true;
 }
 
 static void on_head(struct http_req *req, unsigned status, bool stream,
 		    void *data)
 {
 	struct waiter *w = data;
+	uint64_t now = uv_hrtime();
 	bool room = stop_alone(w);
 
 	(void)req;
 	(void)status;
-	replica_answered(w->replica, uv_hrtime() - w->sent_ns, w->ahead);
+	replica_answered(w->replica, now - w->sent_ns, w->ahead);
 	/* Answered, as far as deadlines go: a stream may take its time. */
 	heap_remove(&w->api->gate.due, &w->due);
 	w->stage = STAGE_ANSWER;
@@ -167,7 +172,7 @@ static void on_head(struct http_req *req, unsigned status, bool stream,
 	gate__tell_cold(w);
 	/* A client that reads slowly holds its connection, not the place. */
 	if (!stream && replica_frees_at_head(w->replica))
-		room |= free_place(w);
+		room |= free_place(w, now);
 	if (room)
 		gate_flush(w->api);
 }
@@ -181,7 +186,8 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 	bool got_room = stop_alone(w);
 
 	(void)req;
-	got_room |= free_place(w);
+	got_room |=
+		free_place(w, w->placed && end == PROXY_DONE ? uv_hrtime() : 0);
 	w->replica = NULL;
 	r->in_flight--;
 	switch (end) {
@@ -380,7 +386,9 @@ static void wait_for_room(struct waiter *w, const struct revision *rev)
 {
 	w->cold = !revision_any_ready(rev);
 	w->api->scale.cold_requests += w->cold;
-	if (w->cold && w->come_again) {
+	if (w->cold && gate__rests(w->api, rev)) {
+		gate__cannot_start(w, rev);
+	} else if (w->cold && w->come_again) {
 		scale_on_refusal(w->api);
 		gate__come_again(w, rev);
 	} else if (gate__may_wait(w, rev->spec)) {
@@ -457,6 +465,21 @@ void gate_on_exit(struct api *a, struct replica *r, const char *cause)
 
 		gate__died(w, cause);
 	}
+}
+
+void gate_give_up(struct api *a)
+{
+	const struct revision *rev = gate_serving(a);
+	struct gate *g = &a->gate;
+
+	if (!rev || !g->queued || !gate__is_hopeless(a, rev))
+		return;
+	scale_on_hopeless(a);
+	for (int i = 0; i < PRIORITIES; i++)
+		while (!list_empty(&g->queue[i]))
+			gate__cannot_start(first_in(&g->queue[i]), rev);
+	while (!list_empty(&g->suspects))
+		gate__cannot_start(first_in(&g->suspects), rev);
 }
 
 void gate_end(struct api *a)

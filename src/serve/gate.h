@@ -62,6 +62,9 @@ uint64_t gate_oldest_ns(const struct gate *g, uint64_t now_ns);
 struct queue_rate gate_rate(const struct api *a);
 /* The replica is dead, and this is why: answers those who waited to hear. */
 void gate_on_exit(struct api *a, struct replica *r, const char *cause);
+/* A start has failed. Where it is known now that no replica will be ready soon
+ * all who wait are answered with why. */
+void gate_give_up(struct api *a);
 /* The api goes: answers all that wait. */
 void gate_end(struct api *a);
 

@@ -64,6 +64,8 @@ static double eta_of(const struct api *a, const struct revision *rev,
 	double since =
 		r ? (double)(uv_now(a->serve->loop) - r->spawned_at) / 1000 : 0;
 
+	if (!r && rev)
+		load += load > 0 ? (double)revision_again_ms(rev) / 1000 : 0;
 	return load > 0 ? fmax(load - since, 0) : -1;
 }
 
@@ -92,10 +94,55 @@ void gate__come_again(struct waiter *w, const struct revision *rev)
 	else
 		buf_adds(&b, "null}");
 	gate__retry_after(w, seconds);
+	scale_on_promise(w->api, seconds);
 	gate__fail_with(w, E_UNAVAILABLE, buf_cstr(&b),
 			arena_printf(w->req->arena,
 				     "'%s' has no ready replica yet (%s); come "
 				     "again in %u s",
 				     w->api->name, stage, seconds));
 	buf_fini(&b);
+}
+
+bool gate__is_hopeless(const struct api *a, const struct revision *rev)
+{
+	bool other = a->want && a->want != rev &&
+		     a->want->state == REVISION_UPDATING;
+
+	return !other && revision_cannot_start(rev);
+}
+
+bool gate__rests(const struct api *a, const struct revision *rev)
+{
+	return gate__is_hopeless(a, rev) &&
+	       (rev->blocked || revision_again_ms(rev));
+}
+
+/* When it is worth coming again, where nothing is tried by itself. */
+enum { BLOCKED_S = 60 };
+
+void gate__cannot_start(struct waiter *w, const struct revision *rev)
+{
+	const char *cause = rev->message ? rev->message : "it ends at once";
+	uint32_t seconds = (uint32_t)(revision_again_ms(rev) + 999) / 1000;
+	struct arena *mem = w->req->arena;
+	struct api *a = w->api;
+	const char *next;
+
+	if (rev->blocked) {
+		seconds = BLOCKED_S;
+		next = "mend that and deploy it again";
+	} else {
+		seconds = MAX(seconds, 1u);
+		next = arena_printf(mem,
+				    "it is tried again in %u s; 'soma logs %s' "
+				    "says more, and a deploy of what is mended "
+				    "starts at once",
+				    seconds, a->name);
+	}
+	gate__retry_after(w, seconds);
+	gate__fail(w, E_UNAVAILABLE, cause,
+		   arena_printf(mem, "'%s' cannot start: %s\n%s", a->name,
+				cause, next));
+	/* Last: it may answer others. */
+	scale_on_promise(a, seconds);
 }

@@ -87,6 +87,13 @@ void gate__tell_cold(struct waiter *w);
 uint32_t gate__ready_in_s(const struct api *a, const struct revision *rev);
 /* Answers w: no replica is ready, and when one will be. */
 void gate__come_again(struct waiter *w, const struct revision *rev);
+/* Whether nobody is to wait for a replica of the one that serves: they cannot
+ * start, and no other revision is on its way. */
+bool gate__is_hopeless(const struct api *a, const struct revision *rev);
+/* That, and none of it is being tried now. */
+bool gate__rests(const struct api *a, const struct revision *rev);
+/* Answers w: why there is none, and when it is tried again. */
+void gate__cannot_start(struct waiter *w, const struct revision *rev);
 
 /* gate_words.c */
 void gate__retry_after(struct waiter *w, uint32_t seconds);

@@ -67,6 +67,7 @@ void gate__timed_out(struct waiter *w)
 	struct arena *mem = w->req->arena;
 	const struct revision *rev = gate_serving(a);
 	const char *key = w->limit_is_wish ? WISH_TIMEOUT : "request_timeout";
+	uint32_t seconds;
 	char after[32];
 
 	str_human_ms(w->limit_ms, after);
@@ -86,12 +87,14 @@ void gate__timed_out(struct waiter *w)
 					a->name, after, key));
 		return;
 	}
-	gate__retry_after(w, gate__ready_in_s(a, rev));
+	seconds = gate__ready_in_s(a, rev);
+	gate__retry_after(w, seconds);
 	gate__fail(w, E_UNAVAILABLE, NULL,
 		   arena_printf(
 			   mem, "'%s' has no ready replica, waited %s (%s)%s%s",
 			   a->name, after, key, rev && rev->message ? ": " : "",
 			   rev && rev->message ? rev->message : ""));
+	scale_on_promise(a, seconds);
 }
 
 void gate__died(struct waiter *w, const char *cause)

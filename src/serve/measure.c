@@ -9,7 +9,8 @@ enum {
 	AGAIN_MS = 300 * 1000,
 };
 
-/* On its way through the pool. The api may be gone meanwhile, Soma is not. */
+/* On its way through the pool. The revision may be gone meanwhile, Soma is not.
+ */
 struct look {
 	uv_work_t work;
 	struct serve *serve;
@@ -61,22 +62,26 @@ int measure_look(struct revision *rev, pid_t pid, measure_done *done)
 	return 0;
 }
 
-/* ---- an api's replicas ---- */
+/* ---- a revision's replicas ---- */
 
 static void on_measured(struct api *a, const struct measured *m)
 {
-	a->measure.under_way = false;
-	a->measure.next_at = uv_now(a->serve->loop) + AGAIN_MS;
-	if (m->rev && m->bytes)
-		a->measure.bytes = m->bytes * m->rev->spec->predictor.processes;
-}
-
-static const struct replica *settled_one(const struct api *a, uint64_t now)
-{
-	const struct revision *rev = gate_serving(a);
+	struct revision *rev = m->rev;
 
 	if (!rev)
-		return NULL;
+		return;
+	rev->measure.under_way = false;
+	rev->measure.next_at = uv_now(a->serve->loop) + AGAIN_MS;
+	if (!m->bytes)
+		return;
+	if (!rev->measure.bytes)
+		scale_on_measured(a);
+	rev->measure.bytes = m->bytes * rev->spec->predictor.processes;
+}
+
+static const struct replica *settled_one(const struct revision *rev,
+					 uint64_t now)
+{
 	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
 	     it = it->next) {
 		const struct replica *r = CONTAINER_OF(
@@ -89,15 +94,15 @@ static const struct replica *settled_one(const struct api *a, uint64_t now)
 	return NULL;
 }
 
-void measure_tick(struct api *a)
+void measure_tick(struct revision *rev)
 {
-	struct serve *s = a->serve;
+	struct serve *s = rev->api->serve;
 	uint64_t now = uv_now(s->loop);
 	const struct replica *r;
 
-	if (a->measure.under_way || now < a->measure.next_at || s->stopping)
+	if (rev->measure.under_way || now < rev->measure.next_at || s->stopping)
 		return;
-	r = settled_one(a, now);
-	if (r && !measure_look(r->rev, r->process->pid, on_measured))
-		a->measure.under_way = true;
+	r = settled_one(rev, now);
+	if (r && !measure_look(rev, r->process->pid, on_measured))
+		rev->measure.under_way = true;
 }

@@ -1,4 +1,6 @@
-/* measure.h: the memory that an api's replicas take, looked at now and then. */
+/* measure.h: the memory that a revision's replicas take, looked at now and
+ * then.
+ */
 #ifndef SERVE_MEASURE_H
 #define SERVE_MEASURE_H
 
@@ -9,7 +11,7 @@
 struct api;
 struct revision;
 
-/* In an api, zeroed. */
+/* In a revision, zeroed. */
 struct measure {
 	uint64_t bytes;	  /* of a whole replica, last time; 0: not known */
 	uint64_t next_at; /* private: uv_now */
@@ -17,7 +19,7 @@ struct measure {
 };
 
 /* About once a second, while it has replicas. */
-void measure_tick(struct api *a);
+void measure_tick(struct revision *rev);
 
 /* What a look has found. */
 struct measured {

@@ -16,8 +16,9 @@ uint64_t memory_total(void);
 int memory_check(const struct spec *spec, struct err *err);
 /* Replicas, beside those that it has, for which memory is left; those of its
  * api's other revisions are not counted, since they make room for each other.
- */
-unsigned memory_fits(const struct revision *rev);
+ * What leaves holds what it has until it has ended. *ret_soon: for so many
+ * there is when that is over. */
+unsigned memory_fits(const struct revision *rev, unsigned *ret_soon);
 /* Why no more do: mem_printf'ed. */
 char *memory_text(const struct revision *rev);
 

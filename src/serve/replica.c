@@ -13,7 +13,6 @@ enum {
 	PING_MS = 5000,	   /* nothing heard for so long: asked */
 	SILENT_PINGS = 25, /* ... once a second; then taken for stuck */
 	STUCK_GRACE_MS = 2000,
-	TRIES_LIVE = 3, /* exits in a row before READY fail a rollout */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -164,6 +163,7 @@ void replica__ready(struct replica *r)
 	r->state = REPLICA_READY;
 	r->ready_at = now;
 	r->unready = 0;
+	r->hopeless = false;
 	work_sample(&r->work, uv_hrtime());
 	set_text(&r->detail, NULL);
 	log_info(LOG_F(F_S("api", r->rev->api->name), F_S("replica", r->id),
@@ -353,11 +353,11 @@ static void died(struct replica *r, const char *cause, bool launched)
 {
 	struct revision *rev = r->rev;
 	struct api *a = rev->api;
-	uint64_t now = replica__now(r);
+	uint64_t now = replica__now(r), wait_ms;
 	int64_t healthy =
 		r->state == REPLICA_READY ? (int64_t)(now - r->ready_at) : 0;
 	bool was_ready = r->ready_at >= r->spawned_at && r->ready_at != 0;
-	bool leaving = r->state >= REPLICA_DRAINING, stepping;
+	bool leaving = r->state >= REPLICA_DRAINING, stepping, bad_fork, fatal;
 	cleanup_free char *said = NULL;
 
 	assert(r->state != REPLICA_GONE);
@@ -388,19 +388,23 @@ static void died(struct replica *r, const char *cause, bool launched)
 	a->restarts++;
 	if (!was_ready)
 		r->unready++;
-	if (was_bad_fork(r, cause))
+	bad_fork = was_bad_fork(r, cause);
+	if (bad_fork)
 		zygote_blame(&rev->zygote, r->last_exit, was_ready);
+	fatal = said || !launched;
+	r->hopeless = !was_ready &&
+		      ((fatal && !bad_fork) || r->unready >= REPLICA_TRIES);
 	r->state = REPLICA_BACKOFF;
-	uv_timer_start(
-		&r->timer, on_timer,
-		(uint64_t)backoff_wait_ms(r->failures, serve_random(a->serve)),
-		0);
+	wait_ms =
+		(uint64_t)backoff_wait_ms(r->failures, serve_random(a->serve));
+	r->again_at = now + wait_ms;
+	uv_timer_start(&r->timer, on_timer, wait_ms, 0);
 	log_warn(LOG_F(F_S("api", a->name), F_S("replica", r->id),
 		       F_S("cause", r->last_exit),
 		       F_I("failures", r->failures)),
 		 "replica died");
-	if (said || !launched || r->unready < TRIES_LIVE) {
-		revision_on_exit(rev, r, r->last_exit, said || !launched);
+	if (fatal || r->unready < REPLICA_TRIES) {
+		revision_on_exit(rev, r, r->last_exit, fatal);
 		return;
 	}
 	said = mem_printf("it ended %u times before it was ready, the last "

@@ -39,6 +39,9 @@ enum replica_state {
 
 struct port_look;
 
+/* Exits in a row before READY that say that there will be others. */
+enum { REPLICA_TRIES = 3 };
+
 struct replica {
 	struct list link;     /* in the revision's replicas or leaving */
 	struct revision *rev; /* borrowed: outlives us */
@@ -63,6 +66,10 @@ struct replica {
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
 	uint64_t answers;    /* that this was measured with */
+	uint64_t hold_ns;    /* that a request is one of replica_at_once; 0: not
+				known */
+	uint64_t alone_ns;   /* where that has no limit: balance_alone, ... */
+	double together;     /* ... and balance_at_once; 0: not known */
 	struct work work;    /* of its slots, as it says */
 	struct batching batching; /* likewise */
 	bool alone; /* it has a request that may have killed another: it is
@@ -73,6 +80,9 @@ struct replica {
 
 	unsigned failures; /* deaths in a row, for the back-off */
 	unsigned unready;  /* exits in a row before READY */
+	bool hopeless; /* the last of them says that the next start will fail,
+			  too */
+	uint64_t again_at; /* uv_now: BACKOFF ends then */
 	unsigned restarts;
 	enum cold_tier tier;	       /* what it was started from */
 	uint64_t there_ns;	       /* uv_hrtime: it has been there since */
@@ -110,14 +120,17 @@ void replica_leave(struct replica *r, uint32_t grace_ms);
 /* It has begun to answer a request that took so long, sent when `ahead` were
  * with it. */
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead);
+/* A request that was sent when `ahead` were with it has given its place back,
+ * answered, after so long. */
+void replica_held(struct replica *r, uint64_t took_ns, uint32_t ahead);
 /* Requests that it works on at the same time; 0: it has not said. */
 uint32_t replica_slots(const struct replica *r);
-/* The same, with all of a batch for those that batch; 0: there is no limit. */
+/* The same, with all of a batch for those that batch; of one without a limit as
+ * many as answers tell. 1 or more. */
 uint32_t replica_at_once(const struct replica *r);
-/* As replica_slots, of a whole replica that is to be started; 1 where it is not
- * known.
+/* The same of a whole replica that is to be started; 1 where it is not known.
  */
-uint32_t replica_slots_of(const struct spec *spec);
+uint32_t replica_at_once_of(const struct spec *spec);
 /* Whether a request's place is free again with the head of its answer, unless
  * that is a stream: predict is over then. A command may compute on, and says
  * so only by ending its answer. */

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "loop/log.h"
 #include "serve/memory.h"
+#include "serve/revision_parts.h"
 #include "serve/serve.h"
 
 static void on_env_line(struct environment_user *u, const char *line);
@@ -70,89 +71,6 @@ unsigned revision_requested(const struct revision *rev)
 	return rev->state == REVISION_LIVE ? n : MAX(n, 1u);
 }
 
-/* One of its replicas: what runs under one index. */
-struct place {
-	unsigned index;
-	unsigned ready;	  /* processes */
-	unsigned unready; /* deaths of theirs since any was ready */
-	unsigned in_flight;
-	bool rests; /* none runs: they are in back-off */
-};
-
-/* The place that begins at *at, which is then what comes behind it; false: it
- * was the end. */
-static bool next_place(const struct revision *rev, const struct list **at,
-		       struct place *ret)
-{
-	const struct list *it = *at;
-
-	if (it == &rev->replicas)
-		return false;
-	*ret = (struct place){.rests = true};
-	for (; it != &rev->replicas; it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
-
-		if (it == *at)
-			ret->index = r->index;
-		if (r->index != ret->index)
-			break;
-		ret->ready += replica_is_ready(r);
-		ret->unready += r->unready;
-		ret->in_flight += r->in_flight;
-		ret->rests = ret->rests && r->state == REPLICA_BACKOFF;
-	}
-	*at = it;
-	return true;
-}
-
-unsigned revision_places(const struct revision *rev)
-{
-	const struct list *at = rev->replicas.next;
-	struct place p;
-	unsigned n = 0;
-
-	while (next_place(rev, &at, &p))
-		n++;
-	return n;
-}
-
-unsigned revision_ready(const struct revision *rev)
-{
-	const struct list *at = rev->replicas.next;
-	struct place p;
-	unsigned n = 0;
-
-	while (next_place(rev, &at, &p))
-		n += p.ready == rev->spec->predictor.processes;
-	return n;
-}
-
-bool revision_any_ready(const struct revision *rev)
-{
-	const struct list *at = rev->replicas.next;
-	struct place p = {.ready = 0};
-
-	while (!p.ready && next_place(rev, &at, &p))
-		;
-	return p.ready > 0;
-}
-
-bool revision_is_failing(const struct revision *rev)
-{
-	enum { AGAIN_AND_AGAIN = 3 };
-
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
-
-		if (r->unready >= AGAIN_AND_AGAIN)
-			return true;
-	}
-	return false;
-}
-
 struct replica *revision_add(struct revision *rev, unsigned index,
 			     unsigned number)
 {
@@ -205,6 +123,14 @@ static void rollout_failed(struct revision *rev, const char *replica,
 	api_event(rev->api, rev->number, "failed", replica, log, "%s", text);
 }
 
+/* Nothing of it can be started, until something else is done about that. */
+static void block(struct revision *rev, const char *text)
+{
+	rev->blocked = true;
+	rollout_failed(rev, NULL, text);
+	gate_give_up(rev->api);
+}
+
 static void on_env_line(struct environment_user *u, const char *line)
 {
 	struct revision *rev = CONTAINER_OF(u, struct revision, user);
@@ -236,7 +162,7 @@ static bool step_environment(struct revision *rev)
 		if (environment_get(&s->environments, rev->spec,
 				    rev->project_dir, rev->api->uid, &rev->env,
 				    &err)) {
-			rollout_failed(rev, NULL, err.msg);
+			block(rev, err.msg);
 			return false;
 		}
 		if (rev->env->state == ENVIRONMENT_BUILDING) {
@@ -252,23 +178,11 @@ static bool step_environment(struct revision *rev)
 	case ENVIRONMENT_READY:
 		return true;
 	case ENVIRONMENT_FAILED:
-		rollout_failed(rev, NULL, rev->env->message);
+		block(rev, rev->env->message);
 		return false;
 	default:
 		return false;
 	}
-}
-
-/* Whether any of it died before it was ready and was not ready since. */
-static bool is_dying(const struct revision *rev)
-{
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next)
-		if (CONTAINER_OF((struct list *)(uintptr_t)it, struct replica,
-				 link)
-			    ->unready)
-			return true;
-	return false;
 }
 
 /* Places that may be there. Those of a revision that dies again and again
@@ -277,7 +191,7 @@ static unsigned places_allowed(const struct revision *rev)
 {
 	unsigned n = revision_requested(rev);
 
-	return is_dying(rev) ? MIN(n, revision_ready(rev) + 1) : n;
+	return revision_is_dying(rev) ? MIN(n, revision_ready(rev) + 1) : n;
 }
 
 static void start(struct replica *r)
@@ -309,7 +223,7 @@ static bool is_taken(struct revision *rev, unsigned index)
 /* Of so many that are missing those for which there is room. */
 static unsigned lacking(struct revision *rev, unsigned missing)
 {
-	unsigned fit = missing ? memory_fits(rev) : 0;
+	unsigned soon = 0, fit = missing ? memory_fits(rev, &soon) : 0;
 	cleanup_free char *text = NULL;
 
 	rev->starving = fit < missing;
@@ -317,7 +231,7 @@ static unsigned lacking(struct revision *rev, unsigned missing)
 		return missing;
 	api_is_busy(rev->api);
 	text = memory_text(rev);
-	if (fit || revision_places(rev))
+	if (fit || soon || revision_places(rev))
 		set_message(rev, text);
 	else
 		rollout_failed(rev, NULL, text);
@@ -340,23 +254,6 @@ static void make_places(struct revision *rev)
 	rev->disk_ns = 0;
 }
 
-/* The one that is missed least: it is not ready, else it has the least to do,
- * and of those alike the highest index. */
-static unsigned least_missed(const struct revision *rev)
-{
-	const struct list *at = rev->replicas.next;
-	struct place p, least = {.ready = UINT_MAX, .in_flight = UINT_MAX};
-
-	while (next_place(rev, &at, &p)) {
-		if (p.ready && !least.ready)
-			continue;
-		if (p.ready && p.in_flight > least.in_flight)
-			continue;
-		least = p;
-	}
-	return least.index;
-}
-
 static void leave_place(struct revision *rev, unsigned index)
 {
 	struct replica *r;
@@ -366,37 +263,16 @@ static void leave_place(struct revision *rev, unsigned index)
 			replica_leave(r, rev->spec->grace_ms);
 }
 
-/* One of several that are in back-off, not the one that has died most: who goes
- * on trying has to know how often. */
-static bool find_surplus(const struct revision *rev, unsigned *ret)
-{
-	const struct list *at = rev->replicas.next;
-	struct place p, most = {.ready = 0};
-	unsigned n = 0;
-
-	while (next_place(rev, &at, &p)) {
-		if (!p.rests)
-			continue;
-		if (n++ && p.unready <= most.unready) {
-			*ret = p.index;
-			continue;
-		}
-		*ret = most.index;
-		most = p;
-	}
-	return n > 1;
-}
-
 static void drop_places(struct revision *rev)
 {
 	unsigned index;
 
 	while (revision_places(rev) > revision_requested(rev))
-		leave_place(rev, least_missed(rev));
+		leave_place(rev, revision__least_missed(rev));
 	/* A rollout tells of all that it was to start. */
 	while (rev->state == REVISION_LIVE &&
 	       revision_places(rev) > places_allowed(rev) &&
-	       find_surplus(rev, &index))
+	       revision__surplus(rev, &index))
 		leave_place(rev, index);
 }
 
@@ -433,13 +309,13 @@ void revision_step(struct revision *rev)
 		return;
 	if (rev->spec->predictor.type != PREDICTOR_COMMAND &&
 	    !rev->project_dir) {
-		rollout_failed(rev, NULL,
-			       "the project's files are gone from the data "
-			       "directory; deploy again");
+		block(rev, "the project's files are gone from the data "
+			   "directory; deploy again");
 		return;
 	}
 	if (!step_environment(rev))
 		return;
+	rev->blocked = false;
 	/* Those that end at once tell, and must not come here again. */
 	rev->stepping = true;
 	make_places(rev);
@@ -489,15 +365,16 @@ void revision_on_ready(struct revision *rev, struct replica *r)
 void revision_on_exit(struct revision *rev, struct replica *r,
 		      const char *cause, bool fatal)
 {
-	cleanup_free char *log = logbook_tail(&rev->api->logs, r->id, 20);
+	struct api *a = rev->api;
+	cleanup_free char *log = logbook_tail(&a->logs, r->id, 20);
 
-	api_event(rev->api, rev->number, "replica_exit", r->id, log, "%s",
-		  cause);
+	api_event(a, rev->number, "replica_exit", r->id, log, "%s", cause);
 	if (fatal)
 		rollout_failed(rev, r->id, cause);
 	/* It may be that fewer are to try. It may end itself: r is not to be
 	 * looked at any more. */
 	revision_step(rev);
+	gate_give_up(a);
 }
 
 void revision_on_gone(struct revision *rev)

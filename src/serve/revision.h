@@ -7,6 +7,7 @@
 
 #include "core/list.h"
 #include "serve/environment.h"
+#include "serve/measure.h"
 #include "serve/schedule.h"
 #include "serve/zygote.h"
 #include "spec/spec.h"
@@ -33,6 +34,8 @@ struct revision {
 	bool leaving; /* no longer wanted: ends when its replicas have */
 	bool stepping, in_leave; /* private */
 	bool starving; /* fewer are there than wanted, for want of memory */
+	bool blocked;  /* none can be started, as message says: it has no files
+			  or no environment */
 	char *message; /* owned: why it failed */
 	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
 	struct environment *env;
@@ -43,7 +46,9 @@ struct revision {
 	struct schedule schedule; /* of its spec */
 	struct list replicas;	  /* the wanted ones, by index and number */
 	struct list gone;	  /* leaving ones */
-	struct zygote zygote; /* what they are forked from, if there is one */
+	struct zygote zygote;	/* what they are forked from, if there is one */
+	struct measure measure; /* what they take, ... */
+	uint32_t at_once;	/* ... requests that one serves; 0: not known */
 	uint64_t begun_at;
 };
 
@@ -75,10 +80,19 @@ void revision_on_gone(struct revision *rev);
 unsigned revision_requested(const struct revision *rev);
 unsigned revision_places(const struct revision *rev);
 unsigned revision_ready(const struct revision *rev);
+/* Those that are still passing on an answer that its client has not taken. */
+unsigned revision_answering(const struct revision *rev);
 /* Whether some process of it takes requests. */
 bool revision_any_ready(const struct revision *rev);
+/* Some replica of it died before it was ready, and was not ready since. */
+bool revision_is_dying(const struct revision *rev);
 /* A replica of it dies again and again. */
 bool revision_is_failing(const struct revision *rev);
+/* It is known that none will be ready soon: all that are there have tried, and
+ * will fail again, or there is nothing to start. Why is in message. */
+bool revision_cannot_start(const struct revision *rev);
+/* Milliseconds until one tries again; 0: one does now, or none will. */
+uint64_t revision_again_ms(const struct revision *rev);
 /* A new process for a place that has none. */
 struct replica *revision_add(struct revision *rev, unsigned index,
 			     unsigned number);

@@ -90,6 +90,24 @@ void replica__room_batching(struct replica *r, struct str batching)
 	gate_flush(r->rev->api);
 }
 
+/* Of one without a limit what answers tell; others say it. */
+static uint32_t learn_at_once(struct replica *r, uint64_t took_ns,
+			      uint32_t ahead)
+{
+	if (replica_slots(r))
+		return replica_at_once(r);
+	r->alone_ns = balance_alone(r->alone_ns, took_ns, ahead);
+	r->together = balance_at_once(r->together, r->alone_ns, took_ns, ahead);
+	return UINT32_MAX; /* nobody waited in it for another */
+}
+
+void replica_held(struct replica *r, uint64_t took_ns, uint32_t ahead)
+{
+	uint32_t at_once = learn_at_once(r, took_ns, ahead);
+
+	r->hold_ns = balance_service(r->hold_ns, took_ns, ahead, at_once);
+}
+
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 {
 	uint32_t slots = replica_slots(r);
@@ -114,15 +132,23 @@ uint32_t replica_slots(const struct replica *r)
 
 uint32_t replica_at_once(const struct replica *r)
 {
-	return replica_slots(r) * MAX(r->slots ? batch_of(r) : 1, 1u);
+	bool learns = spec_of(r)->predictor.latency_target_ms;
+	uint32_t batch = learns ? r->batching.size
+				: spec_of(r)->predictor.max_batch_size;
+
+	if (r->slots)
+		return r->slots * MAX(batch, 1u);
+	return r->room ? r->room : MAX((uint32_t)(r->together + 0.5), 1u);
 }
 
-uint32_t replica_slots_of(const struct spec *spec)
+uint32_t replica_at_once_of(const struct spec *spec)
 {
-	uint32_t n = spec->predictor.type == PREDICTOR_COMMAND
-			     ? spec->predictor.max_concurrency
-			     : slots_of(spec);
+	bool learns = spec->predictor.latency_target_ms;
+	uint32_t n = spec->predictor.max_concurrency;
 
+	if (spec->predictor.type != PREDICTOR_COMMAND)
+		n = slots_of(spec) *
+		    (learns ? 1 : MAX(spec->predictor.max_batch_size, 1u));
 	return MAX(n, 1u) * MAX(spec->predictor.processes, 1u);
 }
 

@@ -2,17 +2,16 @@
 
 #include "core/mem.h"
 #include "loop/log.h"
+#include "serve/scale_parts.h"
 #include "serve/serve.h"
 
 enum {
-	ASK_EVERY_MS = 5,     /* the least time between two of its own */
-	WAIT_EVERY_MS = 1,    /* ... and between those for who waits */
-	COME_AGAIN_S = 10,    /* one is kept so long for who was told to */
-	MINUTE_S = 60,	      /* schedules go by minutes */
-	LOOK_AGAIN_MS = 100,  /* while requests are in flight, at the latest */
-	HAND_S = 300,	      /* what was said by hand holds so long */
-	LOAD_GUESS_MS = 5000, /* of a start, while none was seen */
-	LOADS_KEPT = 8,	      /* about so many make the mean */
+	ASK_EVERY_MS = 5,    /* the least time between two of its own */
+	WAIT_EVERY_MS = 1,   /* ... and between those for who waits */
+	COME_AGAIN_S = 10,   /* one is kept so long for who was told to */
+	MINUTE_MS = 60000,   /* a clock that was put forward is seen then */
+	LOOK_AGAIN_MS = 100, /* while requests are in flight, at the latest */
+	LOADS_KEPT = 8,	     /* about so many make the mean */
 };
 
 static const uint64_t MS = 1000000, S = 1000000000;
@@ -24,57 +23,6 @@ static void on_clock(uv_timer_t *timer);
 static bool can_act(const struct api *a)
 {
 	return a->serve->loaded && !a->serve->stopping && !a->deleting;
-}
-
-/* Nothing is to be decided. */
-static bool is_fixed(const struct revision *rev)
-{
-	return rev->spec->scale.min_replicas == rev->spec->scale.max_replicas;
-}
-
-enum cold_tier scale_next_tier(const struct revision *rev)
-{
-	return zygote_process(&rev->zygote) ? zygote_tier(&rev->zygote)
-					    : COLD_PROCESS;
-}
-
-uint64_t scale_load_ns(const struct revision *rev)
-{
-	const struct scale_load *loads = rev->api->scale.loads;
-	enum cold_tier tier = scale_next_tier(rev);
-
-	/* A fork takes no longer than what it saves. */
-	return loads[tier].mean_ns ? loads[tier].mean_ns
-				   : loads[COLD_PROCESS].mean_ns;
-}
-
-static struct scale_view look(struct api *a, struct revision *rev)
-{
-	const struct queue_rate rate = gate_rate(a);
-	struct scale *s = &a->scale;
-	struct scale_view v = {.now = uv_hrtime(), .waiting = a->gate.queued};
-	struct list *it, *tmp;
-
-	if (rate.answers)
-		s->service_ns = rate.service_ns;
-	v.in_flight = v.waiting;
-	LIST_EACH (&rev->replicas, it, tmp) {
-		const struct replica *r = LIST_ENTRY(it, struct replica, link);
-		uint32_t most = replica_at_once(r);
-
-		v.in_flight += r->placed;
-		/* In a replica, but behind others. */
-		if (most && r->placed > most)
-			v.waiting += r->placed - most;
-	}
-	v.ready = revision_ready(rev);
-	v.loading = revision_places(rev) - v.ready;
-	v.slots = replica_slots_of(rev->spec);
-	v.service = s->service_ns;
-	v.load = scale_load_ns(rev);
-	if (!v.load)
-		v.load = LOAD_GUESS_MS * MS;
-	return v;
 }
 
 /* Some of it are from before the daemon, and have not said yet that they are
@@ -90,6 +38,12 @@ static bool is_adopting(struct revision *rev)
 			return true;
 	}
 	return false;
+}
+
+/* Nothing is to be decided. */
+static bool is_fixed(const struct revision *rev)
+{
+	return rev->spec->scale.min_replicas == rev->spec->scale.max_replicas;
 }
 
 /* ---- what is done ---- */
@@ -112,14 +66,40 @@ static void ask_in(struct api *a, uint64_t ns)
 	arm(a->serve);
 }
 
+/* A question that is to come no later than that. */
+static void ask_within(struct api *a, uint64_t ns)
+{
+	const struct heap_node *ask = &a->scale.ask;
+	uint64_t ms = MAX(ns / MS, (uint64_t)ASK_EVERY_MS);
+
+	if ((!ask->at || ask->key > uv_now(a->serve->loop) + ms) && can_act(a))
+		ask_in(a, ns);
+}
+
+/* What its schedule asks for now. *ret_ns: until it may ask for something else.
+ */
+static uint32_t scheduled(struct revision *rev, uint64_t *ret_ns)
+{
+	int64_t now_ms = log_now_ms(), until_s;
+	uint32_t n = schedule_floor(&rev->schedule, now_ms / 1000, &until_s);
+
+	*ret_ns = (uint64_t)MIN(MAX(until_s * 1000 - now_ms, (int64_t)1),
+				(int64_t)MINUTE_MS) *
+		  MS;
+	return n;
+}
+
 /* No fewer than this, whatever policy says. */
 static uint32_t least(struct scale *s, struct revision *rev)
 {
 	uint64_t now = s->asked_ns;
 	uint32_t n = s->waking || now < s->awaited_until;
 
-	s->scheduled = schedule_floor(&rev->schedule, log_now_ms() / 1000);
-	n = MAX(n, s->scheduled);
+	s->answering = revision_answering(rev);
+	s->scheduled = 0;
+	if (rev->schedule.n)
+		s->scheduled = scheduled(rev, &s->schedule_ns);
+	n = MAX(MAX(n, s->scheduled), s->answering);
 	return now < s->held_until ? MAX(n, s->held) : n;
 }
 
@@ -148,7 +128,7 @@ static uint64_t until_next(const struct scale *s, const struct revision *rev)
 	next = sooner(next, s->held_until, now);
 	next = sooner(next, s->awaited_until, now);
 	if (rev->schedule.n)
-		next = sooner(next, now + MINUTE_S * S, now);
+		next = sooner(next, now + s->schedule_ns, now);
 	if (s->view.in_flight)
 		next = sooner(next, now + LOOK_AGAIN_MS * MS, now);
 	return next > now ? next - now : next > 0;
@@ -170,11 +150,13 @@ static void by_latency(struct api *a, struct revision *rev, uint32_t needed,
 		.patience = rev->spec->scale.max_wait_ms * MS,
 		.worth = rev->spec->scale.wait_worth,
 	};
-	uint64_t next;
+	uint64_t next, learned = s->policy.learned;
 	uint32_t n;
 
 	s->view.in_flight = MAX(s->view.in_flight, needed);
 	s->advice = autoscale(&s->policy, &s->view, &rule);
+	if (s->policy.learned != learned)
+		scale__changed(a);
 	n = MAX(s->advice.want, least(s, rev));
 	if (s->advice.needed)
 		n = MAX(n, s->advice.needed + rev->spec->scale.buffer_replicas);
@@ -203,22 +185,22 @@ static struct cortex_rule cortex_rule_of(const struct spec *spec)
 /* A sample a second while there is anything; each tenth is a tick. */
 static void by_cortex(struct api *a, struct revision *rev)
 {
+	uint32_t in_flight = a->scale.view.in_flight + scale__passing(rev);
 	const struct cortex_rule rule = cortex_rule_of(rev->spec);
 	uint32_t steps = rev->spec->scale.window_ms / 1000 / CORTEX_TICK_S;
 	struct scale *s = &a->scale;
 	uint32_t n = MIN(MAX(s->wanted, rule.min), rule.max);
 
-	if (scale_mean_add(&s->mean, s->view.in_flight, steps,
-			   &s->mean_in_flight))
+	if (scale_mean_add(&s->mean, in_flight, steps, &s->mean_in_flight))
 		n = cortex_scale(&s->cortex, &rule, s->asked_ns, n,
 				 s->mean_in_flight);
-	if (s->view.in_flight)
+	if (in_flight)
 		n = MAX(n, 1u);
 	n = MIN(MAX(n, least(s, rev)), rule.max);
 	if (n || s->mean_in_flight > 0)
 		ask_in(a, S);
 	else if (rev->schedule.n)
-		ask_in(a, MINUTE_S * S);
+		ask_in(a, s->schedule_ns);
 	do_what_it_says(a, n, false);
 }
 
@@ -235,16 +217,18 @@ static void step(struct api *a, uint32_t needed, bool more)
 		return;
 	cortex = rev->spec->scale.policy == SCALE_BY_CORTEX;
 	if (cortex && more) {
-		if (!s->ask.at)
-			ask_in(a, S);
+		ask_within(a, S);
 		return;
 	}
-	/* What a rollout began with, or was there, is not let go meanwhile. */
-	if (!more && (rev->state != REVISION_LIVE || is_adopting(rev))) {
+	/* What a rollout began with, or was there, is not let go meanwhile:
+	 * scale_on_live asks. */
+	if (!more && rev->state != REVISION_LIVE)
+		return;
+	if (!more && is_adopting(rev)) {
 		ask_in(a, LOOK_AGAIN_MS * MS);
 		return;
 	}
-	s->view = look(a, rev);
+	s->view = scale__look(a, rev);
 	s->asked_ns = s->view.now;
 	if (cortex)
 		by_cortex(a, rev);
@@ -263,11 +247,19 @@ static void have_one(struct api *a)
 
 /* ---- what happens ---- */
 
+static void stay_awake(struct api *a)
+{
+	if (!a->scale.asleep)
+		return;
+	a->scale.asleep = false;
+	scale__changed(a);
+}
+
 void scale_begin(struct api *a)
 {
 	struct scale *s = &a->scale;
 
-	s->asleep = false;
+	stay_awake(a);
 	if (!s->begun)
 		s->wanted = a->want->spec->scale.init_replicas;
 	s->begun = true;
@@ -283,17 +275,8 @@ void scale_adopted(struct api *a)
 			MAX(a->scale.wanted, revision_places(a->want));
 	/* Who sleeps is asked nothing else. Those that are ready already have
 	 * said so before anything could be done about it. */
-	if (a->scale.wanted || (a->want && a->want->schedule.n))
-		ask_in(a, 0);
-}
-
-/* A question that comes later than this learns too late of what happens. */
-static void ask_soon(struct api *a)
-{
-	const struct heap_node *ask = &a->scale.ask;
-
-	if ((!ask->at || ask->key > uv_now(a->serve->loop) + ASK_EVERY_MS) &&
-	    can_act(a))
+	if (a->scale.wanted || a->scale.held_until ||
+	    (a->want && a->want->schedule.n))
 		ask_in(a, 0);
 }
 
@@ -303,12 +286,13 @@ void scale_on_request(struct api *a, const struct revision *rev,
 	if (is_fixed(rev))
 		return;
 	if (rev->spec->scale.policy == SCALE_BY_CORTEX) {
-		if (!a->scale.ask.at && can_act(a))
-			ask_in(a, S);
+		ask_within(a, S);
 		return;
 	}
+	scale__came(&a->scale.came, now_ns);
 	autoscale_arrived(&a->scale.policy, now_ns);
-	ask_soon(a);
+	/* A question that comes later learns too late of what happens. */
+	ask_within(a, 0);
 }
 
 void scale_on_over(struct api *a)
@@ -317,14 +301,14 @@ void scale_on_over(struct api *a)
 
 	if (rev && !is_fixed(rev) &&
 	    rev->spec->scale.policy == SCALE_BY_LATENCY)
-		ask_soon(a);
+		ask_within(a, 0);
 }
 
 static void wake(struct api *a)
 {
 	struct scale *s = &a->scale;
 
-	s->asleep = false;
+	stay_awake(a);
 	s->waking = true;
 	step(a, 1, true);
 	have_one(a);
@@ -349,6 +333,20 @@ void scale_on_refusal(struct api *a)
 	scale_on_wait(a);
 }
 
+void scale_on_promise(struct api *a, uint32_t seconds)
+{
+	uint64_t until = uv_hrtime() + (seconds + (uint64_t)COME_AGAIN_S) * S;
+
+	a->scale.awaited_until = MAX(a->scale.awaited_until, until);
+	ask_within(a, 0);
+}
+
+void scale_on_hopeless(struct api *a)
+{
+	a->scale.waking = false;
+	ask_within(a, 0);
+}
+
 static void learn(struct scale_load *l, uint64_t took_ns)
 {
 	l->mean_ns = l->mean_ns ? l->mean_ns - l->mean_ns / LOADS_KEPT +
@@ -364,56 +362,20 @@ void scale_on_ready(struct api *a, const struct replica *r)
 	uint64_t now = uv_hrtime();
 
 	s->waking = false;
-	if (s->refused)
-		s->awaited_until = now + COME_AGAIN_S * S;
+	/* Sooner or later than was said: those who come again find it. */
+	if (now < s->awaited_until || s->refused)
+		s->awaited_until =
+			MAX(s->awaited_until, now + COME_AGAIN_S * S);
 	s->refused = false;
 	if (r->started_ns) {
 		learn(&s->loads[r->tier], now - r->started_ns);
+		scale__changed(a);
 		step(a, 0, true);
 	} else {
 		/* From before the daemon: who needed it is not known, so it
 		 * is as if it were needed up to now. */
-		step(a, replica_slots_of(r->rev->spec) * revision_ready(r->rev),
-		     true);
+		step(a, scale__at_once(r->rev) * revision_ready(r->rev), true);
 	}
-}
-
-/* Several processes of a replica are there as one. */
-static uint64_t there_ns(const struct replica *r, uint64_t now)
-{
-	return r->number ? 0 : now - r->there_ns;
-}
-
-void scale_on_gone(struct api *a, const struct replica *r)
-{
-	a->scale.replica_ns += there_ns(r, uv_hrtime());
-}
-
-static uint64_t all_there_ns(const struct list *replicas, uint64_t now)
-{
-	uint64_t sum = 0;
-
-	for (const struct list *it = replicas->next; it != replicas;
-	     it = it->next)
-		sum += there_ns(CONTAINER_OF((struct list *)(uintptr_t)it,
-					     struct replica, link),
-				now);
-	return sum;
-}
-
-uint64_t scale_replica_ns(const struct api *a)
-{
-	uint64_t now = uv_hrtime(), sum = a->scale.replica_ns;
-
-	for (const struct list *it = a->revisions.next; it != &a->revisions;
-	     it = it->next) {
-		const struct revision *rev = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct revision, link);
-
-		sum += all_there_ns(&rev->replicas, now);
-		sum += all_there_ns(&rev->gone, now);
-	}
-	return sum;
 }
 
 void scale_on_live(struct api *a)
@@ -421,12 +383,13 @@ void scale_on_live(struct api *a)
 	const struct revision *rev = gate_serving(a);
 
 	/* Policy keeps what was needed once, for as long as that is worth. */
-	step(a, replica_slots_of(rev->spec) * revision_ready(rev), true);
+	step(a, scale__at_once(rev) * revision_ready(rev), true);
 	if (rev->spec->scale.policy == SCALE_BY_CORTEX)
 		have_one(a);
 }
 
-int scale_set(struct api *a, uint32_t n, struct err *err)
+int scale_set(struct api *a, uint32_t n, store_done *done, void *data,
+	      struct err *err)
 {
 	const struct spec *spec = a->want ? a->want->spec : NULL;
 	struct scale *s = &a->scale;
@@ -452,36 +415,19 @@ int scale_set(struct api *a, uint32_t n, struct err *err)
 	s->waking = s->refused = false;
 	s->awaited_until = 0;
 	s->held = n;
-	s->held_until = uv_hrtime() + HAND_S * S;
+	s->held_until = uv_hrtime() + SCALE_HAND_S * S;
+	scale__keep(a, done, data);
 	set_wanted(a, a->gate.queued ? MAX(n, 1u) : n);
 	if (n)
 		ask_in(a, 0);
 	return 0;
 }
 
-void scale_put(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct api *a)
-{
-	yyjson_mut_val *o = yyjson_mut_obj_add_obj(doc, root, "cold"), *arr;
-
-	yyjson_mut_obj_add_uint(doc, o, "requests", a->scale.cold_requests);
-	arr = yyjson_mut_obj_add_arr(doc, o, "starts");
-	for (unsigned t = 0; t < COLD_TIERS; t++) {
-		const struct scale_load *l = &a->scale.loads[t];
-		yyjson_mut_val *each;
-
-		if (!l->starts)
-			continue;
-		each = yyjson_mut_arr_add_obj(doc, arr);
-		yyjson_mut_obj_add_str(doc, each, "tier", cold_tier_word(t));
-		yyjson_mut_obj_add_uint(doc, each, "count", l->starts);
-		yyjson_mut_obj_add_real(doc, each, "mean_ms",
-					(double)(l->mean_ns / 1000) / 1000);
-	}
-}
-
 void scale_fini(struct api *a)
 {
 	heap_remove(&a->serve->asks, &a->scale.ask);
+	if (a->scale.is_changed)
+		list_remove(&a->scale.changed);
 	autoscale_fini(&a->scale.policy);
 	cortex_scale_fini(&a->scale.cortex);
 	scale_mean_fini(&a->scale.mean);

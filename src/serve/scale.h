@@ -9,10 +9,12 @@
 #include "core/err.h"
 #include "core/heap.h"
 #include "core/json.h"
+#include "core/list.h"
 #include "policy/autoscale.h"
 #include "policy/autoscale_cortex.h"
 #include "serve/cold.h"
 #include "serve/scale_mean.h"
+#include "store/store.h"
 
 struct api;
 struct replica;
@@ -25,6 +27,14 @@ struct scale_load {
 	uint64_t starts, total_ns; /* since the daemon's start */
 };
 
+/* Requests that came, for people: in the window of ten seconds that is under
+ * way, and in the one before it. */
+#define SCALE_CAME_NS UINT64_C(10000000000)
+struct scale_came {
+	uint64_t window; /* which: time / SCALE_CAME_NS */
+	uint32_t now, before;
+};
+
 struct scale {
 	/* Replicas that each revision of the api is to have, before its own
 	 * bounds: revision_requested. */
@@ -34,8 +44,12 @@ struct scale {
 	/* A request found none: one at least, until it is ready; and if it
 	 * was told to come again, until it has had the time to. */
 	bool waking, refused;
-	uint64_t awaited_until; /* uv_hrtime */
-	uint32_t scheduled;	/* no fewer by the schedule, as of asked_ns */
+	uint64_t awaited_until; /* uv_hrtime: the last who was told, and when */
+	/* As of asked_ns: no fewer by the schedule, which is so for that long;
+	 * replicas that are passing on answers. */
+	uint32_t scheduled;
+	uint64_t schedule_ns;
+	uint32_t answering;
 	/* No fewer than so many until then (uv_hrtime), said by hand. */
 	uint32_t held;
 	uint64_t held_until;
@@ -49,10 +63,16 @@ struct scale {
 	uint64_t asked_ns;	    /* when; 0: never */
 	struct heap_node ask;	    /* private: in serve.asks, by uv_now */
 
-	uint64_t service_ns; /* that a request holds a slot; 0: not known */
+	uint64_t service_ns; /* that one is with a replica; 0: not known */
+	struct scale_came came;
 	struct scale_load loads[COLD_TIERS];
 	uint64_t replica_ns;	/* of those that are gone: scale_replica_ns */
 	uint64_t cold_requests; /* that found no replica ready */
+
+	/* What is kept is not what it is: in serve.changed since. */
+	bool is_changed;
+	struct list changed;
+	uint64_t kept_at; /* uv_now: last; 0: never */
 };
 
 void scale_fini(struct api *a);
@@ -70,8 +90,13 @@ void scale_on_request(struct api *a, const struct revision *rev,
 void scale_on_over(struct api *a);
 /* A request must wait. Starts what it needs; lets nothing go. */
 void scale_on_wait(struct api *a);
-/* The same, but it was told to come again. */
+/* The same, but it will not wait. */
 void scale_on_refusal(struct api *a);
+/* A request was told to come again in so many seconds: one is kept for it until
+ * then, and a little longer. */
+void scale_on_promise(struct api *a, uint32_t seconds);
+/* Nobody waits for a start any more: it fails. */
+void scale_on_hopeless(struct api *a);
 /* A replica is ready. */
 void scale_on_ready(struct api *a, const struct replica *r);
 /* A replica has ended for good. */
@@ -79,11 +104,26 @@ void scale_on_gone(struct api *a, const struct replica *r);
 /* How long replicas have been there since the daemon's start, in all: from
  * being asked for until they were gone, starts included. Never shrinks. */
 uint64_t scale_replica_ns(const struct api *a);
+/* What a replica of it takes is known, and was not. */
+void scale_on_measured(struct api *a);
 /* The revision that was asked for is live, and was not. */
 void scale_on_live(struct api *a);
 /* By hand: so many now, and no fewer for a while; 0: none until the next
- * request. */
-int scale_set(struct api *a, uint32_t n, struct err *err);
+ * request. On success `done` comes when that is durable. */
+int scale_set(struct api *a, uint32_t n, store_done *done, void *data,
+	      struct err *err);
+
+/* What outlives the daemon: what was said by hand, and what was learned (load
+ * and service times, gaps, memory). As JSON, free() it; back again, after
+ * api_want: what makes no sense is left out. */
+char *scale_kept_json(const struct api *a);
+void scale_recall(struct api *a, const char *json);
+/* About once a second: keeps what has changed, of each api once a minute. */
+void scale_keep_tick(struct serve *s);
+/* Keeps all that has. */
+void scale_keep_all(struct serve *s);
+/* Requests per second, of the last ten. */
+double scale_rate(const struct api *a);
 
 /* "cold" of admin-api.md's API object. */
 void scale_put(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct api *a);

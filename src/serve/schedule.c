@@ -5,6 +5,8 @@
 #include "core/json.h"
 #include "core/mem.h"
 
+enum { AHEAD_MIN = 7 * 24 * 60 }; /* looked at at once */
+
 void schedule_init(struct schedule *s, const char *json)
 {
 	cleanup_json yyjson_doc *doc =
@@ -26,7 +28,6 @@ void schedule_init(struct schedule *s, const char *json)
 			continue;
 		item->minutes = json_int(v, "for", 0) / 60000;
 		item->min_replicas = (uint32_t)json_int(v, "min_replicas", 0);
-		item->looked = item->begun = -1;
 		s->n++;
 	}
 }
@@ -37,34 +38,33 @@ void schedule_fini(struct schedule *s)
 	*s = (struct schedule){0};
 }
 
-static bool names(const struct cron *c, int64_t minute)
-{
-	time_t t = (time_t)(minute * 60);
-	struct tm tm;
-
-	return localtime_r(&t, &tm) && cron_matches(c, &tm);
-}
-
-static bool is_on(struct schedule_item *item, int64_t minute)
+/* It holds for all that began in the last `minutes`: the first of these tells
+ * for how long at least; if there is none, the next one to come does. */
+static void look(struct schedule_item *item, int64_t minute)
 {
 	int64_t from = minute - item->minutes + 1;
+	int64_t begins = cron_next(&item->cron, from, minute + AHEAD_MIN);
 
-	/* The clock was put back: what has begun may not have. */
-	if (minute < item->looked)
-		item->looked = item->begun = -1;
-	for (int64_t m = MAX(from, item->looked + 1); m <= minute; m++)
-		if (names(&item->cron, m))
-			item->begun = m;
-	item->looked = minute;
-	return item->begun >= 0 && item->begun >= from;
+	item->is_on = begins <= minute;
+	item->from = minute;
+	item->until = item->is_on ? begins + item->minutes : begins;
 }
 
-uint32_t schedule_floor(struct schedule *s, int64_t now_s)
+uint32_t schedule_floor(struct schedule *s, int64_t now_s, int64_t *ret_until)
 {
+	int64_t minute = now_s / 60, until = minute + AHEAD_MIN;
 	uint32_t most = 0;
 
-	for (size_t i = 0; i < s->n; i++)
-		if (is_on(&s->items[i], now_s / 60))
-			most = MAX(most, s->items[i].min_replicas);
+	for (size_t i = 0; i < s->n; i++) {
+		struct schedule_item *item = &s->items[i];
+
+		/* Also where the clock was put back. */
+		if (minute < item->from || minute >= item->until)
+			look(item, minute);
+		if (item->is_on)
+			most = MAX(most, item->min_replicas);
+		until = MIN(until, item->until);
+	}
+	*ret_until = until * 60;
 	return most;
 }

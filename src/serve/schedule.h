@@ -2,6 +2,7 @@
 #ifndef SERVE_SCHEDULE_H
 #define SERVE_SCHEDULE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,9 +12,9 @@ struct schedule_item {
 	struct cron cron;
 	int64_t minutes; /* that it holds, from each minute it names */
 	uint32_t min_replicas;
-	/* private: minutes since 1970, -1: none */
-	int64_t looked; /* at all up to it */
-	int64_t begun;	/* the newest that it names */
+	/* private: minutes since 1970: so it is in them, the end excluded */
+	bool is_on;
+	int64_t from, until;
 };
 
 struct schedule {
@@ -25,7 +26,7 @@ struct schedule {
 void schedule_init(struct schedule *s, const char *json);
 void schedule_fini(struct schedule *s);
 /* The most that any item asks for at that time (seconds since 1970, taken as
- * local time); 0: none does. */
-uint32_t schedule_floor(struct schedule *s, int64_t now_s);
+ * local time); 0: none does. *ret_until: it is the same until then. */
+uint32_t schedule_floor(struct schedule *s, int64_t now_s, int64_t *ret_until);
 
 #endif

@@ -78,6 +78,7 @@ static void on_api_row(void *data, const struct store_api *row)
 		a->live = rev;
 	}
 	load_live(a, row);
+	scale_recall(a, row->scale_json);
 	if (row->deleting)
 		api_delete(a);
 }
@@ -115,6 +116,7 @@ static void skip_numbers(struct serve *s)
 int serve_open(struct serve *s, int keeper_fd, struct err *err)
 {
 	list_init(&s->busy);
+	list_init(&s->changed);
 	map_init(&s->apis);
 	map_init(&s->routes);
 	map_init(&s->reserved);
@@ -239,6 +241,7 @@ static void tick_replicas(struct api *a)
 			replica_tick(LIST_ENTRY(it, struct replica, link));
 		rev->stepping = was_stepping;
 		zygote_tick(&rev->zygote);
+		measure_tick(rev);
 		/* One was stuck, or others may have made room. */
 		if (a->restarts != restarts || rev->starving)
 			revision_step(rev);
@@ -268,10 +271,8 @@ static void tick_api(struct api *a, bool second)
 {
 	gate_tick(a);
 	logfile_flush(&a->logs.file);
-	if (second) {
+	if (second)
 		tick_replicas(a);
-		measure_tick(a);
-	}
 	if (is_idle(a))
 		list_remove(&a->busy);
 }
@@ -307,6 +308,8 @@ static void on_tick(uv_timer_t *timer)
 	while ((gone = step_all_deleting(s)))
 		forget(gone);
 	local_tick(&s->local);
+	if (s->turns % SECOND_TICKS == 0)
+		scale_keep_tick(s);
 	if (s->stopping)
 		step_stopping(s);
 }
@@ -385,6 +388,7 @@ void serve_stop(struct serve *s, void (*on_stopped)(struct serve *s))
 
 	s->stopping = true;
 	s->on_stopped = on_stopped;
+	scale_keep_all(s);
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		gate_end(a);
 		LIST_EACH (&a->revisions, it, tmp) {

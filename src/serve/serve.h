@@ -34,9 +34,10 @@ struct serve {
 	struct environments environments;
 	uv_timer_t tick; /* private: deadlines, heartbeats, retries */
 	uint64_t turns;
-	struct list busy; /* apis that have anything to be looked after */
-	struct heap asks; /* scales, by when policy is to be asked */
-	uv_timer_t ask;	  /* private: of the first of them */
+	struct list busy;    /* apis that have anything to be looked after */
+	struct list changed; /* apis whose scale.c's is not what is kept */
+	struct heap asks;    /* scales, by when policy is to be asked */
+	uv_timer_t ask;	     /* private: of the first of them */
 	bool loaded; /* state and children are known: requests may be answered
 		      */
 	bool stopping;

@@ -41,8 +41,8 @@ static uint64_t bytes_of(const struct zygote *z)
 {
 	if (z->bytes)
 		return z->bytes;
-	return z->rev->api->measure.bytes ? z->rev->api->measure.bytes
-					  : (uint64_t)GUESS_BYTES;
+	return z->rev->measure.bytes ? z->rev->measure.bytes
+				     : (uint64_t)GUESS_BYTES;
 }
 
 /* Milliseconds saved per millisecond and byte. */

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import threading
 import time
 
 import pytest
@@ -14,7 +15,7 @@ from soma import procs, projects
 from soma.client import error_of, plain
 from soma.load import Load, Target
 from soma.projects import predictor, python_api, python_project
-from soma.waiting import wait_for
+from soma.waiting import seconds, wait_for
 
 # A replica goes a moment after nobody needs it; or it is never worth its start.
 HASTY = {"max_wait": "100ms", "wait_worth": 0}
@@ -380,3 +381,66 @@ def test_cortex_formulas(daemon):
         daemon.cli("explain", "formula", check=0).says("By Cortex's formulas", "requests were in flight on average", "a replica is to have 1.")
         assert daemon.cli("explain", "formula", "-o", "json", check=0).json()["why"] == "cortex"
     wait_for("ticks", lambda: daemon.admin.api("formula")["requested"] == 1, 60)
+
+
+def test_cortex_formulas_with_a_schedule(daemon):
+    """Between two looks at the schedule what comes is sampled all the same."""
+    never = {"cron": f"0 0 1 {time.gmtime(time.time() + 180 * 86400).tm_mon} *", "for": "1h", "min_replicas": 3}
+    api = command("formulas", policy="cortex", min_replicas=0, init_replicas=0, max_replicas=3, window="10s", schedule=[never],
+                  upscale_stabilization_period="0s", downscale_stabilization_period="0s")
+    daemon.admin.deploy(api)
+    wait_for("it has none", lambda: daemon.admin.api("formulas")["replicas"] == [], 30)
+    with held(daemon, "formulas", 2):
+        wait_for("a tick", lambda: daemon.admin.api("formulas")["requested"] == 2, 10)
+
+
+def test_a_schedule_begins_on_its_minute(daemon):
+    begins = (int(time.time() + 8) // 60 + 1) * 60
+    at = time.localtime(begins)
+    daemon.admin.deploy(command("punctual", min_replicas=0, max_replicas=2, **HASTY, schedule=[
+        {"cron": f"{at.tm_min} {at.tm_hour} * * *", "for": "1m", "min_replicas": 2}]))
+    wait_zero(daemon, "punctual")
+    assert time.time() < begins
+    wait_for("two", lambda: daemon.admin.api("punctual")["requested"] == 2, 70)
+    assert begins <= time.time() < begins + seconds(2)
+    daemon.admin.delete("punctual")
+
+
+def test_a_batch_is_served_at_once(daemon):
+    """Eight callers of a class that takes eight at once need one replica."""
+    source = predictor("import time; time.sleep(0.2)\nreturn payload")
+    api = python_api("together", autoscaling={"max_replicas": 3, **TENACIOUS}, predictor={
+        "threads_per_process": 8, "server_side_batching": {"max_batch_size": 8, "batch_interval": "20ms"}})
+    daemon.admin.deploy(python_project(source, api))
+    assert daemon.admin.post("/together", json=1).json() == 1
+    with Load(daemon.port, [Target("together", True, False)], clients=8) as load:
+        wait_for("answers", lambda: load.answered > 80, 60)
+    assert load.wrong == [] and load.refused == []
+    assert len([e for e in daemon.admin.events("together") if e["type"] == "replica_start"]) == 1
+    told = daemon.cli("explain", "together", "-o", "json", check=0).json()["numbers"]
+    assert told["slots"] == 8 and 200 <= told["service_ms"]
+
+
+def test_a_command_without_a_limit_is_measured(daemon):
+    """It serves many at once, and is seen to."""
+    source = projects.PROBE.replace("    def do_hold(self):", "    def do_nap(self):\n        import time\n        time.sleep(0.1)\n"
+                                    "        self.answer({})\n\n    def do_hold(self):")
+    api = projects.probe_api("unlimited", autoscaling={"max_replicas": 6, **HASTY})
+    daemon.admin.deploy({"soma.yaml": projects.yaml_value([api]), "probe.py": source})
+    few = threading.Event()
+
+    def client(_):
+        while not few.is_set():
+            assert daemon.admin.get("/unlimited/nap").status_code == 200
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        clients = [pool.submit(client, i) for i in range(8)]
+        try:
+            wait_for("it is known how many it serves", lambda: daemon.cli("explain", "unlimited", "-o", "json", check=0).json()["numbers"]["slots"] >= 4, 30)
+            wait_for("few are enough", lambda: len(replicas(daemon, "unlimited")) <= 2, 30)
+            told = daemon.cli("explain", "unlimited", "-o", "json", check=0).json()["numbers"]
+        finally:
+            few.set()
+        for c in clients:
+            c.result()
+    assert 100 <= told["service_ms"] < 2000

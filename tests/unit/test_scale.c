@@ -11,6 +11,9 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "serve/explain.h"
+#include "serve/memory.h"
+#include "serve/revision_parts.h"
+#include "serve/scale_parts.h"
 #include "serve/serve.h"
 
 static const uint64_t SECOND = 1000000000;
@@ -37,6 +40,9 @@ static void init(struct fixture *f)
 	f->rev.api = &f->api;
 	f->rev.state = REVISION_LIVE;
 	list_init(&f->rev.replicas);
+	list_init(&f->rev.gone);
+	list_init(&f->serve.changed);
+	f->serve.loop = uv_default_loop();
 	f->api.serve = &f->serve;
 	f->api.name = f->name;
 	f->api.want = f->api.live = &f->rev;
@@ -69,8 +75,9 @@ static void policys_reasons_in_words(void **state)
 		{SCALE_MIN, "min", "1 is needed; min_replicas asks for more."},
 		{SCALE_MAX, "max", "max_replicas is reached"},
 		{SCALE_NEEDED, "needed",
-		 "4 requests come per second and hold a slot for 500 ms each; "
-		 "with max_wait 100 ms that takes 1 of 1 slot."},
+		 "2 requests came within 600 ms, the time that one takes (500 "
+		 "ms) and may wait (max_wait, 100 ms); a replica serves 1 at "
+		 "once: that takes 1 replica."},
 		{SCALE_BACKLOG, "backlog",
 		 "3 requests wait, and would wait longer than max_wait (100 "
 		 "ms) with fewer."},
@@ -131,6 +138,11 @@ static void what_people_and_bounds_decide(void **state)
 	init(&f);
 	f.api.scale.waking = true;
 	tells(&f, "waking", "A request found no replica");
+	init(&f);
+	f.api.scale.answering = 1;
+	tells(&f, "answering",
+	      "1 replica is still passing on answers that their clients have "
+	      "not taken yet.");
 	init(&f);
 	f.spec.scale.min_replicas = 4;
 	tells(&f, "fixed", "nothing is decided");
@@ -225,35 +237,243 @@ static void what_is_asked_for_is_bounded(void **state)
 	assert_int_equal(revision_requested(&f.rev), 0);
 }
 
-static const int64_t MONDAY_8 = 1772438400; /* 2026-03-02 08:00 UTC */
-
-static void a_schedule_holds_for_its_time(void **state)
+/* One request is no rate of ten a second, wherever its window ends. */
+static void the_rate_is_of_ten_seconds(void **state)
 {
-	static const int64_t minute = 60, hour = 3600;
-	struct schedule s;
+	struct fixture f;
 
 	(void)state;
-	schedule_init(&s, "{\"items\":[{\"cron\":\"0 8 * * 1-5\",\"for\":"
-			  "36000000,\"min_replicas\":2},{\"cron\":"
-			  "\"0 12 * * *\",\"for\":3600000,\"min_replicas\":"
-			  "5},{\"cron\":\"none\"}]}");
-	assert_int_equal(s.n, 2);
-	assert_int_equal(schedule_floor(&s, MONDAY_8 - minute), 0);
-	assert_int_equal(schedule_floor(&s, MONDAY_8), 2);
-	assert_int_equal(schedule_floor(&s, MONDAY_8 + 4 * hour), 5);
-	assert_int_equal(schedule_floor(&s, MONDAY_8 + 5 * hour), 2);
-	assert_int_equal(schedule_floor(&s, MONDAY_8 + 10 * hour - 1), 2);
-	assert_int_equal(schedule_floor(&s, MONDAY_8 + 10 * hour), 0);
-	/* Asked rarely, or after the clock was put back, it is the same. */
-	assert_int_equal(schedule_floor(&s, MONDAY_8 + 72 * hour), 2);
-	assert_int_equal(schedule_floor(&s, MONDAY_8 - minute), 0);
-	assert_int_equal(schedule_floor(&s, MONDAY_8 + 9 * hour), 2);
-	/* A Saturday. */
-	assert_int_equal(schedule_floor(&s, MONDAY_8 + 5 * 24 * hour), 0);
-	schedule_fini(&s);
-	schedule_init(&s, NULL);
-	assert_int_equal(schedule_floor(&s, MONDAY_8), 0);
-	schedule_fini(&s);
+	init(&f);
+	assert_true(scale_rate(&f.api) == 0);
+	scale__came(&f.api.scale.came, uv_hrtime());
+	assert_true(scale_rate(&f.api) <= 0.1);
+	tells(&f, "idle", "In the last 10 s 0.1 requests came per second.");
+	for (int i = 1; i < 100; i++)
+		scale__came(&f.api.scale.came, uv_hrtime());
+	assert_true(scale_rate(&f.api) > 9 && scale_rate(&f.api) <= 10);
+}
+
+/* "One dies" is said where one does. */
+static void why_fewer_are_there(void **state)
+{
+	struct environment env = {.state = ENVIRONMENT_BUILDING};
+	char why[] = "no weights";
+	struct replica r;
+	struct fixture f;
+
+	(void)state;
+	init(&f);
+	f.api.scale.wanted = 2;
+	f.rev.env = &env;
+	tells(&f, "idle", "Its environment is being installed");
+	env.state = ENVIRONMENT_READY;
+	f.rev.message = why;
+	add(&f, &r, 0, 0, false);
+	r.unready = 1;
+	tells(&f, "idle", "since one dies before it is ready: no weights.");
+	r.state = REPLICA_BACKOFF;
+	r.hopeless = true;
+	r.again_at = uv_now(f.serve.loop) + 3000;
+	tells(&f, "idle", "It cannot start: no weights.");
+	tells(&f, "idle", "It is tried again in 3.0 s; requests are answered");
+	assert_int_equal(revision_again_ms(&f.rev), 3000);
+	r.state = REPLICA_STARTING;
+	assert_int_equal(revision_again_ms(&f.rev), 0);
+	assert_true(revision_cannot_start(&f.rev));
+	r.hopeless = false;
+	assert_false(revision_cannot_start(&f.rev));
+	f.rev.blocked = true;
+	assert_true(revision_cannot_start(&f.rev));
+}
+
+static void what_leaves_holds_its_memory(void **state)
+{
+	struct replica r[2];
+	struct process p = {.pid = 1};
+	struct fixture f, g;
+	unsigned soon;
+
+	(void)state;
+	init(&f);
+	init(&g);
+	list_init(&f.api.revisions);
+	list_push_back(&f.api.revisions, &f.rev.link);
+	map_init(&f.serve.apis);
+	map_set(&f.serve.apis, "iris", &f.api);
+	f.spec.compute.mem_bytes = (int64_t)(memory_total() / 2);
+	add(&f, &r[0], 0, 0, true);
+	assert_int_equal(memory_fits(&f.rev, &soon), 1);
+	add(&f, &r[1], 1, 0, true);
+	list_remove(&r[1].link);
+	list_push_back(&f.rev.gone, &r[1].link);
+	assert_int_equal(memory_fits(&f.rev, &soon), 1);
+	r[1].process = &p;
+	assert_int_equal(memory_fits(&f.rev, &soon), 0);
+	assert_int_equal(soon, 1);
+	/* A new revision takes the room of one that is wanted, not of one that
+	 * leaves; what the older one was measured to take says nothing of it.
+	 */
+	g.rev.api = &f.api;
+	g.spec.compute.mem_bytes = f.spec.compute.mem_bytes;
+	assert_int_equal(memory_fits(&g.rev, &soon), 1);
+	assert_int_equal(soon, 2);
+	g.spec.compute.mem_bytes = 0;
+	f.rev.measure.bytes = 1 << 20;
+	assert_int_equal(memory_fits(&g.rev, &soon), UINT32_MAX);
+	map_fini(&f.serve.apis);
+}
+
+/* A batch is served at once; what is behind it waits. */
+static void batches_are_served_at_once(void **state)
+{
+	struct scale_view v;
+	struct replica r;
+	struct fixture f;
+
+	(void)state;
+	init(&f);
+	f.spec.predictor.max_batch_size = 8;
+	f.spec.predictor.threads = 8;
+	assert_int_equal(scale__look(&f.api, &f.rev).slots, 8);
+	add(&f, &r, 0, 0, true);
+	r.slots = 1;
+	r.room = 16;
+	r.placed = r.in_flight = 10;
+	r.hold_ns = SECOND;
+	v = scale__look(&f.api, &f.rev);
+	assert_int_equal(v.slots, 8);
+	assert_int_equal(v.in_flight, 10);
+	assert_int_equal(v.waiting, 2);
+	assert_true(v.service == SECOND);
+	/* It learns how large they are. */
+	f.spec.predictor.latency_target_ms = 100;
+	r.batching.size = 3;
+	assert_int_equal(scale__look(&f.api, &f.rev).slots, 3);
+}
+
+/* Of a command without a limit it is learned how many it serves, and for how
+ * long it has them. */
+static void commands_without_a_limit_are_measured(void **state)
+{
+	struct scale_view v;
+	struct replica r;
+	struct fixture f;
+
+	(void)state;
+	init(&f);
+	f.spec.predictor.type = PREDICTOR_COMMAND;
+	assert_int_equal(scale__look(&f.api, &f.rev).slots, 1);
+	add(&f, &r, 0, 0, true);
+	r.placed = r.in_flight = 20;
+	for (uint32_t i = 0; i < 100; i++)
+		replica_held(&r, SECOND / 20, i % 20 + 1);
+	v = scale__look(&f.api, &f.rev);
+	assert_int_equal(v.in_flight, 20);
+	assert_int_equal(v.waiting, 0);
+	assert_in_range(v.service, SECOND / 21, SECOND / 19);
+	assert_in_range(v.slots, 16, 40);
+	/* One of them at a time. */
+	r.together = 0;
+	for (uint32_t i = 0; i < 100; i++)
+		replica_held(&r, SECOND / 20 * (i % 20 + 1), i % 20 + 1);
+	assert_in_range(scale__look(&f.api, &f.rev).slots, 1, 2);
+}
+
+/* A download holds no place, and keeps its replica. */
+static void who_takes_long_to_take_an_answer(void **state)
+{
+	struct replica r[3];
+	struct fixture f;
+
+	(void)state;
+	init(&f);
+	for (unsigned i = 0; i < ARRAY_LEN(r); i++)
+		add(&f, &r[i], i, 0, true);
+	assert_int_equal(revision_answering(&f.rev), 0);
+	assert_int_equal(revision__least_missed(&f.rev), 2);
+	r[2].in_flight = 1;
+	assert_int_equal(revision_answering(&f.rev), 1);
+	assert_int_equal(scale__passing(&f.rev), 1);
+	assert_int_equal(scale__look(&f.api, &f.rev).in_flight, 0);
+	r[0].in_flight = r[0].placed = 5;
+	r[1].in_flight = r[1].placed = 4;
+	assert_int_equal(revision_answering(&f.rev), 1);
+	assert_int_equal(revision__least_missed(&f.rev), 1);
+	r[0].state = REPLICA_STARTING;
+	assert_int_equal(revision__least_missed(&f.rev), 0);
+}
+
+static void what_is_kept_comes_back(void **state)
+{
+	float gaps[AUTOSCALE_BINS] = {[7] = 1.5F, [59] = 0.25F}, back[60];
+	cleanup_free char *json = NULL, *again = NULL;
+	struct fixture f, g;
+
+	(void)state;
+	init(&f);
+	init(&g);
+	f.api.scale.asleep = true;
+	f.api.scale.held = 3;
+	f.api.scale.held_until = uv_hrtime() + 100 * SECOND;
+	f.api.scale.loads[COLD_PROCESS].mean_ns = SECOND / 3;
+	f.api.scale.service_ns = 12345;
+	f.rev.number = g.rev.number = 4;
+	f.rev.measure.bytes = 1 << 20;
+	f.rev.at_once = 8;
+	autoscale_recall(&f.api.scale.policy, 1, gaps);
+	json = scale_kept_json(&f.api);
+	scale_recall(&g.api, json);
+	assert_true(g.api.scale.asleep);
+	assert_int_equal(g.api.scale.held, 3);
+	assert_in_range(g.api.scale.held_until, uv_hrtime() + 99 * SECOND,
+			uv_hrtime() + 101 * SECOND);
+	assert_int_equal(g.api.scale.loads[COLD_PROCESS].mean_ns, SECOND / 3);
+	assert_int_equal(g.api.scale.loads[COLD_DISK].mean_ns, 0);
+	assert_int_equal(g.api.scale.service_ns, 12345);
+	assert_false(autoscale_gaps(&g.api.scale.policy, 0, back));
+	assert_true(autoscale_gaps(&g.api.scale.policy, 1, back));
+	assert_memory_equal(gaps, back, sizeof gaps);
+	assert_int_equal(g.rev.measure.bytes, 1 << 20);
+	assert_int_equal(g.rev.at_once, 8);
+	again = scale_kept_json(&g.api);
+	assert_int_equal(strlen(json), strlen(again));
+	/* Another revision takes what it takes. */
+	g.rev.number = 5;
+	g.rev.measure.bytes = 0;
+	scale_recall(&g.api, json);
+	assert_int_equal(g.rev.measure.bytes, 0);
+	scale_fini(&f.api);
+	scale_fini(&g.api);
+}
+
+/* What the disk has may be anything. */
+static void what_makes_no_sense_is_left_out(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"[]",
+		"{\"asleep\":3,\"held\":-1,\"held_until_ms\":\"x\"}",
+		"{\"load_ns\":{\"process\":-5},\"gaps\":[[99,1,3],7,[1,-1]]}",
+		"{\"held\":2,\"held_until_ms\":1}",
+		"{\"gaps\":{},\"revision\":[],\"service_ns\":1.5}",
+	};
+	struct fixture f;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		init(&f);
+		scale_recall(&f.api, texts[i]);
+		assert_false(f.api.scale.asleep);
+		assert_int_equal(f.api.scale.held_until, 0);
+		assert_int_equal(f.api.scale.loads[COLD_PROCESS].mean_ns, 0);
+		scale_fini(&f.api);
+	}
+	/* A clock that was put back does not hold for ever. */
+	init(&f);
+	scale_recall(&f.api, "{\"held\":2,\"held_until_ms\":99999999999999}");
+	assert_int_equal(f.api.scale.held, 2);
+	assert_in_range(f.api.scale.held_until, 0, uv_hrtime() + 301 * SECOND);
+	scale_fini(&f.api);
 }
 
 int main(void)
@@ -262,11 +482,17 @@ int main(void)
 		cmocka_unit_test(policys_reasons_in_words),
 		cmocka_unit_test(what_people_and_bounds_decide),
 		cmocka_unit_test(samples_are_averaged_by_steps),
-		cmocka_unit_test(a_schedule_holds_for_its_time),
 		cmocka_unit_test(replicas_are_counted_by_their_index),
 		cmocka_unit_test(what_is_asked_for_is_bounded),
+		cmocka_unit_test(the_rate_is_of_ten_seconds),
+		cmocka_unit_test(why_fewer_are_there),
+		cmocka_unit_test(what_leaves_holds_its_memory),
+		cmocka_unit_test(batches_are_served_at_once),
+		cmocka_unit_test(commands_without_a_limit_are_measured),
+		cmocka_unit_test(who_takes_long_to_take_an_answer),
+		cmocka_unit_test(what_is_kept_comes_back),
+		cmocka_unit_test(what_makes_no_sense_is_left_out),
 	};
 
-	setenv("TZ", "UTC", 1);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

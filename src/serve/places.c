@@ -1,0 +1,184 @@
+/*
+ * The places of a revision, one for each of its replicas: counted and chosen.
+ */
+#include "core/mem.h"
+#include "serve/revision_parts.h"
+#include "serve/serve.h"
+
+/* One of its replicas: what runs under one index. */
+struct place {
+	unsigned index;
+	unsigned ready;	  /* processes */
+	unsigned unready; /* deaths of theirs since any was ready */
+	unsigned in_flight;
+	unsigned answers; /* of those, that are on their way to clients */
+	bool rests;	  /* none runs: they are in back-off */
+};
+
+/* The place that begins at *at, which is then what comes behind it; false: it
+ * was the end. */
+static bool next_place(const struct revision *rev, const struct list **at,
+		       struct place *ret)
+{
+	const struct list *it = *at;
+
+	if (it == &rev->replicas)
+		return false;
+	*ret = (struct place){.rests = true};
+	for (; it != &rev->replicas; it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+
+		if (it == *at)
+			ret->index = r->index;
+		if (r->index != ret->index)
+			break;
+		ret->ready += replica_is_ready(r);
+		ret->unready += r->unready;
+		ret->in_flight += r->in_flight;
+		ret->answers += r->in_flight - MIN(r->placed, r->in_flight);
+		ret->rests = ret->rests && r->state == REPLICA_BACKOFF;
+	}
+	*at = it;
+	return true;
+}
+
+unsigned revision_places(const struct revision *rev)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p;
+	unsigned n = 0;
+
+	while (next_place(rev, &at, &p))
+		n++;
+	return n;
+}
+
+unsigned revision_ready(const struct revision *rev)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p;
+	unsigned n = 0;
+
+	while (next_place(rev, &at, &p))
+		n += p.ready == rev->spec->predictor.processes;
+	return n;
+}
+
+unsigned revision_answering(const struct revision *rev)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p;
+	unsigned n = 0;
+
+	while (next_place(rev, &at, &p))
+		n += p.ready && p.answers;
+	return n;
+}
+
+bool revision_any_ready(const struct revision *rev)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p = {.ready = 0};
+
+	while (!p.ready && next_place(rev, &at, &p))
+		;
+	return p.ready > 0;
+}
+
+bool revision_is_failing(const struct revision *rev)
+{
+	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
+	     it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+
+		if (r->unready >= REPLICA_TRIES)
+			return true;
+	}
+	return false;
+}
+
+bool revision_is_dying(const struct revision *rev)
+{
+	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
+	     it = it->next)
+		if (CONTAINER_OF((struct list *)(uintptr_t)it, struct replica,
+				 link)
+			    ->unready)
+			return true;
+	return false;
+}
+
+bool revision_cannot_start(const struct revision *rev)
+{
+	if (rev->blocked)
+		return !revision_any_ready(rev);
+	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
+	     it = it->next)
+		if (!CONTAINER_OF((struct list *)(uintptr_t)it, struct replica,
+				  link)
+			     ->hopeless)
+			return false;
+	return !list_empty(&rev->replicas);
+}
+
+uint64_t revision_again_ms(const struct revision *rev)
+{
+	uint64_t now = uv_now(rev->api->serve->loop), first = UINT64_MAX;
+
+	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
+	     it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+
+		if (r->state == REPLICA_STARTING || r->state == REPLICA_IDLE)
+			return 0;
+		if (r->state == REPLICA_BACKOFF)
+			first = MIN(first, r->again_at);
+	}
+	return first == UINT64_MAX ? 0 : MAX(first, now + 1) - now;
+}
+
+/* A is missed less than b. */
+static bool is_missed_less(const struct place *a, const struct place *b)
+{
+	if (!a->ready != !b->ready)
+		return !a->ready;
+	if (!a->ready)
+		return true;
+	if (!a->answers != !b->answers)
+		return !a->answers;
+	return a->in_flight <= b->in_flight;
+}
+
+unsigned revision__least_missed(const struct revision *rev)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p, least;
+
+	next_place(rev, &at, &least);
+	while (next_place(rev, &at, &p))
+		if (is_missed_less(&p, &least))
+			least = p;
+	return least.index;
+}
+
+bool revision__surplus(const struct revision *rev, unsigned *ret)
+{
+	const struct list *at = rev->replicas.next;
+	struct place p, most = {.ready = 0};
+	unsigned n = 0;
+
+	while (next_place(rev, &at, &p)) {
+		if (!p.rests)
+			continue;
+		if (n++ && p.unready <= most.unready) {
+			*ret = p.index;
+			continue;
+		}
+		*ret = most.index;
+		most = p;
+	}
+	return n > 1;
+}
