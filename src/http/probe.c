@@ -1,9 +1,11 @@
 #include <stdio.h>
 
+#include "core/sha256.h"
 #include "http/internal.h"
 
-/* One GET to see whether an upstream is up. Not through the pool: what is asked
- * is whether it takes new connections. */
+/* One request of our own: a GET to see whether an upstream is up, or a POST
+ * whose answer counts. Not through the pool: what is asked is whether it takes
+ * new connections. */
 struct probe {
 	union http_handle h;
 	uv_connect_t connect;
@@ -16,7 +18,11 @@ struct probe {
 	uint64_t deadline_ms;
 	unsigned status;
 	bool no_handle, closing;
+	struct sha256 hash; /* of the body, if that is read */
+	char digest[SHA256_HEX];
 	void (*on_done)(void *data, unsigned status);
+	void (*on_answer)(void *data, unsigned status,
+			  const char *digest); /* or NULL */
 	void *data;
 };
 
@@ -40,7 +46,11 @@ static void on_closed(uv_handle_t *h)
 	struct http_upstream *up = p->up;
 	struct lane *lane = up->lane;
 
-	p->on_done(p->data, p->status);
+	if (p->on_answer)
+		p->on_answer(p->data, p->status, p->digest);
+	else
+		p->on_done(p->data, p->status);
+	sha256_fini(&p->hash);
 	message_fini(&p->in);
 	arena_fini(&p->mem);
 	free(p->text);
@@ -51,8 +61,15 @@ static void on_closed(uv_handle_t *h)
 
 static bool on_piece(struct message *m, const char *p, size_t n)
 {
-	(void)m, (void)p, (void)n;
+	sha256_add(&CONTAINER_OF(m, struct probe, in)->hash, p, n);
 	return true;
+}
+
+/* All of it was there. */
+static void answered(struct probe *p)
+{
+	sha256_hex(&p->hash, p->digest);
+	finish(p, p->in.head.status);
 }
 
 static void on_flushed(struct out *o, int status)
@@ -70,21 +87,15 @@ static void ask(struct probe *p)
 		finish(p, 0);
 }
 
-void http_probe(struct http_upstream *up, const char *path, uint32_t timeout_ms,
-		void (*on_done)(void *data, unsigned status), void *data)
+/* Of p what is to be asked and told is set. */
+static void begin(struct probe *p, struct http_upstream *up,
+		  uint32_t timeout_ms)
 {
-	struct probe *p = mem_alloc(sizeof *p);
 	struct lane *lane = up->lane;
 	bool connecting = false;
 
 	p->up = up;
-	p->on_done = on_done;
-	p->data = data;
 	p->deadline_ms = uv_now(lane->loop) + timeout_ms;
-	p->text = mem_printf("GET %s HTTP/1.1\r\nHost: localhost\r\n"
-			     "User-Agent: soma-probe\r\n"
-			     "Connection: close\r\n\r\n",
-			     path);
 	arena_init(&p->mem);
 	message_init(&p->in, MESSAGE_RESPONSE);
 	p->in.on_body = on_piece;
@@ -105,6 +116,39 @@ void http_probe(struct http_upstream *up, const char *path, uint32_t timeout_ms,
 		ask(p);
 }
 
+void http_probe(struct http_upstream *up, const char *path, uint32_t timeout_ms,
+		void (*on_done)(void *data, unsigned status), void *data)
+{
+	struct probe *p = mem_alloc(sizeof *p);
+
+	p->on_done = on_done;
+	p->data = data;
+	p->text = mem_printf("GET %s HTTP/1.1\r\nHost: localhost\r\n"
+			     "User-Agent: soma-probe\r\n"
+			     "Connection: close\r\n\r\n",
+			     path);
+	begin(p, up, timeout_ms);
+}
+
+void http_ask(struct http_upstream *up, const char *path, const char *json,
+	      uint32_t timeout_ms,
+	      void (*on_done)(void *data, unsigned status, const char *digest),
+	      void *data)
+{
+	struct probe *p = mem_alloc(sizeof *p);
+
+	p->on_answer = on_done;
+	p->data = data;
+	p->text = mem_printf("POST %s HTTP/1.1\r\nHost: localhost\r\n"
+			     "User-Agent: soma-probe\r\n"
+			     "Content-Type: application/json\r\n"
+			     "Content-Length: %zu\r\n"
+			     "Connection: close\r\n\r\n%s",
+			     path, strlen(json), json);
+	sha256_init(&p->hash);
+	begin(p, up, timeout_ms);
+}
+
 static void on_connect(uv_connect_t *connect, int status)
 {
 	struct probe *p = CONTAINER_OF(connect, struct probe, connect);
@@ -117,6 +161,16 @@ static void on_connect(uv_connect_t *connect, int status)
 		ask(p);
 }
 
+static void on_body(struct probe *p, const char *bytes, size_t n)
+{
+	if (n || !p->in.head.chunked)
+		message_body(&p->in, bytes, n);
+	if (p->in.refuse)
+		finish(p, 0);
+	else if (p->in.complete)
+		answered(p);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	const struct head_max max = {LANE_READ_SIZE, LANE_READ_SIZE, 1000};
@@ -126,7 +180,14 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	if (n == 0 || p->closing)
 		return;
 	if (n < 0) {
-		finish(p, 0);
+		if (n == UV_EOF && message_eof(&p->in))
+			answered(p);
+		else
+			finish(p, 0);
+		return;
+	}
+	if (p->in.head_done) {
+		on_body(p, buf->base, (size_t)n);
 		return;
 	}
 	switch (message_head(&p->in, &p->mem, &max, buf->base, (size_t)n,
@@ -134,7 +195,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	case MESSAGE_MORE:
 		return;
 	case MESSAGE_HEAD:
-		finish(p, p->in.head.status);
+		if (p->on_answer)
+			on_body(p, buf->base + used, (size_t)n - used);
+		else
+			finish(p, p->in.head.status);
 		return;
 	default:
 		finish(p, 0);

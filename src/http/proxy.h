@@ -107,4 +107,11 @@ void http_proxy_cancel(struct http_req *req);
 void http_probe(struct http_upstream *up, const char *path, uint32_t timeout_ms,
 		void (*on_done)(void *data, unsigned status), void *data);
 
+/* A POST of JSON, likewise; the answer is read to its end. digest: the SHA-256
+ * of its body, in hex, valid inside the call; "" with status 0. */
+void http_ask(struct http_upstream *up, const char *path, const char *json,
+	      uint32_t timeout_ms,
+	      void (*on_done)(void *data, unsigned status, const char *digest),
+	      void *data);
+
 #endif

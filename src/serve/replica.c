@@ -226,10 +226,13 @@ static void on_frame(struct process *p, const struct frame *f,
 		break;
 	case FRAME_READY:
 		learn(r->rev, payload);
+		if (replica__proof_waits(r))
+			break;
 		replica__ready(r);
 		if (r->state == REPLICA_READY) {
 			free(r->detail);
 			r->detail = told_note(payload);
+			replica__proof_learn(r);
 		}
 		break;
 	case FRAME_FAILED:
@@ -430,7 +433,7 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 	r->released = 0;
 	r->rev->api->lost_ns += work_running_ns(&r->work, uv_hrtime());
 	work_begin(&r->work, false);
-	if (p->unborn && r->state == REPLICA_STARTING)
+	if ((p->unborn || r->spurned) && r->state == REPLICA_STARTING)
 		start_otherwise(r, cause);
 	else
 		died(r, cause, launched || p->unborn);

@@ -52,8 +52,8 @@ struct replica {
 
 	struct process *process; /* or NULL */
 	bool proved;		 /* this process has answered a request */
-	bool spurned; /* its zygote could not fork: the next start is another's
-		       */
+	bool spurned; /* its zygote could not fork, or not well: the next start
+			 is another's */
 	struct http_upstream up;
 	bool up_open, up_closing;
 	int port; /* command: what $PORT says */

@@ -61,6 +61,12 @@ char *replica__config(const struct replica *r);
 char *launch__config(const struct revision *rev, const char *id, uint32_t slots,
 		     const char *zygote);
 
+/* proof.c: has the answer of one that was started, for those that are forked.
+ */
+void replica__proof_learn(struct replica *r);
+/* It has said READY: whether it is to show first that it answers alike. */
+bool replica__proof_waits(struct replica *r);
+
 /* probe.c: asks a command, ever less often, until it is ready or too slow. */
 void replica__probe_first(struct replica *r);
 void replica__probe_again(struct replica *r);

@@ -38,6 +38,7 @@ struct revision {
 			  or no environment */
 	char *message; /* owned: why it failed */
 	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
+	char *answer;  /* owned: to that, by proof.c; or NULL */
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;

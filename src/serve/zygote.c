@@ -223,6 +223,7 @@ static void retreat(struct zygote *z, const char *why)
 	z->level = z->rev->spec->predictor.type == PREDICTOR_ENGINE
 			   ? ZYGOTE_NONE
 			   : was + 1;
+	z->proved = false;
 	free(z->why);
 	z->why = mem_strdup(why);
 	text = z->level == ZYGOTE_NONE
@@ -315,6 +316,11 @@ static const struct process_ops zygote_ops = {
 };
 
 /* ---- its use, its end ---- */
+
+bool zygote_may_be(const struct zygote *z)
+{
+	return level_of(z) != ZYGOTE_NONE;
+}
 
 struct process *zygote_process(const struct zygote *z)
 {

@@ -45,6 +45,7 @@ struct zygote {
 	uint64_t again_at;	 /* uv_now: RESTING ends */
 	unsigned failures;	 /* in a row, for the back-off */
 	char *failed;		 /* owned: what its FAILED said, or NULL */
+	bool proved; /* what is forked at this level answers as it should */
 	/* zygote_budget.c */
 	uint64_t bytes;	    /* that it takes, last time; 0: not known */
 	uint64_t counted;   /* of serve.zygote_bytes */
@@ -69,6 +70,8 @@ static inline bool zygote_is_settled(const struct zygote *z)
 bool zygote_adopt(struct zygote *z, struct process *p, yyjson_val *meta);
 /* A replica of the revision is started, from it or without. */
 void zygote__used(struct zygote *z);
+/* Whether the revision may have one now or later. */
+bool zygote_may_be(const struct zygote *z);
 /* What replicas can be forked from now, or NULL. */
 struct process *zygote_process(const struct zygote *z);
 /* Of a replica that is forked from it now. */

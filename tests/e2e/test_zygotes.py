@@ -3,7 +3,9 @@
 import concurrent.futures
 import os
 import pathlib
+import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 
@@ -122,6 +124,69 @@ def test_a_host_with_threads(own_daemon):
     d.admin.deploy({"soma.yaml": projects.yaml_value([spec]), "model.onnx": models.data(models.linear())})
     wait_for("it is looked at", lambda: words(d))
     assert words(d) == ["replicas cannot be forked: with the model loaded a thread of the engine's runs (soma-host); each is started from its program"]
+    assert another(d)["tier"] == "process"
+
+
+# An engine that says how it answers where it was loaded, and in a fork of that.
+ENGINE = """
+#include <unistd.h>
+#include "soma_engine.h"
+static const struct soma_port x = {.name = "x", .dtype = SOMA_FLOAT32, .rank = 1, .shape = {-1}};
+static const struct soma_ports ports = {.inputs = &x, .n_inputs = 1, .outputs = &x, .n_outputs = 1};
+static pid_t loaded_by;
+static const struct soma_ports *get(const struct soma_model *m) { (void)m; return &ports; }
+static int load(const struct soma_params *p, struct soma_model **ret, struct soma_error *error)
+{
+    (void)p, (void)ret, (void)error;
+    loaded_by = getpid();
+    return SOMA_OK;
+}
+static int run(struct soma_model *m, uint32_t slot, const struct soma_request *in, struct soma_response *out, struct soma_error *error)
+{
+    (void)m, (void)slot, (void)error;
+    if (getpid() != loaded_by && %s)
+        return SOMA_FAILED;
+    out->outputs = in->inputs;
+    out->n_outputs = in->n_inputs;
+    return SOMA_OK;
+}
+SOMA_ENGINE_EXPORT const struct soma_engine soma_engine = {
+    .abi = SOMA_ENGINE_ABI, .size = sizeof(struct soma_engine), .name = "mine", .load = load, .ports = get, .run = run};
+"""
+
+
+def engine(daemon, tmp_path, fails):
+    """Deploys one whose forks fail, or not; the pid of its zygote."""
+    (tmp_path / "mine.c").write_text(ENGINE % fails)
+    include = pathlib.Path(__file__).resolve().parents[2] / "include"
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler")
+    subprocess.run(["cc", "-shared", "-fPIC", "-I", include, "-o", tmp_path / "mine.so", tmp_path / "mine.c"], check=True)
+    spec = {"name": "py", "predictor": {"type": "engine", "engine": "mine.so", "zygote": "init"}}
+    daemon.admin.deploy({"soma.yaml": projects.yaml_value([spec]), "mine.so": (tmp_path / "mine.so").read_bytes()})
+    return zygote_of(daemon)
+
+
+def test_a_fork_that_answers_as_it_should(own_daemon, tmp_path):
+    d = own_daemon
+    zygote = engine(d, tmp_path, "0")
+    assert another(d)["tier"] == "zygote-init"
+    assert d.admin.post("/py", json={"x": [1]}).json() == {"x": [1]}
+    assert another(d)["tier"] == "zygote-init"
+    assert zygote_of(d) == zygote
+
+
+def test_a_fork_that_answers_otherwise_is_the_last(own_daemon, tmp_path):
+    """No request sees it; from then on each is started from its program, once and for good."""
+    d = own_daemon
+    engine(d, tmp_path, "1")
+    r = another(d)
+    assert r["tier"] == "process"
+    assert d.admin.post("/py", json={"x": [1]}).json() == {"x": [1]}
+    assert d.admin.api("py")["restarts"] == 1, "which is our killing of the one before"
+    why = "a forked replica answers the model's sample otherwise than one that was started"
+    assert words(d)[-1] == f"replicas cannot be forked: {why}; each is started from its program"
+    assert d.admin.api("py")["zygote"] == {"state": "none", "level": "none", "pid": 0, "memory_bytes": 0, "why": why}
     assert another(d)["tier"] == "process"
 
 

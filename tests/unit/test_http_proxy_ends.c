@@ -496,6 +496,65 @@ static void test_probe(void **state)
 	free(ear);
 }
 
+/* Questions */
+
+static char answer_digest[80];
+
+static void on_answered(void *data, unsigned status, const char *digest)
+{
+	on_probed(data, status);
+	snprintf(answer_digest, sizeof answer_digest, "%s", digest);
+}
+
+static void test_ask(void **state)
+{
+	/* Of "yes". */
+	static const char yes[] =
+		"8a798890fe93817163b10b5f7bd2ca4d25d84c52739a645a889c173eee7d9d"
+		"3d";
+	static const char *const heads[] = {
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ny",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+		"chunked\r\n\r\n1\r\ny\r\n"
+		"2\r\n",
+		"HTTP/1.1 200 OK\r\n\r\ny",
+	};
+	static const char *const rests[] = {"es", "es\r\n0\r\n\r\n", "es"};
+	struct ear *ear;
+	int up;
+
+	(void)state;
+	probes = 0;
+	kit_upstream();
+	for (unsigned i = 0; i < ARRAY_LEN(heads); i++) {
+		http_ask(&kit->up, "/", "{\"x\":1}", 5000, on_answered, NULL);
+		up = up_accept();
+		ear = new_ear();
+		hear(up, ear, "Content-Length: 7\r\n");
+		say(up, heads[i]);
+		say(up, rests[i]);
+		if (i == 2)
+			close(up);
+		UNTIL(probes == i + 1);
+		assert_int_equal(probe_status, 200);
+		assert_string_equal(answer_digest, yes);
+		if (i != 2)
+			close(up);
+		free(ear);
+	}
+	/* It ends in the middle. */
+	http_ask(&kit->up, "/", "{}", 5000, on_answered, NULL);
+	up = up_accept();
+	ear = new_ear();
+	hear(up, ear, "{}");
+	say(up, heads[0]);
+	close(up);
+	UNTIL(probes == 4);
+	assert_int_equal(probe_status, 0);
+	assert_string_equal(answer_digest, "");
+	free(ear);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -514,6 +573,7 @@ int main(void)
 		TEST(test_upstream_close),
 		TEST(test_backlog),
 		TEST(test_probe),
+		TEST(test_ask),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
