@@ -79,6 +79,39 @@ static void check_autoscaling(struct reader *r, struct node *api,
 			      node_shown(r, window));
 }
 
+/* Keys that are right each by itself and do nothing together. */
+static void warn_of_pairs(struct reader *r, struct node *api,
+			  const struct spec *spec)
+{
+	struct node *cold = rules__good(api, "on_cold");
+	struct node *buffer = rules__good(api, A "buffer_replicas");
+	struct node *wait = rules__good(api, A "max_wait");
+	uint32_t least = spec->scale.min_replicas;
+
+	if (is_bad(api, A "min_replicas") || is_bad(api, A "max_replicas"))
+		return;
+	if (cold && spec->cold_retry && least)
+		problem_warn(
+			r, cold, "on_cold",
+			"retry is for an api that may have no replica, and "
+			"there are always %u or more (min_replicas): set "
+			"autoscaling.min_replicas: 0, or leave it out",
+			least);
+	if (buffer && spec->scale.buffer_replicas &&
+	    least == spec->scale.max_replicas)
+		problem_warn(r, buffer, A "buffer_replicas",
+			     "has no effect: there are always %u "
+			     "(min_replicas and max_replicas): set a larger "
+			     "autoscaling.max_replicas",
+			     least);
+	if (wait && spec->request_timeout_ms &&
+	    spec->scale.max_wait_ms >= spec->request_timeout_ms)
+		problem_warn(r, wait, A "max_wait",
+			     "is no less than request_timeout: who waits so "
+			     "long is not answered any more; set it well "
+			     "below that");
+}
+
 /* Keys of the policy that does not decide. */
 static void warn_of(struct reader *r, struct node *api,
 		    const char *const *paths, size_t n, const char *policy)
@@ -125,4 +158,5 @@ void rules__scale(struct reader *r, struct node *api, struct spec *spec)
 	check_replicas(r, api, spec);
 	check_autoscaling(r, api, spec);
 	rules__schedule(r, api, spec);
+	warn_of_pairs(r, api, spec);
 }

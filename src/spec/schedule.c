@@ -41,6 +41,11 @@ static void add_item(struct reader *r, struct node *item,
 			      (long long)n, spec->scale.max_replicas);
 		return;
 	}
+	if (n <= spec->scale.min_replicas)
+		problem_warn(r, least, SCHEDULE "[].min_replicas",
+			     "has no effect: there are never fewer than %u "
+			     "(min_replicas); ask for more, or lower that",
+			     spec->scale.min_replicas);
 	obj = yyjson_mut_arr_add_obj(doc, list);
 	yyjson_mut_obj_add_strcpy(doc, obj, "cron", cron);
 	yyjson_mut_obj_add_int(doc, obj, "for", ms);

@@ -142,6 +142,39 @@ static void endpoints(void **state)
 		  "begins with '/', such as /health, found 'health'\n"});
 }
 
+static void replicas_that_contradict(void **state)
+{
+	CHECK({IRIS "on_cold: retry\n",
+	       "warning " AT
+	       "3:10: iris: on_cold: retry is for an api that may "
+	       "have no replica, and there are always 1 or more "
+	       "(min_replicas): set autoscaling.min_replicas: 0, or leave it "
+	       "out\n"},
+	      {IRIS "on_cold: retry\nautoscaling: {min_replicas: 0}\n", NULL},
+	      {IRIS "on_cold: hold\n", NULL},
+	      {IRIS "autoscaling: {buffer_replicas: 2, min_replicas: 3}\n",
+	       "warning " AT "3:32: iris: autoscaling.buffer_replicas: has no "
+	       "effect: there are always 3 (min_replicas and max_replicas): "
+	       "set a larger autoscaling.max_replicas\n"},
+	      {IRIS "autoscaling: {buffer_replicas: 2, max_replicas: 3}\n",
+	       NULL},
+	      {IRIS "request_timeout: 5s\nautoscaling: {max_wait: 5s, "
+		    "max_replicas: 2}\n",
+	       "warning " AT "4:25: iris: autoscaling.max_wait: is no less "
+	       "than request_timeout: who waits so long is not answered any "
+	       "more; set it well below that\n"},
+	      {IRIS "request_timeout: 0s\nautoscaling: {max_wait: 5s, "
+		    "max_replicas: 2}\n",
+	       NULL},
+	      {IRIS "autoscaling: {min_replicas: 2, max_replicas: 3, "
+		    "schedule: [{cron: 0 8 * * 1-5, for: 10h, "
+		    "min_replicas: 2}]}\n",
+	       "warning " AT "3:104: iris: "
+	       "autoscaling.schedule[].min_replicas: has no effect: there are "
+	       "never fewer than 2 (min_replicas); ask for more, or lower "
+	       "that\n"});
+}
+
 static void replicas(void **state)
 {
 #define ONLY "has an effect only with autoscaling.policy: "
@@ -473,6 +506,7 @@ int main(void)
 		cmocka_unit_test(unknown_keys_name_the_nearest),
 		cmocka_unit_test(numbers_and_words),
 		cmocka_unit_test(endpoints),
+		cmocka_unit_test(replicas_that_contradict),
 		cmocka_unit_test(replicas),
 		cmocka_unit_test(replicas_by_default),
 		cmocka_unit_test(cortex_files_have_its_policy),
