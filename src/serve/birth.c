@@ -5,10 +5,12 @@
  *   unborn                unborn                           running, newborn
  *
  * The first three take a millisecond, and its READY may come before any of
- * them. To be moved to another group takes the kernel longer than all of it,
- * and holds up forks meanwhile. So it is done in the pool, and a while later,
- * unless it is to be `alone`: then its CONFIG, for which it waits, is sent when
- * it is there.
+ * them. To be moved to another group takes the kernel longer than all of it (it
+ * waits for all processors once, some 8 ms, be it for one or for many), and
+ * holds up forks meanwhile. So it is done in the pool, and a while later, but
+ * for those that have user code to run, which takes longer. One with a limit
+ * waits for its CONFIG until it has been moved: what it takes is its own from
+ * the first byte.
  */
 #include <errno.h>
 #include <signal.h>
@@ -99,10 +101,11 @@ void process__born(struct process *p, int32_t answer, int handle)
 	p->pid = answer;
 	p->state = PROCESS_RUNNING;
 	p->started_ms = (int64_t)uv_now(p->local->loop);
-	if (p->local->groups.mode != CGROUP_NONE)
+	if (p->local->groups.mode != CGROUP_NONE) {
 		list_push_back(&p->local->newborn, &p->newborn_link);
-	if (p->config)
-		wean(p);
+		if (p->config || p->soon)
+			wean(p);
+	}
 	if (p->first_sign)
 		process_signal(p, p->first_sign);
 }

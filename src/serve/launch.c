@@ -286,9 +286,8 @@ static int start_ours(struct replica *r, struct process_spec *p,
 	p->uid = r->rev->api->uid;
 	p->cpu_millis = spec->compute.cpu_millis;
 	p->mem_limit = spec->compute.mem_limit;
-	/* What it takes is to be its own from the first byte: it is limited, or
-	 * there is user code still to run, and memory to be had. */
-	p->alone = p->mem_limit || r->tier != COLD_ZYGOTE_INIT;
+	/* There is user code still to run, longer than the move takes. */
+	p->soon = r->tier != COLD_ZYGOTE_INIT;
 	return process_fork(&r->process, zygote, p, &replica__process_ops, r,
 			    err);
 }

@@ -53,8 +53,9 @@ struct process_spec {
 	const char *config; /* first frame on it, or NULL */
 	bool notify;	    /* gets a NOTIFY_SOCKET */
 	bool forks;	    /* a zygote */
-	bool alone;	    /* of a fork: it does not begin before it is in a
-			       control group of its own, if there are any */
+	bool soon;	    /* of a fork: it is moved to a control group of its
+			       own at once. One that has a limit does not begin
+			       before */
 };
 
 enum process_state { PROCESS_STARTING, PROCESS_RUNNING, PROCESS_EXITED };
@@ -105,6 +106,7 @@ struct process {
 	int first_sign; /* signal to send when it is born; 0: none */
 	char *config;	/* owned: CONFIG, until it is to begin; or NULL */
 	int handle;	/* owned: its pidfd, until it is weaned; -1 */
+	bool soon;	/* as in its spec */
 	bool weaning;	/* it is being moved to a group of its own */
 	bool stays;	/* it cannot be moved */
 	struct list newborn_link;
@@ -168,7 +170,7 @@ int process_start(struct process **ret, struct local *l,
 		  const struct process_ops *ops, void *data, struct err *err);
 /* The same by a fork of a running zygote, which must have been started with the
  * same user, directory and program. Of the spec only name, meta, uid, limits
- * config and `alone` count; it has a socket and a control channel. If the
+ * config and `soon` count; it has a socket and a control channel. If the
  * zygote ends or cannot fork, on_exit comes with `unborn` set. */
 int process_fork(struct process **ret, struct process *zygote,
 		 const struct process_spec *spec, const struct process_ops *ops,

@@ -292,7 +292,8 @@ int process_fork(struct process **ret, struct process *zygote,
 					   .cpu_millis = s.cpu_millis};
 	if (make_fds(p, &s, fds, err))
 		return not_made(p, fds, err);
-	if (s.alone && l->groups.mode != CGROUP_NONE)
+	p->soon = s.soon;
+	if (s.mem_limit && l->groups.mode != CGROUP_NONE)
 		p->config = mem_strdup(s.config);
 	else
 		process_send(p, FRAME_CONFIG, 0, s.config);

@@ -413,10 +413,10 @@ class PythonPredictor:
 """
 
 
-def test_a_replica_with_code_still_to_run_is_in_its_own_group_before_it_runs(own_daemon):
+def test_a_replica_with_a_limit_is_in_its_own_group_before_it_runs_code(own_daemon):
     """And with it what that starts."""
     d = own_daemon
-    deploy(d, LEAVES, level="imports", predictor={"zygote": "imports", "config": {"when": "init"}})
+    deploy(d, LEAVES, level="imports", predictor={"zygote": "imports", "config": {"when": "init"}}, compute={"mem_limit": "500Mi"})
     skip_without_groups(d)
     another(d)
     pids = d.admin.post("/py", json=1).json()
@@ -425,10 +425,11 @@ def test_a_replica_with_code_still_to_run_is_in_its_own_group_before_it_runs(own
     assert len(groups[0]) == 1 and "zygote" not in groups[0].pop()
 
 
-def test_what_a_replica_starts_in_its_first_second_moves_with_it(own_daemon):
-    """Of its session or of one of their own, by exec or by fork."""
+@pytest.mark.parametrize("level", ["init", "imports"])
+def test_what_a_replica_starts_in_its_first_second_moves_with_it(own_daemon, level):
+    """Of its session or of one of their own, by exec or by fork; before its `__init__` is over, or a second later."""
     d = own_daemon
-    zygote = deploy(d, LEAVES, predictor={"config": {"when": "asked"}})
+    zygote = deploy(d, LEAVES, level=level, predictor={"zygote": level, "config": {"when": "init" if level == "imports" else "asked"}})
     skip_without_groups(d)
     another(d)
     pids = d.admin.post("/py", json=1).json()
