@@ -1,6 +1,7 @@
 #include "box/footprint.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "box/tree.h"
 
@@ -29,4 +30,19 @@ uint64_t footprint_of(pid_t pid)
 	for (size_t i = 0; i < n; i++)
 		sum += pss_of(pids[i]);
 	return sum;
+}
+
+uint64_t resident_of(pid_t pid)
+{
+	unsigned long long pages = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%*u %llu", &pages) != 1)
+		pages = 0;
+	if (f)
+		fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

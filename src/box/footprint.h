@@ -9,5 +9,8 @@
  * counted by its part (PSS); 0: it cannot be read. Walks all their pages: not
  * for the loop's thread, and not often. */
 uint64_t footprint_of(pid_t pid);
+/* Bytes of pid alone that are in memory, shared ones too; 0: it cannot be read.
+ * One small read. */
+uint64_t resident_of(pid_t pid);
 
 #endif

@@ -335,13 +335,26 @@ enum cold_tier zygote_tier(const struct zygote *z)
 	return COLD_ZYGOTE_INIT + (level_of(z) - ZYGOTE_INIT);
 }
 
+/* Another one, and why. */
+static void renew(struct zygote *z, const char *why)
+{
+	tell(z, why);
+	zygote__end(z);
+	zygote_step(z);
+}
+
 void zygote_tick(struct zygote *z)
 {
 	uint32_t limit = z->rev->spec->predictor.start_timeout_ms;
+	cleanup_free char *text = NULL;
 	uint64_t now = now_of(z);
 
 	if (!z->process) {
 		zygote_step(z);
+		return;
+	}
+	if (z->state == ZYGOTE_IS_READY && (text = zygote__grown(z))) {
+		renew(z, text);
 		return;
 	}
 	if (z->process->forks &&
@@ -379,9 +392,7 @@ void zygote_on_secret(struct zygote *z, const char *name)
 	text = mem_printf("the secret '%s' has changed: another zygote is "
 			  "loaded",
 			  name);
-	tell(z, text);
-	zygote__end(z);
-	zygote_step(z);
+	renew(z, text);
 }
 
 void zygote_leave(struct zygote *z)

@@ -52,6 +52,8 @@ struct zygote {
 	uint64_t used_at;   /* uv_now: a replica was started; 0: none was */
 	uint64_t gap_ms;    /* from the start before to that one */
 	uint64_t admit_at;  /* uv_now: no room was left, not asked before */
+	uint64_t resident;  /* when it was ready */
+	unsigned uses;	    /* since that was compared */
 	unsigned bad_forks; /* that ended in their first request, in a row
 			     */
 };
@@ -103,6 +105,9 @@ const char *zygote__no_room(const struct zygote *z);
 void zygote__count_bytes(struct zygote *z);
 void zygote__forget_bytes(struct zygote *z);
 void zygote__measure(struct zygote *z);
+/* Whether its forks have left it so much larger that another one is better; for
+ * people, free() it, or NULL. */
+char *zygote__grown(struct zygote *z);
 /* zygote.c: its process goes; another one comes when it is wanted again. */
 void zygote__end(struct zygote *z);
 

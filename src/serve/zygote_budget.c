@@ -8,6 +8,8 @@
  * `auto` is a guess of ours. */
 #include <float.h>
 
+#include "box/footprint.h"
+#include "core/mem.h"
 #include "loop/log.h"
 #include "serve/measure.h"
 #include "serve/serve.h"
@@ -17,6 +19,8 @@ enum {
 	GUESS_GAP_MS = 60 * 1000,
 	GUESS_SAVED_MS = 100,
 	AGAIN_MS = 10 * 1000,
+	LOOK_USES = 64,		/* after so many it is looked at again */
+	GROWN_BYTES = 64 << 20, /* beyond twice of what it was */
 };
 
 static struct serve *serve_of(const struct zygote *z)
@@ -33,6 +37,7 @@ void zygote__used(struct zygote *z)
 {
 	uint64_t now = now_of(z);
 
+	z->uses++;
 	z->gap_ms = z->used_at ? now - z->used_at : GUESS_GAP_MS;
 	z->used_at = now;
 }
@@ -156,7 +161,26 @@ static void on_measured(struct api *a, const struct measured *m)
 	zygote_enforce(a->serve);
 }
 
+char *zygote__grown(struct zygote *z)
+{
+	uint64_t now;
+
+	if (z->uses < LOOK_USES)
+		return NULL;
+	z->uses = 0;
+	/* What it shares with them is no less its own. */
+	now = resident_of(z->process->pid);
+	if (!z->resident || now <= 2 * z->resident + GROWN_BYTES)
+		return NULL;
+	return mem_printf("the zygote has grown from %llu to %llu MiB with its "
+			  "forks: another one is loaded",
+			  (unsigned long long)(z->resident >> 20),
+			  (unsigned long long)(now >> 20));
+}
+
 void zygote__measure(struct zygote *z)
 {
+	z->uses = 0;
+	z->resident = resident_of(z->process->pid);
 	measure_look(z->rev, z->process->pid, on_measured);
 }

@@ -545,6 +545,38 @@ def test_a_smaller_limit_holds_for_those_that_are_there(tmp_path):
         assert d.admin.api("py")["zygote"]["state"] == "none"
 
 
+LEAKS = """
+import os
+
+hold = []
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        os.register_at_fork(before=lambda: hold.append(os.urandom(1 << 20) * 4))
+
+    def predict(self, payload):
+        return len(hold)
+"""
+
+
+def test_a_zygote_that_leaks_is_replaced(own_daemon):
+    """With each fork; seen when it has been used often."""
+    d = own_daemon
+    zygote = deploy(d, LEAKS, autoscaling={"min_replicas": 0, "max_replicas": 8})
+    for _ in range(9):
+        to_zero(d)
+        d.cli("scale", "py", "8", check=0)
+        wait_for("eight are ready", lambda: sum(r["state"] == "ready" for r in d.admin.api("py")["replicas"]) == 8, 60)
+    def told():
+        return [text for text in words(d) if text.startswith("the zygote has grown from ")]
+    text, = wait_for("it is told", told)
+    assert text.endswith(" MiB with its forks: another one is loaded")
+    wait_for("it is dead", lambda: not procs.alive(zygote))
+    assert zygote_of(d) != zygote
+    assert d.admin.api("py")["restarts"] == 0
+
+
 def test_memory_for_one_zygote():
     """It is the one's that is used more."""
     with Daemon(args=["--zygote-memory", "33Mi"]) as d:
