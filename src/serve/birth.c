@@ -89,6 +89,13 @@ void process__forked(struct process *zygote, uint32_t number,
 						     "no reason given")));
 }
 
+static void close_handle(struct process *p)
+{
+	if (p->handle >= 0)
+		close(p->handle);
+	p->handle = -1;
+}
+
 void process__born(struct process *p, int32_t answer, int handle)
 {
 	p->handle = handle;
@@ -101,7 +108,9 @@ void process__born(struct process *p, int32_t answer, int handle)
 	p->pid = answer;
 	p->state = PROCESS_RUNNING;
 	p->started_ms = (int64_t)uv_now(p->local->loop);
-	if (p->local->groups.mode != CGROUP_NONE) {
+	if (p->local->groups.mode == CGROUP_NONE) {
+		close_handle(p);
+	} else {
 		list_push_back(&p->local->newborn, &p->newborn_link);
 		if (p->config || p->soon)
 			wean(p);
@@ -193,6 +202,7 @@ static void on_weaned(uv_work_t *work, int status)
 
 	(void)status;
 	p->weaning = false;
+	close_handle(p);
 	/* Then the zygote's group lives as long as it does. */
 	p->stays = w->err.code == E_FORBIDDEN;
 	if (p->stays)

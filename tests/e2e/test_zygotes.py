@@ -437,6 +437,7 @@ def test_what_a_replica_starts_in_its_first_second_moves_with_it(own_daemon, lev
         groups = [group_of(pid) for pid in pids]
         return groups == [groups[0]] * 4 and len(groups[0]) == 1 and groups[0] != group_of(zygote)
     wait_for("all are in its group", moved)
+    wait_for("the daemon lets go of it", lambda: "anon_inode:[pidfd]" not in procs.fd_targets(d.daemon_pid))
 
 
 def test_what_a_replica_leaves_in_its_first_second_dies_with_it(own_daemon):
