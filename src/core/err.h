@@ -60,7 +60,7 @@
 	  "replica instead")                                                   \
 	X(E_UNAVAILABLE, 12, 503, "unavailable",                               \
 	  "no replica was ready in time, or at once for who would not wait "   \
-	  "for one; or Soma is stopping",                                      \
+	  "for one, or where none can start; or Soma is stopping",             \
 	  "try again after Retry-After; 'soma get API' says why none is "      \
 	  "ready")                                                             \
 	X(E_OVERLOAD, 13, 503, "overloaded",                                   \

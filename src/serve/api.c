@@ -237,7 +237,7 @@ const char *api_status(const struct api *a, const char **ret_message)
 	if (ready >= revision_requested(rev))
 		return "live";
 	if (rev->state == REVISION_FAILED || revision_is_failing(rev) ||
-	    (rev->env && rev->env->state == ENVIRONMENT_FAILED))
+	    revision_cannot_start(rev))
 		return "error";
 	/* That more are on their way, or the first of none, is no update. */
 	return rev->state == REVISION_LIVE &&

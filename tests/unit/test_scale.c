@@ -1,164 +1,9 @@
-/* What is said of the number of replicas, and the means it is made of. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* What decides how many replicas there are, and what outlives the daemon of it.
+ */
+#include "scale_fixture.h"
 
-#include <cmocka.h>
-
-#include <stdlib.h>
-
-#include "core/json.h"
-#include "core/mem.h"
-#include "serve/explain.h"
 #include "serve/memory.h"
 #include "serve/revision_parts.h"
-#include "serve/scale_parts.h"
-#include "serve/serve.h"
-
-static const uint64_t SECOND = 1000000000;
-
-/* An api with a live revision and no replica. */
-struct fixture {
-	struct spec spec;
-	struct revision rev;
-	struct serve serve;
-	struct api api;
-	char name[8];
-};
-
-static void init(struct fixture *f)
-{
-	*f = (struct fixture){.name = "iris"};
-	f->spec.scale.max_replicas = 4;
-	f->spec.scale.max_wait_ms = 100;
-	f->spec.scale.target_in_flight = 2;
-	f->spec.scale.down_period_ms = 300000;
-	f->spec.scale.up_period_ms = 60000;
-	f->spec.predictor.processes = 1;
-	f->rev.spec = &f->spec;
-	f->rev.api = &f->api;
-	f->rev.state = REVISION_LIVE;
-	list_init(&f->rev.replicas);
-	list_init(&f->rev.gone);
-	list_init(&f->serve.changed);
-	f->serve.loop = uv_default_loop();
-	f->api.serve = &f->serve;
-	f->api.name = f->name;
-	f->api.want = f->api.live = &f->rev;
-	f->api.scale.asked_ns = uv_hrtime();
-	f->api.scale.view.slots = 1;
-}
-
-static void tells(const struct fixture *f, const char *why, const char *text)
-{
-	cleanup_free char *json = explain_json(&f->api);
-	cleanup_json yyjson_doc *doc = json_parse(json, strlen(json), NULL);
-	yyjson_val *root = yyjson_doc_get_root(doc), *line;
-	bool found = false;
-	size_t i, n;
-
-	assert_string_equal(json_str(root, "why", ""), why);
-	yyjson_arr_foreach(yyjson_obj_get(root, "text"), i, n, line) found |=
-		strstr(yyjson_get_str(line), text) != NULL;
-	if (!found)
-		fail_msg("no '%s' in %s", text, json);
-}
-
-static void policys_reasons_in_words(void **state)
-{
-	static const struct {
-		enum scale_why why;
-		const char *word, *text;
-	} cases[] = {
-		{SCALE_IDLE, "idle", "No request comes"},
-		{SCALE_MIN, "min", "1 is needed; min_replicas asks for more."},
-		{SCALE_MAX, "max", "max_replicas is reached"},
-		{SCALE_NEEDED, "needed",
-		 "2 requests came within 600 ms, the time that one takes (500 "
-		 "ms) and may wait (max_wait, 100 ms); a replica serves 1 at "
-		 "once: that takes 1 replica."},
-		{SCALE_BACKLOG, "backlog",
-		 "3 requests wait, and would wait longer than max_wait (100 "
-		 "ms) with fewer."},
-		{SCALE_KEPT, "kept",
-		 "1 is needed. One more than that is likely to be needed "
-		 "again within 48.0 s (31%), which is worth its keep: to start "
-		 "it then would cost 45 replica-seconds, waiting included."},
-		{SCALE_ENOUGH, "enough",
-		 "another would be ready in 2.0 s at the earliest"},
-		{SCALE_FIRST, "first",
-		 "How long a request takes is not known yet"},
-	};
-	struct fixture f;
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		init(&f);
-		f.api.scale.wanted = 2;
-		f.api.scale.advice = (struct scale_advice){
-			.want = 2,
-			.why = cases[i].why,
-			.needed = 1,
-			.rate = 4,
-			.kept = 48 * SECOND,
-			.expected = 0.31,
-			.price = 45,
-		};
-		f.api.scale.view.service = SECOND / 2;
-		f.api.scale.view.waiting = 3;
-		f.api.scale.view.load = 2 * SECOND;
-		tells(&f, cases[i].word, cases[i].text);
-		tells(&f, cases[i].word,
-		      "2 replicas are wanted, 0 ready, 0 starting "
-		      "(min_replicas 0, max_replicas 4).");
-	}
-}
-
-static void what_people_and_bounds_decide(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	init(&f);
-	f.api.scale.asleep = true;
-	tells(&f, "asleep", "'soma scale iris 0' sent it to sleep");
-	init(&f);
-	f.api.scale.held = 3;
-	f.api.scale.held_until = uv_hrtime() + 100 * SECOND;
-	tells(&f, "held",
-	      "'soma scale iris 3' asked for no fewer; that holds "
-	      "for another 1m 39s.");
-	init(&f);
-	f.api.scale.awaited_until = uv_hrtime() + 9 * SECOND;
-	tells(&f, "awaited", "was told to come again");
-	init(&f);
-	f.api.scale.scheduled = 2;
-	tells(&f, "schedule", "asks for no fewer than 2 at this time");
-	init(&f);
-	f.api.scale.waking = true;
-	tells(&f, "waking", "A request found no replica");
-	init(&f);
-	f.api.scale.answering = 1;
-	tells(&f, "answering",
-	      "1 replica is still passing on answers that their clients have "
-	      "not taken yet.");
-	init(&f);
-	f.spec.scale.min_replicas = 4;
-	tells(&f, "fixed", "nothing is decided");
-	init(&f);
-	f.rev.state = REVISION_UPDATING;
-	tells(&f, "rollout", "has to prove that it can start");
-	tells(&f, "rollout", "1 replica is wanted");
-	init(&f);
-	f.api.scale.asked_ns = 0;
-	tells(&f, "new", "No request has come yet.");
-	init(&f);
-	f.spec.scale.policy = SCALE_BY_CORTEX;
-	f.api.scale.mean_in_flight = 3.25;
-	tells(&f, "cortex", "lately 3.25 requests were in flight on average");
-	tells(&f, "cortex", "downscale_stabilization_period (5m 0s)");
-}
 
 /* Ten samples are a step; the mean is of as many steps as there are, at most as
  * the window has. */
@@ -180,15 +25,6 @@ static void samples_are_averaged_by_steps(void **state)
 		scale_mean_add(&m, 1, 1, &mean);
 	assert_true(mean == 1); /* another window */
 	scale_mean_fini(&m);
-}
-
-static void add(struct fixture *f, struct replica *r, unsigned index,
-		unsigned number, bool ready)
-{
-	*r = (struct replica){.rev = &f->rev, .index = index, .number = number};
-	r->state = ready ? REPLICA_READY : REPLICA_STARTING;
-	r->up_open = true;
-	list_push_back(&f->rev.replicas, &r->link);
 }
 
 /* A replica is ready when all of its processes are; requests go to any. */
@@ -235,55 +71,6 @@ static void what_is_asked_for_is_bounded(void **state)
 	assert_int_equal(revision_requested(&f.rev), 1);
 	f.rev.leaving = true;
 	assert_int_equal(revision_requested(&f.rev), 0);
-}
-
-/* One request is no rate of ten a second, wherever its window ends. */
-static void the_rate_is_of_ten_seconds(void **state)
-{
-	struct fixture f;
-
-	(void)state;
-	init(&f);
-	assert_true(scale_rate(&f.api) == 0);
-	scale__came(&f.api.scale.came, uv_hrtime());
-	assert_true(scale_rate(&f.api) <= 0.1);
-	tells(&f, "idle", "In the last 10 s 0.1 requests came per second.");
-	for (int i = 1; i < 100; i++)
-		scale__came(&f.api.scale.came, uv_hrtime());
-	assert_true(scale_rate(&f.api) > 9 && scale_rate(&f.api) <= 10);
-}
-
-/* "One dies" is said where one does. */
-static void why_fewer_are_there(void **state)
-{
-	struct environment env = {.state = ENVIRONMENT_BUILDING};
-	char why[] = "no weights";
-	struct replica r;
-	struct fixture f;
-
-	(void)state;
-	init(&f);
-	f.api.scale.wanted = 2;
-	f.rev.env = &env;
-	tells(&f, "idle", "Its environment is being installed");
-	env.state = ENVIRONMENT_READY;
-	f.rev.message = why;
-	add(&f, &r, 0, 0, false);
-	r.unready = 1;
-	tells(&f, "idle", "since one dies before it is ready: no weights.");
-	r.state = REPLICA_BACKOFF;
-	r.hopeless = true;
-	r.again_at = uv_now(f.serve.loop) + 3000;
-	tells(&f, "idle", "It cannot start: no weights.");
-	tells(&f, "idle", "It is tried again in 3.0 s; requests are answered");
-	assert_int_equal(revision_again_ms(&f.rev), 3000);
-	r.state = REPLICA_STARTING;
-	assert_int_equal(revision_again_ms(&f.rev), 0);
-	assert_true(revision_cannot_start(&f.rev));
-	r.hopeless = false;
-	assert_false(revision_cannot_start(&f.rev));
-	f.rev.blocked = true;
-	assert_true(revision_cannot_start(&f.rev));
 }
 
 static void what_leaves_holds_its_memory(void **state)
@@ -476,22 +263,89 @@ static void what_makes_no_sense_is_left_out(void **state)
 	scale_fini(&f.api);
 }
 
+static void on_enough(uv_timer_t *timer)
+{
+	uv_stop(timer->loop);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	(void)handle;
+}
+
+/* Lets 300 ms pass for the questions that are to be asked. */
+static void pass_time(struct fixture *f)
+{
+	uv_timer_t enough;
+
+	uv_update_time(f->serve.loop);
+	uv_timer_init(f->serve.loop, &enough);
+	uv_timer_start(&enough, on_enough, 300, 0);
+	uv_run(f->serve.loop, UV_RUN_DEFAULT);
+	uv_close((uv_handle_t *)&enough, on_closed);
+	uv_run(f->serve.loop, UV_RUN_NOWAIT);
+}
+
+/* A rollout that failed has nothing to decide until it is live. */
+static void a_failed_rollout_is_not_asked_again(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	init(&f);
+	scale_clock_open(&f.serve);
+	f.serve.loaded = true;
+	f.rev.state = REVISION_FAILED;
+	f.api.live = NULL;
+	scale_on_request(&f.api, &f.rev, uv_hrtime());
+	assert_non_null(heap_first(&f.serve.asks));
+	f.api.scale.asked_ns = 0;
+	pass_time(&f);
+	assert_null(heap_first(&f.serve.asks));
+	assert_int_equal(f.api.scale.asked_ns, 0);
+	scale_fini(&f.api);
+	scale_clock_close(&f.serve);
+	uv_run(f.serve.loop, UV_RUN_NOWAIT);
+}
+
+/* However long the schedule sleeps. */
+static void cortex_samples_within_a_second(void **state)
+{
+	struct fixture f;
+	uint64_t now;
+
+	(void)state;
+	init(&f);
+	scale_clock_open(&f.serve);
+	f.serve.loaded = true;
+	f.spec.scale.policy = SCALE_BY_CORTEX;
+	now = uv_now(f.serve.loop);
+	heap_put(&f.serve.asks, &f.api.scale.ask, now + 60000);
+	scale_on_request(&f.api, &f.rev, uv_hrtime());
+	assert_in_range(heap_first(&f.serve.asks)->key, now, now + 1000);
+	/* One that comes sooner stays. */
+	heap_put(&f.serve.asks, &f.api.scale.ask, now + 10);
+	scale_on_request(&f.api, &f.rev, uv_hrtime());
+	assert_int_equal(heap_first(&f.serve.asks)->key, now + 10);
+	scale_fini(&f.api);
+	scale_clock_close(&f.serve);
+	uv_run(f.serve.loop, UV_RUN_NOWAIT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(policys_reasons_in_words),
-		cmocka_unit_test(what_people_and_bounds_decide),
 		cmocka_unit_test(samples_are_averaged_by_steps),
 		cmocka_unit_test(replicas_are_counted_by_their_index),
 		cmocka_unit_test(what_is_asked_for_is_bounded),
-		cmocka_unit_test(the_rate_is_of_ten_seconds),
-		cmocka_unit_test(why_fewer_are_there),
 		cmocka_unit_test(what_leaves_holds_its_memory),
 		cmocka_unit_test(batches_are_served_at_once),
 		cmocka_unit_test(commands_without_a_limit_are_measured),
 		cmocka_unit_test(who_takes_long_to_take_an_answer),
 		cmocka_unit_test(what_is_kept_comes_back),
 		cmocka_unit_test(what_makes_no_sense_is_left_out),
+		cmocka_unit_test(a_failed_rollout_is_not_asked_again),
+		cmocka_unit_test(cortex_samples_within_a_second),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
