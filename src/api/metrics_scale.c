@@ -5,6 +5,7 @@ void metrics__scale(struct buf *b, const struct serve *s)
 {
 	static const char name[] = "soma_cold_start_seconds";
 	static const char seconds[] = "soma_replica_seconds_total";
+	static const char starts[] = "soma_replica_starts_total";
 	const struct api *a;
 
 	metrics__head(b, seconds, "counter",
@@ -13,6 +14,13 @@ void metrics__scale(struct buf *b, const struct serve *s)
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		buf_addf(b, "%s{api=\"%s\"} %.6f\n", seconds, a->name,
 			 (double)scale_replica_ns(a) / 1e9);
+
+	metrics__head(b, starts, "counter",
+		      "Starts of replicas, those included that never were "
+		      "ready");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		buf_addf(b, "%s{api=\"%s\"} %llu\n", starts, a->name,
+			 (unsigned long long)a->scale.starts);
 
 	metrics__head(b, name, "summary",
 		      "Starts of replicas until they were ready, by what they "

@@ -7,6 +7,7 @@
 enum {
 	WORTH_A_TRIP_NS = 1000000, /* of work that may lie ahead of a slot */
 	AHEAD_MAX = 32,		   /* requests of it */
+	LONG_NS = 10000000,	   /* a hundred trips between processes */
 	PRE_MAX = 1024,		   /* requests in pre_predict */
 };
 
@@ -73,11 +74,21 @@ static uint32_t in_pre(const struct balance_process *p)
 		(double)PRE_MAX);
 }
 
+/* Who lies behind another has to stay there, however long that takes. */
+static bool is_worth_a_trip(const struct balance_process *p)
+{
+	bool is_long = !p->service_ns || p->service_ns >= LONG_NS;
+
+	return is_long && !p->alone && !p->batch && !p->pre_ns;
+}
+
 uint32_t balance_room(const struct balance_process *p)
 {
 	uint64_t ahead = p->service_ns ? WORTH_A_TRIP_NS / p->service_ns : 0;
 	uint32_t slots = p->slots, single;
 
+	if (is_worth_a_trip(p))
+		return slots;
 	single = slots + MAX(MAX(slots, 2u),
 			     slots * (uint32_t)MIN(ahead, (uint64_t)AHEAD_MAX));
 	return MAX(single, (slots + 1) * p->batch) + in_pre(p);

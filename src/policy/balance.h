@@ -45,6 +45,7 @@ struct balance_process {
 	uint64_t service_ns; /* of one request, as balance_service has it */
 	uint64_t pre_ns;     /* what it takes to make one ready for a slot */
 	uint64_t predict_ns; /* of what a slot takes at a time */
+	bool alone;	     /* no other replica may come to help it */
 };
 
 /* Requests that the process is sent at once: all slots, and as many again
@@ -55,7 +56,9 @@ struct balance_process {
  * one for each slot, and one to take next. What is in pre_predict comes on top:
  * while predict runs once, pre / predict times what the slots take must be on
  * its way to them. What lies inside can no longer go to another replica, so it
- * is no more than that. */
+ * is no more than that; and it is nothing where another may come, and requests
+ * take so long that a trip to the slot is a hundredth of it, or nobody knows
+ * yet. */
 uint32_t balance_room(const struct balance_process *p);
 
 /* Whether one more request may be admitted (Cortex's max_replica_concurrency:

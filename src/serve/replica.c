@@ -100,6 +100,8 @@ void replica_start(struct replica *r)
 			died(r, err.msg, false);
 		return;
 	}
+	/* Several processes of a replica are one start. */
+	r->rev->api->scale.starts += !r->number;
 	api_event(r->rev->api, r->rev->number, "replica_start", r->id, NULL,
 		  "starting");
 	watch_start(r);

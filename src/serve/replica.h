@@ -66,9 +66,7 @@ struct replica {
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
 	uint64_t answers;    /* that this was measured with */
-	uint64_t hold_ns;    /* that a request is one of replica_at_once; 0: not
-				known */
-	uint64_t alone_ns;   /* where that has no limit: balance_alone, ... */
+	uint64_t alone_ns;   /* without a limit: balance_alone, ... */
 	double together;     /* ... and balance_at_once; 0: not known */
 	struct work work;    /* of its slots, as it says */
 	struct batching batching; /* likewise */

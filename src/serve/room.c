@@ -38,13 +38,17 @@ static uint32_t share(const struct replica *r)
 /* One of ours is sent what its user says, or what keeps its slots busy. */
 static void set_room(struct replica *r)
 {
+	const struct spec *spec = spec_of(r);
+	bool alone = spec->scale.min_replicas == spec->scale.max_replicas;
+	uint64_t usual_ns = alone ? 0 : r->rev->api->scale.service_ns;
 	uint32_t asked = share(r);
 	const struct balance_process p = {
 		.slots = r->slots,
 		.batch = batch_of(r),
-		.service_ns = r->service_ns,
+		.service_ns = MAX(r->service_ns, usual_ns),
 		.pre_ns = r->work.told.pre_ns,
 		.predict_ns = r->work.told.predict_ns,
+		.alone = alone,
 	};
 
 	r->room = asked ? asked : balance_room(&p);
@@ -105,7 +109,7 @@ void replica_held(struct replica *r, uint64_t took_ns, uint32_t ahead)
 {
 	uint32_t at_once = learn_at_once(r, took_ns, ahead);
 
-	r->hold_ns = balance_service(r->hold_ns, took_ns, ahead, at_once);
+	scale_on_held(r->rev->api, balance_service(0, took_ns, ahead, at_once));
 }
 
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)

@@ -63,9 +63,13 @@ struct scale {
 	uint64_t asked_ns;	    /* when; 0: never */
 	struct heap_node ask;	    /* private: in serve.asks, by uv_now */
 
-	uint64_t service_ns; /* that one is with a replica; 0: not known */
+	/* That a request is with a replica: a mean of about the last hundred,
+	 * whichever replicas they had; 0: not known. */
+	uint64_t service_ns;
+	uint32_t held_n; /* private: requests that it was made of */
 	struct scale_came came;
 	struct scale_load loads[COLD_TIERS];
+	uint64_t starts; /* of replicas, of those that never were ready, too */
 	uint64_t replica_ns;	/* of those that are gone: scale_replica_ns */
 	uint64_t cold_requests; /* that found no replica ready */
 
@@ -88,6 +92,8 @@ void scale_on_request(struct api *a, const struct revision *rev,
 		      uint64_t now_ns);
 /* A request is over, or no longer with a replica. O(1), too. */
 void scale_on_over(struct api *a);
+/* A request was with a replica for so long. O(1). */
+void scale_on_held(struct api *a, uint64_t took_ns);
 /* A request must wait. Starts what it needs; lets nothing go. */
 void scale_on_wait(struct api *a);
 /* The same, but it will not wait. */

@@ -146,6 +146,7 @@ void scale_recall(struct api *a, const char *json)
 	for (unsigned t = 0; t < COLD_TIERS; t++)
 		s->loads[t].mean_ns = bounded(o, cold_tier_word(t), LOAD_MAX);
 	s->service_ns = bounded(root, "service_ns", LOAD_MAX);
+	s->held_n = s->service_ns ? SCALE_HELD_MAX : 0;
 	yyjson_arr_foreach(yyjson_obj_get(root, "gaps"), i, n, o)
 	{
 		if (i < LEVELS_KEPT)

@@ -31,25 +31,17 @@ uint32_t scale__at_once(const struct revision *rev)
 /* Of the processes that are ready. */
 struct ready {
 	uint64_t processes;
-	uint64_t at_once;	 /* requests of all */
-	uint64_t known, hold_ns; /* of those that were measured, times that */
+	uint64_t at_once; /* requests of all */
 };
 
 static void add_ready(struct ready *sum, const struct replica *r)
 {
-	uint32_t at_once = replica_at_once(r);
-
 	sum->processes++;
-	sum->at_once += at_once;
-	if (!r->hold_ns)
-		return;
-	sum->known += at_once;
-	sum->hold_ns += at_once * r->hold_ns;
+	sum->at_once += replica_at_once(r);
 }
 
 struct scale_view scale__look(struct api *a, struct revision *rev)
 {
-	struct scale *s = &a->scale;
 	struct scale_view v = {.now = uv_hrtime(), .waiting = a->gate.queued};
 	struct ready ready = {0};
 	struct list *it, *tmp;
@@ -70,12 +62,10 @@ struct scale_view scale__look(struct api *a, struct revision *rev)
 	if (ready.processes)
 		rev->at_once = (uint32_t)(ready.at_once / ready.processes) *
 			       MAX(rev->spec->predictor.processes, 1u);
-	if (ready.known)
-		s->service_ns = ready.hold_ns / ready.known;
 	v.ready = revision_ready(rev);
 	v.loading = revision_places(rev) - v.ready;
 	v.slots = scale__at_once(rev);
-	v.service = s->service_ns;
+	v.service = a->scale.service_ns;
 	v.load = scale_load_ns(rev);
 	if (!v.load)
 		v.load = LOAD_GUESS_MS * UINT64_C(1000000);
@@ -94,6 +84,17 @@ uint32_t scale__passing(const struct revision *rev)
 		n += r->in_flight - MIN(r->placed, r->in_flight);
 	}
 	return n;
+}
+
+/* Each counts alike at first. Replicas come and go too soon to be asked: one
+ * that is there has had a few requests, and they may be of all kinds. */
+void scale_on_held(struct api *a, uint64_t took_ns)
+{
+	struct scale *s = &a->scale;
+	int64_t more = (int64_t)took_ns - (int64_t)s->service_ns;
+
+	s->held_n = MIN(s->held_n + 1, (uint32_t)SCALE_HELD_MAX);
+	s->service_ns += (uint64_t)(more / (int64_t)s->held_n);
 }
 
 /* ---- what it costs ---- */

@@ -6,7 +6,10 @@
 
 #include "serve/api.h"
 
-enum { SCALE_HAND_S = 300 }; /* what was said by hand holds so long */
+enum {
+	SCALE_HAND_S = 300,   /* what was said by hand holds so long */
+	SCALE_HELD_MAX = 100, /* requests in a mean, about */
+};
 
 /* scale_look.c */
 struct scale_view scale__look(struct api *a, struct revision *rev);

@@ -268,10 +268,23 @@ def test_memory_is_measured(daemon):
     daemon.admin.delete("heavy")
 
 
-def test_replica_seconds(daemon):
+def test_nobody_waits_behind_who_takes_long(daemon):
+    """A request that was sent to a busy replica would stay there: where another replica may come it waits for whichever has room first."""
+    daemon.admin.deploy(python("behind", predictor("import time\ntime.sleep(payload)\nreturn 1"), max_replicas=2, **HASTY))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        long = pool.submit(daemon.admin.post, "/behind", json=8)
+        wait_for("it is there", lambda: daemon.admin.api("behind")["stages"]["predict"] == 1)
+        assert daemon.admin.post("/behind", json=0).status_code == 200 and not long.done()
+        assert long.result().status_code == 200
+
+
+def test_replica_seconds_and_starts(daemon):
     """What an api costs, while it has replicas and no longer."""
+    def counted(name):
+        return float(re.search(r'%s\{api="costs"\} (.*)' % name, daemon.admin.call("GET", "/metrics").text).group(1))
+
     def spent():
-        return float(re.search(r'soma_replica_seconds_total\{api="costs"\} (.*)', daemon.admin.call("GET", "/metrics").text).group(1))
+        return counted("soma_replica_seconds_total")
     daemon.admin.deploy(command("costs", max_replicas=2, **TENACIOUS))
     daemon.cli("scale", "costs", 2, check=0)
     wait_for("two", lambda: daemon.admin.api("costs")["ready"] == 2)
@@ -282,6 +295,7 @@ def test_replica_seconds(daemon):
     wait_zero(daemon, "costs")
     last = spent()
     assert last > first + 1 and spent() == last
+    assert counted("soma_replica_starts_total") == 2
 
 
 def test_a_number_by_hand(daemon):

@@ -159,8 +159,10 @@ static void what_has_no_limit_is_seen_to_have_one(void **state)
 
 static uint32_t room(uint32_t slots, uint64_t service_ns, uint32_t batch)
 {
-	return balance_room(&(struct balance_process){
-		.slots = slots, .service_ns = service_ns, .batch = batch});
+	return balance_room(&(struct balance_process){.slots = slots,
+						      .service_ns = service_ns,
+						      .batch = batch,
+						      .alone = true});
 }
 
 static void room_is_a_millisecond_of_work(void **state)
@@ -181,6 +183,26 @@ static void room_is_a_millisecond_of_work(void **state)
 	assert_int_equal(room(1, 1, 2), 33);
 }
 
+/* Nobody lies behind a request that takes long while another replica may come
+ * for him. */
+static void room_is_the_slots_where_others_may_come(void **state)
+{
+	struct balance_process p = {.slots = 2};
+
+	(void)state;
+	assert_int_equal(balance_room(&p), 2); /* it is not known yet */
+	p.service_ns = 10000000;
+	assert_int_equal(balance_room(&p), 2);
+	p.service_ns = 9999999;
+	assert_int_equal(balance_room(&p), 4);
+	p.service_ns = 20000000;
+	p.pre_ns = p.predict_ns = 20000000; /* pre_predict is inside */
+	assert_int_equal(balance_room(&p), 4 + 2);
+	p.pre_ns = 0;
+	p.batch = 8;
+	assert_int_equal(balance_room(&p), 24);
+}
+
 static uint32_t room_with_pre(uint32_t slots, uint32_t batch, uint64_t pre_ms,
 			      uint64_t predict_ms)
 {
@@ -189,7 +211,8 @@ static uint32_t room_with_pre(uint32_t slots, uint32_t batch, uint64_t pre_ms,
 					  .batch = batch,
 					  .service_ns = 20000000,
 					  .pre_ns = pre_ms * 1000000,
-					  .predict_ns = predict_ms * 1000000});
+					  .predict_ns = predict_ms * 1000000,
+					  .alone = true});
 }
 
 /* While pre_predict waits 50 ms, a slot of 20 ms takes two and a half. */
@@ -242,6 +265,7 @@ int main(void)
 		cmocka_unit_test(service_is_learned),
 		cmocka_unit_test(what_has_no_limit_is_seen_to_have_one),
 		cmocka_unit_test(room_is_a_millisecond_of_work),
+		cmocka_unit_test(room_is_the_slots_where_others_may_come),
 		cmocka_unit_test(room_has_what_is_in_pre),
 		cmocka_unit_test(admission_counts_all_replicas),
 		cmocka_unit_test(only_the_repeatable_repeats),

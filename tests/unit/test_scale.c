@@ -126,7 +126,7 @@ static void batches_are_served_at_once(void **state)
 	r.slots = 1;
 	r.room = 16;
 	r.placed = r.in_flight = 10;
-	r.hold_ns = SECOND;
+	replica_held(&r, SECOND, 8);
 	v = scale__look(&f.api, &f.rev);
 	assert_int_equal(v.slots, 8);
 	assert_int_equal(v.in_flight, 10);
@@ -136,6 +136,32 @@ static void batches_are_served_at_once(void **state)
 	f.spec.predictor.latency_target_ms = 100;
 	r.batching.size = 3;
 	assert_int_equal(scale__look(&f.api, &f.rev).slots, 3);
+}
+
+/* Replicas may live for one request: what those before had counts, too. */
+static void service_is_a_mean_of_all_that_were_there(void **state)
+{
+	struct replica first, second;
+	struct fixture f;
+
+	(void)state;
+	init(&f);
+	assert_true(scale__look(&f.api, &f.rev).service == 0);
+	add(&f, &first, 0, 0, true);
+	for (int i = 0; i < 3; i++)
+		replica_held(&first, 4 * SECOND, 1);
+	assert_true(scale__look(&f.api, &f.rev).service == 4 * SECOND);
+	list_remove(&first.link);
+	add(&f, &second, 0, 0, true);
+	assert_true(scale__look(&f.api, &f.rev).service == 4 * SECOND);
+	replica_held(&second, SECOND / 1000, 1);
+	assert_in_range(scale__look(&f.api, &f.rev).service, 2 * SECOND,
+			4 * SECOND);
+	/* The older ones are forgotten in time. */
+	for (int i = 0; i < 1000; i++)
+		replica_held(&second, SECOND / 1000, 1);
+	assert_in_range(scale__look(&f.api, &f.rev).service, SECOND / 2000,
+			SECOND / 500);
 }
 
 /* Of a command without a limit it is learned how many it serves, and for how
@@ -340,6 +366,7 @@ int main(void)
 		cmocka_unit_test(what_is_asked_for_is_bounded),
 		cmocka_unit_test(what_leaves_holds_its_memory),
 		cmocka_unit_test(batches_are_served_at_once),
+		cmocka_unit_test(service_is_a_mean_of_all_that_were_there),
 		cmocka_unit_test(commands_without_a_limit_are_measured),
 		cmocka_unit_test(who_takes_long_to_take_an_answer),
 		cmocka_unit_test(what_is_kept_comes_back),
