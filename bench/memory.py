@@ -1,5 +1,4 @@
 """Memory of a replica, and the time from its start to its first answer."""
-import statistics
 import time
 
 from kit import machine, peers, results, rounds
@@ -57,15 +56,11 @@ def run(options):
     return {"servers": told}
 
 
-def _spread(values, digits):
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
-
-
 def render(told):
     text = ["The predictor of the bench before, one process, after some requests. PSS divides what processes share among "
             "them; a replica's time runs from `soma deploy` to its first right answer, the others' from the start of their "
             "program. Medians (least to most).", ""]
-    rows = [[name, *(_spread([each[what] for each in values], digits)
+    rows = [[name, *(results.spread([each[what] for each in values], digits)
                      for what, digits in (("pss_mb", 1), ("private_mb", 1), ("seconds", 2)))]
             for name, values in told["servers"].items()]
     return text + results.table(["", "PSS, MB", "private, MB", "first answer, s"], rows)

@@ -13,6 +13,7 @@ _cores = sorted(os.sched_getaffinity(0))
 SERVER_CORE = _cores[0]
 LOAD_CORE = _cores[1 % len(_cores)]
 BACKEND_CORE = _cores[2 % len(_cores)] if len(_cores) > 2 else LOAD_CORE
+ALL_CORES = ",".join(map(str, _cores))
 
 
 def is_root():
@@ -64,6 +65,13 @@ def command_line(pid):
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
         return []
+
+
+def listening():
+    """Ports on which somebody listens (IPv4). To look here instead of trying: a connection to a port that nobody has may become one
+    to itself."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
 
 
 def pss_mb(pids):

@@ -24,11 +24,13 @@ def arrivals(rate, seconds, seed):
         times.append(at)
 
 
-def load(port, path, bodies, times, headers="", patience_s=None):
+def load(port, path, bodies, times, headers="", patience_s=None, drain_s=DRAIN_S, spin_s=SPIN_S):
     """Posts each body at its time, in seconds from the start, and gives [answered at, or None; status; answer] of each; the
-    status of one whose connection broke, or that had no answer in time, is 0. headers: more of them, each with its CRLF.
-    patience_s: a client closes its connection after so long."""
-    todo = {"port": port, "path": path, "bodies": bodies, "times": times, "headers": headers, "patience_s": patience_s}
+    status of one whose connection broke, or that had no answer in time, is 0. path: of all, or a list with one for each.
+    headers: more of them, each with its CRLF. patience_s: a client closes its connection after so long. drain_s: how long answers
+    are awaited when the last has been sent. spin_s: 0 where a core that is kept busy would disturb more than a millisecond does."""
+    todo = {"port": port, "paths": [path] * len(bodies) if isinstance(path, str) else path, "bodies": bodies, "times": times, "headers": headers,
+            "patience_s": patience_s, "drain_s": drain_s, "spin_s": spin_s}
     done = subprocess.run(machine.pinned(machine.LOAD_CORE, [sys.executable, "-m", "kit.open_loop"]), cwd=BENCH,
                           input=json.dumps(todo), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -99,11 +101,11 @@ def _answer(data):
         whole, body = whole + body[:int(size, 16)], body[int(size, 16) + 2:]
 
 
-async def _run(port, path, bodies, times, headers, patience_s):
+async def _run(port, paths, bodies, times, headers, patience_s, drain_s, spin_s):
     loop, idle, begin = asyncio.get_running_loop(), [], time.perf_counter() + 0.05
     answers, left = [[None, 0, ""] for _ in times], len(times)
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{headers}Content-Length: "
-    requests = [(head + f"{len(body)}\r\n\r\n{body}").encode() for body in bodies]
+    head = f"HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{headers}Content-Length: "
+    requests = [f"POST {path} {head}{len(body)}\r\n\r\n{body}".encode() for path, body in zip(paths, bodies)]
 
     def on_answer(i, status, body):
         nonlocal left
@@ -123,9 +125,9 @@ async def _run(port, path, bodies, times, headers, patience_s):
     asked = []
     for i, due in enumerate(times):
         while (wait := begin + due - time.perf_counter()) > 0:
-            await asyncio.sleep(max(0, wait - SPIN_S))
+            await asyncio.sleep(max(0, wait - spin_s))
         asked.append(loop.create_task(ask(i)))
-    end = time.perf_counter() + DRAIN_S
+    end = time.perf_counter() + drain_s
     while left and time.perf_counter() < end:
         await asyncio.sleep(0.01)
     return [[at, status, body.decode(errors="replace") if body else ""] for at, status, body in answers]

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from . import load, machine
@@ -21,6 +23,8 @@ PROGRAMS = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
 ENVIRONMENTS = {
     "fastapi": ["fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"],
     "cold": ["numpy==2.4.6", "fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"],
+    "gunicorn": ["gunicorn==27.0.1", "uvicorn-worker==0.4.0", "numpy==2.4.6", "fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0",
+                 "httptools==0.9.0"],
     "litserve": ["litserve==0.2.19", "uvloop==0.23.0", "httptools==0.9.0", "onnxruntime==1.32.0"],
     "bentoml": ["bentoml==1.4.40", "uvloop==0.23.0", "httptools==0.9.0", "onnxruntime==1.32.0"],
     "mlserver": ["mlserver==1.7.1", "uvloop<0.22", "onnxruntime==1.32.0"],
@@ -91,9 +95,16 @@ def build_program(name, sources, flags):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return free_ports(1)[0]
+
+
+def free_ports(n):
+    """So many different ones."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
 
 
 class Server:
@@ -107,6 +118,11 @@ class Server:
 
     def start(self, ready):
         """Starts it and asks the case `ready` until it is right."""
+        self.launch()
+        self.wait(ready)
+        return self
+
+    def launch(self):
         self.log_path = WORK / "logs" / (re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") + ".log")
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         # What an outer session has set is not the peers' business.
@@ -116,8 +132,6 @@ class Server:
                 machine.pinned(self.core, self.command), env={**env, **self.env}, cwd=self.cwd,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.after_start()
-        self.wait(ready)
-        return self
 
     def after_start(self):
         pass
@@ -181,11 +195,11 @@ class Server:
 class Soma(Server):
     """`soma serve` in a directory of its own; deploys projects."""
 
-    def __init__(self, name="Soma"):
+    def __init__(self, name="Soma", core=machine.SERVER_CORE):
         self.home = Path(tempfile.mkdtemp(prefix="soma-bench-"))
         self.home.chmod(0o755)
         command = [SOMA, "serve", "--data", self.home / "data", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-        super().__init__(name, command, 0, env={"HOME": str(self.home)}, cwd=self.home)
+        super().__init__(name, command, 0, env={"HOME": str(self.home)}, cwd=self.home, core=core)
 
     def after_start(self):
         told, deadline = self.home / "data/run/admin.json", time.monotonic() + START_S
@@ -210,6 +224,18 @@ class Soma(Server):
                               env={**os.environ, "HOME": str(self.home)})
         if done.returncode:
             raise RuntimeError(f"soma deploy failed:\n{done.stdout}{done.stderr}{self.log()}")
+
+    def call(self, path, body=None):
+        """The admin API's answer to a GET; with a body, to a POST."""
+        token = (self.home / "data/admin.token").read_text().strip()
+        request = urllib.request.Request(self.admin + path, headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                                         data=None if body is None else json.dumps(body).encode())
+        try:
+            with urllib.request.urlopen(request, timeout=START_S) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as e:
+            raise RuntimeError(f"{path}: {e.code} {e.read().decode(errors='replace')}") from None
+        return json.loads(text) if path.startswith("/v1/") else text.decode()
 
     def replicas(self, name):
         """Pids of the processes whose command line has this word."""

@@ -80,6 +80,11 @@ def describe(told):
     return text
 
 
+def spread(values, digits=1):
+    """"median (least–most)"."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
 def quantile(values, q):
     """The least value that at least the share q of them does not exceed."""
     ordered = sorted(values)

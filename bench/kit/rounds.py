@@ -60,11 +60,32 @@ class Rounds:
                 for (server, case, c), rounds in self.cells.items()]
 
     def busy_record(self):
-        """How many of the measurements were disturbed, and how much."""
-        disturbed = [b for b in self.busy if sum(b) > machine.BUSY_SHARE]
-        return {"measurements": len(self.busy), "disturbed": len(disturbed),
-                "median_share": statistics.median(map(sum, self.busy)) if self.busy else 0,
-                "worst_share": max(map(sum, self.busy), default=0)}
+        return busy_record(self.busy)
+
+
+class Watch:
+    """Who else was busy during measurements of processes that this one has started: with watch: ..."""
+
+    def __init__(self):
+        self.busy = []
+
+    def __enter__(self):
+        self.now = machine.Busy(lambda: [os.getpid()])
+        self.now.begin()
+
+    def __exit__(self, *_):
+        self.busy.append(self.now.end())
+
+    def record(self):
+        return busy_record(self.busy)
+
+
+def busy_record(busy):
+    """How many of the measurements were disturbed, and how much."""
+    disturbed = [b for b in busy if sum(b) > machine.BUSY_SHARE]
+    return {"measurements": len(busy), "disturbed": len(disturbed),
+            "median_share": statistics.median(map(sum, busy)) if busy else 0,
+            "worst_share": max(map(sum, busy), default=0)}
 
 
 def progress(text):

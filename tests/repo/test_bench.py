@@ -2,12 +2,14 @@
 
 import http.client
 import json
+import mmap
 import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -15,7 +17,13 @@ import pytest
 from test_tree import ROOT
 
 sys.path.insert(0, str(ROOT / "bench"))
-from kit import machine, peers, results  # noqa: E402
+import cold  # noqa: E402
+import crowd  # noqa: E402
+import idle  # noqa: E402
+import neighbour  # noqa: E402
+import replay  # noqa: E402
+import replicas  # noqa: E402
+from kit import machine, peers, results, zero  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +132,110 @@ def test_medians_and_quantiles():
     assert cells.ratio("one", "two", "a", 1, "cpu_us") == 0.5
     assert cells.spread("two", "a", 1, "cpu_us") == "8.0 (2.0–9.0)"
     assert results.quantile(range(1, 101), 0.99) == 99 and results.quantile([7], 0.5) == 7
+    assert results.spread([3, 1, 2]) == "2.0 (1.0–3.0)"
+
+
+def test_memory_without_a_file(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"x" * (8 << 20))
+    with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as there:
+        assert there[::4096].count(b"x") == 2048  # every page is mapped
+        own = [os.getpid()]
+        assert 7.5 < zero.pss_mib(own) - zero.pss_mib(own, "weights") < 8.5
+        assert abs(zero.pss_mib(own) - zero.pss_mib(own, "another")) < 1
+
+
+def test_cpu_time_is_all_threads():
+    """Below a tick of the clock, too: an idle daemon uses no more."""
+    def spin(seconds):
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+    before = idle.cpu_ns(os.getpid())
+    done, gone = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: (spin(0.05), done.set(), gone.wait()))
+    thread.start()
+    done.wait()
+    used = idle.cpu_ns(os.getpid()) - before
+    gone.set()
+    thread.join()
+    assert 0.05e9 <= used < 1e9
+
+
+def test_a_trace_to_replay():
+    minutes = 2
+    requests = replay.trace(600, minutes, 7)
+    end = minutes * 60 / replay.SPEED
+    assert requests == replay.trace(600, minutes, 7) != replay.trace(600, minutes, 8)
+    assert requests == sorted(requests) and requests[0][0] == 0 and requests[-1][0] == end
+    assert all(at + takes <= end for at, _, takes in requests[:-1]) and all(takes >= 0.001 for _, _, takes in requests)
+    inv, run = replay._rows("inv"), replay._rows("run")
+    for i, (function, row) in enumerate(inv.items()):
+        ms = [takes * 1e3 * replay.SPEED for _, name, takes in requests[:-1] if name == f"f{i}"]
+        low, high = (float(run[function][replay.FIRST_PERCENTILE + at]) for at in (0, 6))
+        assert len(ms) <= sum(map(int, row[603:603 + minutes]))
+        assert all(min(low, 6) - 1e-6 <= each <= max(high, 6) + 1e-6 for each in ms)
+
+
+def test_an_answer_in_pieces():
+    """Servers may send the head alone first."""
+    head, body = b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\nX-Soma-Cold: process;ms=1.0\r\n\r\n", json.dumps(zero.RIGHT).encode()
+    assert len(body) == 15 and [zero.is_whole(part) for part in (b"", head[:30], head, head + body[:4], head + body)] == [False] * 4 + [True]
+    assert zero.is_right(head + body) and zero.is_right(head + body, "process") and not zero.is_right(head + body, "zygote-init")
+    assert not zero.is_right(head.replace(b"200", b"503") + body) and not zero.is_right(head)
+
+
+def test_who_listens():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        assert s.getsockname()[1] in machine.listening()
+    assert len(set(peers.free_ports(20))) == 20
+
+
+def rows_of(lines):
+    """{first cell: the others} of a page's tables."""
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_the_page_of_starts():
+    told = {"ms": {cold.FLOOR: [1.0, 1.5], cold.INIT: [3.0, 4.0], cold.FASTAPI: [600.0, 900.0]}, "init_ms": [10.0, 12.0], "tier": {cold.INIT: "zygote-init"},
+            "held": {cold.INIT: {"mib": 120.2, "own_mib": 20.3}}}
+    lines = cold.render(told)
+    assert rows_of(lines)[cold.INIT] == ["zygote-init", "120 (20.3)", "2", "3.00", "4.00", "3.0", "4.0", "200.0"]
+    assert lines[-1] == "`__init__` alone takes 11.00 (10.00–12.00) ms."
+
+
+def test_the_page_of_a_crowd():
+    ours, theirs = [{"ms": [10.0, 20.0, 30.0], "errors": 0}], [{"ms": [900.0, 1000.0], "errors": 1}]
+    lines = crowd.render({"crowd": 3, "held_mib": 60, "floor_ms": [1.5], "rounds_of": {crowd.SOMA: ours, crowd.FASTAPI: theirs}})
+    assert rows_of(lines)[crowd.SOMA] == ["0", "20 (20–20)", "30 (30–30)", "30 (30–30)"]
+    assert rows_of(lines)[crowd.FASTAPI][0] == "1" and "p95 is 33.3 (33.3–33.3) times" in lines[-1] and "take 4 ms" in lines[-1]
+
+
+def test_the_page_of_idle_apis():
+    of = {"daemon": {"cpu": 0.0005, "rss_mib": 40.04}, "keeper": {"cpu": 0.0, "rss_mib": 4.0}}
+    lines = idle.render({"apis": 1000, "idle_s": 60, "idle": {idle.SOMA: [of], idle.EMPTY: [of]}, "start_ms": {idle.SOMA: [60.0], idle.EMPTY: [20.0]}})
+    assert rows_of(lines)["Soma, 1000 apis"] == ["40.0 (40.0–40.0)", "0.050 (0.050–0.050)", "4.0 (4.0–4.0)", "0.000 (0.000–0.000)", "60 (60–60)"]
+    assert "takes 3.0 (3.0–3.0) times" in lines[-1]
+
+
+def test_the_page_of_replicas():
+    told = {name: {"1": [{"all": 30.0, "each": 20.0}], "100": [{"all": 228.0, "each": 2.2}]} for name in (replicas.SOMA, replicas.PRELOAD, replicas.PLAIN)}
+    lines = replicas.render({"counts": [1, 100], "mib": told})
+    assert rows_of(lines)[replicas.SOMA] == ["30 (30–30)", "228 (228–228)", "2.2 (2.2–2.2)", "2.00 (2.00–2.00)"]
+
+
+def test_the_page_of_a_replay():
+    daemon = {"starts": 95.0, "replica_s": 210.0, "failed": 0, "load_ms": 8.2, "missed": 3}
+    ours = {"starts": 100, "replica_s": 200.0, "missed": 2}
+    windows = [{"level": level, "first_min": 65, "requests": 300, "daemon": daemon, "simulated": {"soma": ours, "oracle": {"replica_s": 150.0}}}
+               for level in ("init", "imports", "imports")]
+    rows, (words, _) = rows_of(replay.render({"minutes": 15, "windows": windows})), replay.LEVELS["init"]
+    assert rows[words] == ["01:05", "300", "0", "8", "95", "100", "-5.0%", "210", "200", "+5.0%", "150", "3", "2"]
+    assert rows[f"**{replay.LEVELS['imports'][0]}**"] == ["all", "600", "0", "8", "190", "200", "-5.0%", "420", "400", "+5.0%", "300", "6", "4"]
+
+
+def test_the_page_of_a_neighbour():
+    one = {"alone_us": [5000, 10000], "beside_us": [6000, 13000], "failed": 0, "noisy_rps": 49, "noisy_failed": 0.9}
+    lines = neighbour.render({"load_s": 10, "pairs": {"Soma": [one]}})
+    assert rows_of(lines)["Soma"] == ["5.0 (5.0–5.0)", "6.0 (6.0–6.0)", "10.0 (10.0–10.0)", "13.0 (13.0–13.0)", "1.30 (1.30–1.30)", "0", "49 (49–49)", "90%"]

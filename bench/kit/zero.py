@@ -1,0 +1,118 @@
+"""Apis that have no replica until they are asked: a Python class with NumPy and 100 MiB of mapped weights."""
+import array
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+
+from . import machine, peers
+from .paths import APPS, WORK
+from .peers import Server
+
+WEIGHTS_MB, ROW = 100, 1024
+BODY, RIGHT = '{"row": 7}', {"sum": float(ROW)}
+HEAP_MB, DIRTY_PAGES = 24, 100  # of the floor: what the zygote has, what a small C program would write to
+PATIENCE_S = 120
+
+
+def weights():
+    path = WORK / "weights-100m"
+    if not path.exists() or path.stat().st_size != WEIGHTS_MB << 20:
+        WORK.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(array.array("f", [1.0] * ROW).tobytes() * (WEIGHTS_MB << 20 >> 12))
+    path.chmod(0o644)
+    return path
+
+
+def until(what, condition, pause_s=0.002):
+    deadline = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {PATIENCE_S} s: {what}")
+        time.sleep(pause_s)
+    return value
+
+
+class Apis:
+    """The class under several names, in one Soma; up to `most` replicas of each."""
+
+    def __init__(self, soma, names, level, most=1):
+        self.soma, self.names, self.level = soma, names, level
+        predictor = {"path": "predictor.py", "python": str(peers.install_environment("cold") / "bin/python"),
+                     "config": {"weights": str(weights())}, "zygote": level, "start_timeout": "5m"}
+        soma.deploy({"predictor.py": APPS / "cold/predictor.py"},
+                    [{"name": name, "predictor": predictor, "autoscaling": {"min_replicas": 0, "max_replicas": most}} for name in names])
+        if level != "none":
+            for name in names:
+                until(f"{name} has a zygote", lambda name=name: self.zygote(name)["state"] == "ready")
+
+    def api(self, name):
+        return self.soma.call(f"/v1/apis/{name}")
+
+    def zygote(self, name):
+        return self.api(name)["zygote"]
+
+    def scale(self, name, replicas):
+        self.soma.call(f"/v1/apis/{name}/scale", {"replicas": replicas})
+
+    def to_zero(self):
+        for name in self.names:
+            self.scale(name, 0)
+        for name in self.names:
+            until(f"{name} is at zero", lambda name=name: not self.api(name)["replicas"])
+
+    def tier(self):
+        return "process" if self.level == "none" else f"zygote-{self.level}"
+
+
+def request(name, body=BODY):
+    """With the question how cold the start was."""
+    return (f"POST /{name} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nX-Soma-Cold: 1\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
+
+
+def is_whole(answer):
+    """Whether nothing more of an answer is to come."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"\ncontent-length: *(\d+)", head.lower())
+    return bool(end) and (not length or len(body) >= int(length[1]))
+
+
+def is_right(answer, tier=None):
+    """Whether these are the bytes of a right answer; tier: by a replica that was started from there."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if b" 200 " not in head[:20] or (tier and f"x-soma-cold: {tier};".encode() not in head.lower()):
+        return False
+    try:
+        return json.loads(body) == RIGHT
+    except ValueError:
+        return False
+
+
+def floor(times):
+    """Milliseconds of each of so many first answers of a bare C program that forks."""
+    program = peers.build_program("floor_fork", ["floor_fork.c"], ["-O2", "-D_GNU_SOURCE"])
+    command = machine.pinned(machine.SERVER_CORE, [program, weights(), HEAP_MB, DIRTY_PAGES, times])
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [float(line) / 1e3 for line in done.stdout.split()]
+
+
+def fastapi(name, port, core=machine.SERVER_CORE):
+    """The same under uvicorn and FastAPI: a server that is not started yet."""
+    home = peers.install_environment("cold")
+    return Server(name, [home / "bin/uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--no-access-log"], port,
+                  cwd=APPS / "cold", env={"WEIGHTS": str(weights()), "PYTHONDONTWRITEBYTECODE": "1"}, core=core)
+
+
+def pss_mib(pids, without=None):
+    """Memory of processes, what they share divided among them; without: a file's pages are left out."""
+    kb = 0
+    for pid in pids:
+        counts = True
+        for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+                counts = without is None or not line.endswith(f"/{without}")
+            elif line.startswith("Pss:") and counts:
+                kb += int(line.split()[1])
+    return kb / 1024

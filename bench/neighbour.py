@@ -1,0 +1,132 @@
+"""A noisy neighbour: one api is asked ten times what its replica can do; what another one's callers notice."""
+import json
+import threading
+
+from kit import machine, open_loop, peers, results, rounds
+from kit.load import Case
+from kit.paths import APPS
+from kit.peers import Server
+from stages import PREDICT_S, calibrate, quantile_us
+
+TITLE = "A noisy neighbour"
+HERE = APPS / "overload"
+LOAD_S, QUICK_LOAD_S = 10, 3
+WARM = 20  # requests to each before: what a server learns of its times is known then
+QUIET_PART = 4  # the quiet one's predict takes a quarter of the noisy one's ...
+QUIET_RATE = 40  # ... and it is asked so often a second: a fifth of what a core can
+FACTOR, PATIENCE_S = 10, 0.5
+REPLICAS = 4  # that the noisy one may have in the second part
+
+
+def _body(x):
+    return json.dumps({"x": x})
+
+
+class Pair:
+    """A quiet and a noisy service on one machine; both have all cores."""
+
+    def case(self, who):
+        port, path = self.at(who)
+        return port, Case(f"neighbour-{who}", "POST", path, _body(0), lambda text: len(json.loads(text)["y"]) == 64)
+
+    def warm(self):
+        for who in ("quiet", "noisy") * WARM:
+            port, case = self.case(who)
+            case.check(port)
+
+    def load(self, who, rate, seconds, seed, patience_s=None):
+        """[seconds that each answer took, from when it was due], and how many had none."""
+        port, path = self.at(who)
+        times = open_loop.arrivals(rate, seconds, seed)
+        headers = f"X-Request-Timeout: {patience_s}\r\n" if patience_s else ""
+        answers = open_loop.load(port, path, [_body(i) for i in range(len(times))], times, headers, patience_s, spin_s=0)
+        took = [at - due for due, (at, status, _) in zip(times, answers) if status == 200]
+        return took, len(times) - len(took)
+
+
+class Soma(Pair):
+    def __init__(self, name, replicas):
+        self.name, self.replicas, self.server = name, replicas, peers.Soma(name, core=machine.ALL_CORES)
+
+    def start(self, hash_rounds, started):
+        started.append(self.server)
+        self.server.start(Case("soma-up", "GET", "/healthz"))
+        files = {"predictor.py": HERE / "soma_app.py", "work.py": HERE / "work.py"}
+        self.server.deploy(files, [
+            {"name": who, "predictor": {"path": "predictor.py", "env": {"WORK_ROUNDS": str(n)}},
+             "autoscaling": {"min_replicas": 1, "max_replicas": most}}
+            for who, n, most in (("quiet", hash_rounds // QUIET_PART, 1), ("noisy", hash_rounds, self.replicas))])
+        for who in ("quiet", "noisy"):
+            self.server.wait(self.case(who)[1])
+
+    def at(self, who):
+        return self.server.port, f"/{who}"
+
+
+class Uvicorn(Pair):
+    """FastAPI, one thread that predicts, a process each."""
+
+    name = "FastAPI, two processes"
+
+    def __init__(self):
+        home, self.servers = peers.install_environment("fastapi"), {}
+        for who in ("quiet", "noisy"):
+            port = peers.free_port()
+            command = [home / "bin/uvicorn", "rival:app", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--host", "127.0.0.1", "--port", port]
+            self.servers[who] = Server(f"FastAPI, {who}", command, port, cwd=HERE, env={"PYTHONDONTWRITEBYTECODE": "1"}, core=machine.ALL_CORES)
+
+    def start(self, hash_rounds, started):
+        for who, server in self.servers.items():
+            started.append(server)
+            server.env["WORK_ROUNDS"] = str(hash_rounds // QUIET_PART if who == "quiet" else hash_rounds)
+            server.start(self.case(who)[1])
+
+    def at(self, who):
+        return self.servers[who].port, "/"
+
+
+PAIRS = [lambda: Soma("Soma", 1), lambda: Soma(f"Soma, the noisy one up to {REPLICAS} replicas", REPLICAS), Uvicorn]
+
+
+def _measure(pair, seconds, seed):
+    """The quiet one alone, and then beside the noise."""
+    alone, failed_alone = pair.load("quiet", QUIET_RATE, seconds, seed)
+    told = {}
+    noise = threading.Thread(target=lambda: told.update(zip(("took", "refused"), pair.load("noisy", FACTOR / PREDICT_S, seconds, seed + 1, PATIENCE_S))))
+    noise.start()
+    beside, failed = pair.load("quiet", QUIET_RATE, seconds, seed)
+    noise.join()
+    return {"alone_us": [quantile_us(alone, q) for q in (0.5, 0.99)], "beside_us": [quantile_us(beside, q) for q in (0.5, 0.99)],
+            "failed": failed_alone + failed, "noisy_rps": len(told["took"]) / seconds, "noisy_failed": told["refused"] / (len(told["took"]) + told["refused"])}
+
+
+def run(options):
+    seconds, hash_rounds, watch = QUICK_LOAD_S if options.quick else LOAD_S, calibrate(), rounds.Watch()
+    measured = {}
+    for turn in range(options.rounds):
+        for make in PAIRS:
+            pair = make()
+            with peers.all_ended() as started:
+                pair.start(hash_rounds, started)
+                pair.warm()
+                with watch:
+                    now = _measure(pair, seconds, turn)
+            measured.setdefault(pair.name, []).append(now)
+            rounds.progress(f"{pair.name}: p99 {now['alone_us'][1] / 1e3:.1f} ms alone, {now['beside_us'][1] / 1e3:.1f} beside; "
+                            f"noisy {now['noisy_rps']:.0f}/s, {now['noisy_failed']:.0%} not answered")
+    rounds.progress("")
+    return {"pairs": measured, "load_s": seconds, "busy": watch.record()}
+
+
+def render(told):
+    rows = []
+    for name, measured in told["pairs"].items():
+        rows.append([name, *(results.spread([each[what][i] / 1e3 for each in measured]) for i in (0, 1) for what in ("alone_us", "beside_us")),
+                     results.spread([each["beside_us"][1] / each["alone_us"][1] for each in measured], 2), sum(each["failed"] for each in measured),
+                     results.spread([each["noisy_rps"] for each in measured], 0), f"{results.quantile([each['noisy_failed'] for each in measured], 0.5):.0%}"])
+    return [f"Two services on one machine, which have all of its cores. The quiet one's predict computes for {PREDICT_S * 1e3 / QUIET_PART:.0f} ms and is asked "
+            f"{QUIET_RATE} times a second by a Poisson process; the noisy one's computes for {PREDICT_S * 1e3:.0f} ms, and it is asked {FACTOR} times as often as one "
+            f"slot of it can answer, by callers who go after {PATIENCE_S * 1e3:.0f} ms and say so. {told['load_s']} s without noise, {told['load_s']} s with it, in each "
+            "round. Times of the quiet one's requests in ms, medians of the rounds (least to most); in the last columns what the noisy one answers in a second, "
+            "and the part of its callers who had no answer.", "",
+            *results.table(["", "p50 alone", "p50 beside", "p99 alone", "p99 beside", "p99, beside ÷ alone", "failed", "noisy/s", "noisy: none"], rows)]
