@@ -153,6 +153,20 @@ static void print_cold(yyjson_val *cold)
 		putchar('\n');
 }
 
+static void print_frozen(yyjson_val *frozen)
+{
+	size_t n = yyjson_arr_size(frozen);
+	char text[32];
+
+	if (n)
+		printf("\nfrozen: %zu replica%s, %s each\n", n,
+		       n == 1 ? "" : "s",
+		       str_human_bytes(
+			       (uint64_t)json_int(yyjson_arr_get(frozen, 0),
+						  "bytes", 0),
+			       text));
+}
+
 static void print_zygote(yyjson_val *zygote)
 {
 	const char *state = json_str(zygote, "state", "none");
@@ -187,6 +201,7 @@ static void print_one(yyjson_val *api)
 		printf("\n%s\n", message);
 	print_environment(yyjson_obj_get(api, "environment"));
 	print_replicas(yyjson_obj_get(api, "replicas"));
+	print_frozen(yyjson_obj_get(api, "frozen"));
 	print_zygote(yyjson_obj_get(api, "zygote"));
 	stages_print(api);
 	print_cold(yyjson_obj_get(api, "cold"));

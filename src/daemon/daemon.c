@@ -54,10 +54,10 @@ static void apply_settings(struct daemon *d)
 	log_setup("daemon", level, settings_log_json(&d->settings));
 	settings_limits(&d->settings, &d->limits);
 	d->gateway.logs = settings_number(&d->settings, SETTING_ACCESS_LOG);
-	d->serve.zygote_limit =
-		settings_text(&d->settings, SETTING_ZYGOTE_MEMORY)
-			? settings_number(&d->settings, SETTING_ZYGOTE_MEMORY)
-			: memory_total() / ZYGOTE_SHARE;
+	d->serve.warm_limit =
+		settings_text(&d->settings, SETTING_WARM_MEMORY)
+			? settings_number(&d->settings, SETTING_WARM_MEMORY)
+			: memory_total() / WARM_SHARE;
 }
 
 static void on_settings_read(struct reload *r)
@@ -69,6 +69,7 @@ static void on_settings_read(struct reload *r)
 	if (d->stopping)
 		return;
 	zygote_enforce(&d->serve);
+	frozen_enforce(&d->serve);
 	buf_init(&dump, CHAN_MSG_MAX / 2);
 	settings_dump(&d->settings, &dump);
 	local_settings(&d->serve.local, dump.data, dump.len);

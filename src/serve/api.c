@@ -292,6 +292,23 @@ static void put_replicas(yyjson_mut_doc *doc, yyjson_mut_val *arr,
 	}
 }
 
+static void put_frozen(yyjson_mut_doc *doc, yyjson_mut_val *arr,
+		       const struct frozen *f)
+{
+	for (const struct list *it = f->replicas.next; it != &f->replicas;
+	     it = it->next) {
+		const struct replica *r = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct replica, link);
+		yyjson_mut_val *o = yyjson_mut_arr_add_obj(doc, arr);
+
+		yyjson_mut_obj_add_strcpy(doc, o, "id", r->id);
+		yyjson_mut_obj_add_int(doc, o, "pid",
+				       r->process ? r->process->pid : 0);
+		yyjson_mut_obj_add_bool(doc, o, "stopped", r->stopped);
+		yyjson_mut_obj_add_uint(doc, o, "bytes", f->bytes);
+	}
+}
+
 static void put_environment(yyjson_mut_doc *doc, yyjson_mut_val *root,
 			    const struct environment *env)
 {
@@ -394,7 +411,7 @@ static const char *predictor_word(const struct spec *spec)
 char *api_json(const struct api *a)
 {
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *root = yyjson_mut_obj(doc), *arr;
+	yyjson_mut_val *root = yyjson_mut_obj(doc), *arr, *frozen;
 	const struct revision *rev = a->want;
 	cleanup_free char *url = NULL, *sample = NULL;
 	const char *message, *status = api_status(a, &message);
@@ -442,6 +459,7 @@ char *api_json(const struct api *a)
 	else
 		yyjson_mut_obj_add_null(doc, root, "zygote");
 	arr = yyjson_mut_obj_add_arr(doc, root, "replicas");
+	frozen = yyjson_mut_obj_add_arr(doc, root, "frozen");
 	for (const struct list *it = a->revisions.next; it != &a->revisions;
 	     it = it->next) {
 		const struct revision *each = CONTAINER_OF(
@@ -449,6 +467,7 @@ char *api_json(const struct api *a)
 
 		put_replicas(doc, arr, &each->replicas, uv_now(a->serve->loop));
 		put_replicas(doc, arr, &each->gone, uv_now(a->serve->loop));
+		put_frozen(doc, frozen, &each->frozen);
 	}
 	put_null_or(doc, root, "sample", sample);
 	return json_write(doc, NULL);

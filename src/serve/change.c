@@ -252,14 +252,19 @@ struct secret_change {
 	void *data;
 };
 
-/* What is started from now on has it, and what is forked. */
-static void renew_zygotes(struct serve *s, const char *secret)
+/* What is started from now on has it, and what is forked or was frozen. */
+static void on_secret_changed(struct serve *s, const char *secret)
 {
 	struct api *a;
 
-	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
-		if (a->want)
-			zygote_on_secret(&a->want->zygote, secret);
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
+		struct revision *rev = a->want;
+
+		if (!rev || !revision_names_secret(rev, secret))
+			continue;
+		zygote_on_secret(&rev->zygote, secret);
+		frozen_leave(rev);
+	}
 }
 
 static void on_secret(void *data, const struct err *err)
@@ -272,7 +277,7 @@ static void on_secret(void *data, const struct err *err)
 	else if (!err)
 		secret_remove(&c->serve->secrets, c->name);
 	if (!err)
-		renew_zygotes(c->serve, c->name);
+		on_secret_changed(c->serve, c->name);
 	c->done(c->data, err);
 	if (c->value)
 		explicit_bzero(c->value, strlen(c->value));

@@ -388,7 +388,7 @@ static void wait_for_room(struct waiter *w, const struct revision *rev)
 	w->api->scale.cold_requests += w->cold;
 	if (w->cold && gate__rests(w->api, rev)) {
 		gate__cannot_start(w, rev);
-	} else if (w->cold && w->come_again) {
+	} else if (w->cold && w->come_again && !rev->frozen.n) {
 		scale_on_refusal(w->api);
 		gate__come_again(w, rev);
 	} else if (gate__may_wait(w, rev->spec)) {

@@ -44,6 +44,7 @@ static uint64_t need_of(const struct revision *rev)
 struct reserved {
 	uint64_t staying; /* by replicas that are wanted */
 	uint64_t leaving; /* by those that have not ended yet */
+	uint64_t frozen;  /* by those that end for others */
 };
 
 /* What its replicas that are to end still hold, process by process. */
@@ -69,6 +70,7 @@ static void add_all(struct reserved *sum, const struct api *a,
 			(struct list *)(uintptr_t)it, struct revision, link);
 
 		sum->leaving += held_by_leaving(rev);
+		sum->frozen += need_of(rev) * rev->frozen.n;
 		/* Its own other revisions make room for it. */
 		if (rev == but_those_of || a != but_those_of->api)
 			sum->staying += need_of(rev) * revision_places(rev);
@@ -105,7 +107,7 @@ unsigned memory_fits(const struct revision *rev, unsigned *ret_soon)
 		return UINT_MAX;
 	r = reserved_beside(rev);
 	*ret_soon = fit(each, r.staying);
-	return fit(each, r.staying + r.leaving);
+	return fit(each, r.staying + r.leaving + r.frozen);
 }
 
 char *memory_text(const struct revision *rev)

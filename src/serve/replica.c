@@ -32,6 +32,7 @@ const char *replica_state_word(const struct replica *r)
 	static const char *const words[] = {[REPLICA_IDLE] = "starting",
 					    [REPLICA_STARTING] = "starting",
 					    [REPLICA_READY] = "ready",
+					    [REPLICA_FROZEN] = "frozen",
 					    [REPLICA_BACKOFF] = "backoff",
 					    [REPLICA_DRAINING] = "draining",
 					    [REPLICA_STOPPING] = "stopping",
@@ -90,6 +91,7 @@ void replica_start(struct replica *r)
 	r->spawned_at = r->heard_at = replica__now(r);
 	r->started_ns = uv_hrtime();
 	r->tier = COLD_PROCESS;
+	r->thawed_ns = 0;
 	work_begin(&r->work, false);
 	set_text(&r->detail, NULL);
 	set_text(&r->failed, NULL);
@@ -148,6 +150,8 @@ void replica_adopt(struct replica *r, struct process *p, int port)
 
 		process_send(p, FRAME_CONFIG, 0, config);
 	}
+	/* It may have been frozen. */
+	process_signal(p, SIGCONT);
 	if (replica__is_ours(r))
 		process_send(p, FRAME_QUERY, 0, NULL);
 	watch_start(r);
@@ -362,7 +366,9 @@ static void died(struct replica *r, const char *cause, bool launched)
 	int64_t healthy =
 		r->state == REPLICA_READY ? (int64_t)(now - r->ready_at) : 0;
 	bool was_ready = r->ready_at >= r->spawned_at && r->ready_at != 0;
-	bool leaving = r->state >= REPLICA_DRAINING, stepping, bad_fork, fatal;
+	bool frozen = r->state == REPLICA_FROZEN;
+	bool leaving = frozen || r->state >= REPLICA_DRAINING, stepping,
+	     bad_fork, fatal;
 	cleanup_free char *said = NULL;
 
 	assert(r->state != REPLICA_GONE);
@@ -373,6 +379,12 @@ static void died(struct replica *r, const char *cause, bool launched)
 	/* First: requests that break off now are answered with it, and find
 	 * that there is nothing left to stop. */
 	set_text(&r->last_exit, said ? said : cause);
+	if (frozen) {
+		/* Nobody stands on it, and another is started if need be. */
+		frozen_on_gone(r);
+		api_event(a, rev->number, "replica_exit", r->id, NULL,
+			  "it ended while it was frozen: %s", cause);
+	}
 	if (leaving)
 		r->state = REPLICA_STOPPING;
 	/* Requests that are queued again may ask for another number of
@@ -478,6 +490,7 @@ void replica_leave(struct replica *r, uint32_t grace_ms)
 	if (was >= REPLICA_DRAINING)
 		return;
 	uv_timer_stop(&r->timer);
+	replica__run_on(r);
 	r->grace_until = replica__now(r) + grace_ms;
 	list_remove(&r->link);
 	list_push_back(&r->rev->gone, &r->link);

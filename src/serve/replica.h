@@ -31,6 +31,7 @@ enum replica_state {
 	REPLICA_IDLE,
 	REPLICA_STARTING,
 	REPLICA_READY,
+	REPLICA_FROZEN, /* freeze.c */
 	REPLICA_BACKOFF,
 	REPLICA_DRAINING,
 	REPLICA_STOPPING,
@@ -82,9 +83,14 @@ struct replica {
 			  too */
 	uint64_t again_at; /* uv_now: BACKOFF ends then */
 	unsigned restarts;
-	enum cold_tier tier;	       /* what it was started from */
-	uint64_t there_ns;	       /* uv_hrtime: it has been there since */
-	uint64_t started_ns;	       /* uv_hrtime; 0: before the daemon was */
+	enum cold_tier tier; /* what it was started from */
+	uint64_t there_ns;   /* uv_hrtime: it has been there since; 0: it is
+				frozen */
+	bool stopped;	     /* FROZEN, and nothing in it runs */
+	bool thawed;	     /* its revision is still to be told */
+	uint64_t thawed_ns;  /* uv_hrtime; 0: it has answered since, or was
+				started */
+	uint64_t started_ns; /* uv_hrtime; 0: before the daemon was */
 	uint64_t spawned_at, ready_at; /* uv_now */
 	char *last_exit; /* owned: cause of the last death, or NULL */
 	char *detail;	 /* owned: "importing predictor.py", or NULL */
@@ -136,6 +142,11 @@ bool replica_frees_at_head(const struct replica *r);
 /* Whether what kills it may be one of the requests that it works on. Of a
  * command's all is unknown, also whether a connection's end was its death. */
 bool replica_is_suspicious(const struct replica *r);
+/* freeze.c: from READY, where nothing is in it, to FROZEN, among its revision's
+ * frozen; and back to READY, in no list. */
+bool replica_may_freeze(const struct replica *r);
+void replica_freeze(struct replica *r);
+void replica_thaw(struct replica *r);
 /* A request of it ended: a leaving one may be done now. */
 void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */

@@ -34,6 +34,9 @@ void replica__too_slow(struct replica *r);
 /* Called by every part that ends; the last one frees. */
 void replica__maybe_free(struct replica *r);
 
+/* freeze.c: whatever is to be done with it, it runs. */
+void replica__run_on(struct replica *r);
+
 /* room.c: how many requests it is sent, at first and once it has said what is
  * in its stages. */
 void replica__room_init(struct replica *r);

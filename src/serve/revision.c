@@ -22,6 +22,7 @@ struct revision *revision_create(struct api *api, int64_t number,
 	list_init(&rev->link);
 	list_init(&rev->replicas);
 	list_init(&rev->gone);
+	list_init(&rev->frozen.replicas);
 	list_init(&rev->user.link);
 	if (spec_from_json(&rev->set, spec_json, strlen(spec_json), err)) {
 		spec_set_fini(&rev->set);
@@ -72,21 +73,41 @@ unsigned revision_requested(const struct revision *rev)
 	return rev->state == REVISION_LIVE ? n : MAX(n, 1u);
 }
 
-struct replica *revision_add(struct revision *rev, unsigned index,
-			     unsigned number)
+bool revision_names_secret(const struct revision *rev, const char *name)
 {
-	struct replica *r = replica_create(rev, index, number);
+	const struct spec *spec = rev->spec;
+
+	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
+		const char *secret = spec->predictor.env[i].from_secret;
+
+		if (secret && strcmp(secret, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Among the others, by index and number. */
+static void put(struct revision *rev, struct replica *r)
+{
 	struct list *at = rev->replicas.prev;
 
 	for (; at != &rev->replicas; at = at->prev) {
 		const struct replica *b = LIST_ENTRY(at, struct replica, link);
 
-		if (b->index < index ||
-		    (b->index == index && b->number < number))
+		if (b->index < r->index ||
+		    (b->index == r->index && b->number < r->number))
 			break;
 	}
 	list_add_after(at, &r->link);
 	api_is_busy(rev->api);
+}
+
+struct replica *revision_add(struct revision *rev, unsigned index,
+			     unsigned number)
+{
+	struct replica *r = replica_create(rev, index, number);
+
+	put(rev, r);
 	return r;
 }
 
@@ -227,6 +248,10 @@ static unsigned lacking(struct revision *rev, unsigned missing)
 	unsigned soon = 0, fit = missing ? memory_fits(rev, &soon) : 0;
 	cleanup_free char *text = NULL;
 
+	/* What they hold is free when they have ended. */
+	for (unsigned i = fit; i < missing; i++)
+		if (!frozen_give_way(rev->api->serve))
+			break;
 	rev->starving = fit < missing;
 	if (!rev->starving)
 		return missing;
@@ -237,6 +262,39 @@ static unsigned lacking(struct revision *rev, unsigned missing)
 	else
 		rollout_failed(rev, NULL, text);
 	return fit;
+}
+
+/* Frozen ones first: these are ready at once, and have their memory. */
+static void thaw(struct revision *rev)
+{
+	struct replica *r;
+
+	while (revision_places(rev) < places_allowed(rev) &&
+	       (r = frozen_take(rev)))
+		put(rev, r);
+}
+
+/* Not while places are made: whoever hears of it may want others. */
+static void tell_of_thawed(struct revision *rev)
+{
+	bool any = true;
+
+	while (any) {
+		struct list *it, *tmp;
+
+		any = false;
+		LIST_EACH (&rev->replicas, it, tmp) {
+			struct replica *r =
+				LIST_ENTRY(it, struct replica, link);
+
+			if (!r->thawed)
+				continue;
+			r->thawed = false;
+			any = true;
+			revision_on_ready(rev, r);
+			break;
+		}
+	}
 }
 
 static void make_places(struct revision *rev)
@@ -255,10 +313,13 @@ static void make_places(struct revision *rev)
 	rev->disk_ns = 0;
 }
 
+/* Too many are there: one of them is kept, or leaves. */
 static void leave_place(struct revision *rev, unsigned index)
 {
 	struct replica *r;
 
+	if (frozen_keep(rev, index))
+		return;
 	for (unsigned p = 0; p < rev->spec->predictor.processes; p++)
 		if ((r = revision_find(rev, index, p)))
 			replica_leave(r, rev->spec->grace_ms);
@@ -319,9 +380,11 @@ void revision_step(struct revision *rev)
 	rev->blocked = false;
 	/* Those that end at once tell, and must not come here again. */
 	rev->stepping = true;
+	thaw(rev);
 	make_places(rev);
 	drop_places(rev);
 	rev->stepping = false;
+	tell_of_thawed(rev);
 	if (rev->state != REVISION_LIVE)
 		check_live(rev);
 	zygote_step(&rev->zygote);
@@ -340,6 +403,7 @@ void revision_leave(struct revision *rev)
 	}
 	/* Those that end at once must not free what this loop stands on. */
 	rev->in_leave = true;
+	frozen_leave(rev);
 	LIST_EACH (&rev->replicas, it, tmp)
 		replica_leave(LIST_ENTRY(it, struct replica, link), grace);
 	rev->in_leave = false;

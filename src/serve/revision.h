@@ -7,6 +7,7 @@
 
 #include "core/list.h"
 #include "serve/environment.h"
+#include "serve/frozen.h"
 #include "serve/measure.h"
 #include "serve/schedule.h"
 #include "serve/zygote.h"
@@ -47,6 +48,7 @@ struct revision {
 	struct schedule schedule; /* of its spec */
 	struct list replicas;	  /* the wanted ones, by index and number */
 	struct list gone;	  /* leaving ones */
+	struct frozen frozen;	  /* those that are kept */
 	struct zygote zygote;	/* what they are forked from, if there is one */
 	struct measure measure; /* what they take, ... */
 	uint32_t at_once;	/* ... requests that one serves; 0: not known */
@@ -94,6 +96,7 @@ bool revision_is_failing(const struct revision *rev);
 bool revision_cannot_start(const struct revision *rev);
 /* Milliseconds until one tries again; 0: one does now, or none will. */
 uint64_t revision_again_ms(const struct revision *rev);
+bool revision_names_secret(const struct revision *rev, const char *name);
 /* A new process for a place that has none. */
 struct replica *revision_add(struct revision *rev, unsigned index,
 			     unsigned number);

@@ -116,6 +116,10 @@ void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 {
 	uint32_t slots = replica_slots(r);
 
+	if (r->thawed_ns) {
+		scale_on_thawed(r->rev->api, uv_hrtime() - r->thawed_ns);
+		r->thawed_ns = 0;
+	}
 	if (!r->proved) {
 		r->proved = true;
 		if (cold_tier_is_forked(r->tier))

@@ -368,14 +368,23 @@ void scale_on_ready(struct api *a, const struct replica *r)
 			MAX(s->awaited_until, now + COME_AGAIN_S * S);
 	s->refused = false;
 	if (r->started_ns) {
-		learn(&s->loads[r->tier], now - r->started_ns);
-		scale__changed(a);
+		/* Of one that was frozen its first answer tells. */
+		if (!r->thawed_ns) {
+			learn(&s->loads[r->tier], now - r->started_ns);
+			scale__changed(a);
+		}
 		step(a, 0, true);
 	} else {
 		/* From before the daemon: who needed it is not known, so it
 		 * is as if it were needed up to now. */
 		step(a, scale__at_once(r->rev) * revision_ready(r->rev), true);
 	}
+}
+
+void scale_on_thawed(struct api *a, uint64_t took_ns)
+{
+	learn(&a->scale.loads[COLD_FROZEN], took_ns);
+	scale__changed(a);
 }
 
 void scale_on_live(struct api *a)

@@ -105,8 +105,10 @@ void scale_on_promise(struct api *a, uint32_t seconds);
 void scale_on_hopeless(struct api *a);
 /* A replica is ready. */
 void scale_on_ready(struct api *a, const struct replica *r);
-/* A replica has ended for good. */
-void scale_on_gone(struct api *a, const struct replica *r);
+/* One that was frozen has answered since, after so long. */
+void scale_on_thawed(struct api *a, uint64_t took_ns);
+/* A replica has ended for good, or is frozen. */
+void scale_on_gone(struct api *a, struct replica *r);
 /* How long replicas have been there since the daemon's start, in all: from
  * being asked for until they were gone, starts included. Never shrinks. */
 uint64_t scale_replica_ns(const struct api *a);
@@ -134,8 +136,10 @@ double scale_rate(const struct api *a);
 /* "cold" of admin-api.md's API object. */
 void scale_put(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct api *a);
 
-/* What the next replica of it will be started from, and how long that takes; 0:
- * no start was seen that tells. */
+/* What the next replica of it will be started from, if none is frozen. */
+enum cold_tier scale_start_tier(const struct revision *rev);
+/* Where the next one will come from, and how long that takes; 0: no start was
+ * seen that tells. */
 enum cold_tier scale_next_tier(const struct revision *rev);
 uint64_t scale_load_ns(const struct revision *rev);
 

@@ -7,10 +7,15 @@
 
 enum { LOAD_GUESS_MS = 5000 }; /* of a start, while none was seen */
 
-enum cold_tier scale_next_tier(const struct revision *rev)
+enum cold_tier scale_start_tier(const struct revision *rev)
 {
 	return zygote_process(&rev->zygote) ? zygote_tier(&rev->zygote)
 					    : COLD_PROCESS;
+}
+
+enum cold_tier scale_next_tier(const struct revision *rev)
+{
+	return rev->frozen.n ? COLD_FROZEN : scale_start_tier(rev);
 }
 
 uint64_t scale_load_ns(const struct revision *rev)
@@ -18,7 +23,7 @@ uint64_t scale_load_ns(const struct revision *rev)
 	const struct scale_load *loads = rev->api->scale.loads;
 	enum cold_tier tier = scale_next_tier(rev);
 
-	/* A fork takes no longer than what it saves. */
+	/* What saves a start takes no longer than one. */
 	return loads[tier].mean_ns ? loads[tier].mean_ns
 				   : loads[COLD_PROCESS].mean_ns;
 }
@@ -102,12 +107,13 @@ void scale_on_held(struct api *a, uint64_t took_ns)
 /* Several processes of a replica are there as one. */
 static uint64_t there_ns(const struct replica *r, uint64_t now)
 {
-	return r->number ? 0 : now - r->there_ns;
+	return r->number || !r->there_ns ? 0 : now - r->there_ns;
 }
 
-void scale_on_gone(struct api *a, const struct replica *r)
+void scale_on_gone(struct api *a, struct replica *r)
 {
 	a->scale.replica_ns += there_ns(r, uv_hrtime());
+	r->there_ns = 0;
 }
 
 static uint64_t all_there_ns(const struct list *replicas, uint64_t now)

@@ -43,9 +43,11 @@ struct serve {
 	bool stopping;
 	bool collecting, collect_again; /* private: garbage */
 	unsigned measuring;    /* private: looks at memory on the pool */
-	uint64_t zygote_limit; /* what those may take that are `auto`, with all
-				  others; the owner's to set at any time */
-	uint64_t zygote_bytes; /* private: that all take */
+	uint64_t warm_limit;   /* what zygotes that are `auto` may take with all
+				  others, and frozen replicas beside them; the
+				  owner's to set at any time */
+	uint64_t zygote_bytes; /* private: that all zygotes take */
+	uint64_t frozen_bytes; /* private: that all frozen replicas take */
 	unsigned deploys;      /* requests of api/ that work on the pool now */
 	void (*on_stopped)(struct serve *s); /* private */
 	uint32_t random;		     /* private */

@@ -378,16 +378,9 @@ void zygote__end(struct zygote *z)
 
 void zygote_on_secret(struct zygote *z, const char *name)
 {
-	const struct spec *spec = z->rev->spec;
 	cleanup_free char *text = NULL;
-	bool has = false;
 
-	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
-		const char *secret = spec->predictor.env[i].from_secret;
-
-		has = has || (secret && strcmp(secret, name) == 0);
-	}
-	if (!has || !z->process)
+	if (!z->process)
 		return;
 	text = mem_printf("the secret '%s' has changed: another zygote is "
 			  "loaded",

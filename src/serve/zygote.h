@@ -15,7 +15,7 @@ struct revision;
 struct serve;
 
 /* Of the machine's memory, where nothing else is said: a quarter. */
-enum { ZYGOTE_SHARE = 4 };
+enum { WARM_SHARE = 4 };
 
 /*
  *            zygote_step           READY
@@ -82,8 +82,8 @@ enum cold_tier zygote_tier(const struct zygote *z);
  * in its first request, which may be that request's doing: twice in a row, and
  * it is the same. */
 void zygote_blame(struct zygote *z, const char *why, bool was_ready);
-/* A secret has another value, or is gone: who was started with the old one is
- * forked no more. */
+/* A secret that the revision names has another value, or is gone: who was
+ * started with the old one is forked no more. */
 void zygote_on_secret(struct zygote *z, const char *name);
 /* The limit is another, or what they take: those that are worth least go until
  * the others fit. */

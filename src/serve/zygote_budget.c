@@ -1,5 +1,5 @@
 /* zygote_budget.c: which zygotes are worth their memory. All of them together
- * have a limit (the setting zygote_memory); the one that saves the least goes
+ * have a limit (the setting warm_memory); the one that saves the least goes
  * first:
  *
  *     saved = time that its fork is faster than a start / time between uses
@@ -101,17 +101,17 @@ void zygote_enforce(struct serve *s)
 {
 	struct zygote *least;
 
-	while (s->zygote_bytes > s->zygote_limit &&
+	while (s->zygote_bytes > s->warm_limit &&
 	       (least = least_worth(s, NULL)))
 		make_room(least);
 }
 
 const char *zygote__no_room(const struct zygote *z)
 {
-	return bytes_of(z) > serve_of(z)->zygote_limit
-		       ? "it takes more than all of zygote_memory"
+	return bytes_of(z) > serve_of(z)->warm_limit
+		       ? "it takes more than all of warm_memory"
 		       : "those of other apis that save more take all of "
-			 "zygote_memory";
+			 "warm_memory";
 }
 
 bool zygote__admit(struct zygote *z)
@@ -123,7 +123,7 @@ bool zygote__admit(struct zygote *z)
 		return true;
 	if (now < z->admit_at)
 		return false;
-	while (s->zygote_bytes + bytes_of(z) > s->zygote_limit) {
+	while (s->zygote_bytes + bytes_of(z) > s->warm_limit) {
 		struct zygote *least = least_worth(s, z);
 
 		if (!least || worth(least) >= worth(z)) {
@@ -146,6 +146,7 @@ void zygote__count_bytes(struct zygote *z)
 	zygote__forget_bytes(z);
 	z->counted = bytes_of(z);
 	serve_of(z)->zygote_bytes += z->counted;
+	frozen_enforce(serve_of(z));
 }
 
 /* ---- what it takes ---- */

@@ -30,6 +30,13 @@ enum base_packages {
 				 had */
 };
 
+/* Whether replicas that are not wanted are kept frozen. */
+enum freeze {
+	FREEZE_AUTO, /* where a start takes longer */
+	FREEZE_ALWAYS,
+	FREEZE_NEVER,
+};
+
 /* How far a zygote loads before replicas are forked from it, deepest first. */
 enum zygote_level {
 	ZYGOTE_AUTO, /* the deepest that is safe, where it is of use */
@@ -99,6 +106,7 @@ struct spec {
 		enum python_class klass;
 		enum base_packages base_packages;
 		enum zygote_level zygote; /* at the deepest */
+		enum freeze freeze;
 		/* python: where its models are, or NULL: {"path": TEXT} or
 		 * {"paths": [{"name", "path"}]} or {"dir": TEXT}, and
 		 * "cache_size" and "disk_cache_size", null where not given. A

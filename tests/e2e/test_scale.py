@@ -28,7 +28,7 @@ def python(name, source=predictor("return payload"), **scale):
 
 def command(name, version=1, **scale):
     """One request at a time; /hold keeps it."""
-    return projects.probe_project(projects.probe_api(name, predictor={"max_concurrency": 1, "env": {"VERSION": str(version)}}, autoscaling=scale))
+    return projects.probe_project(projects.probe_api(name, predictor={"max_concurrency": 1, "freeze": "never", "env": {"VERSION": str(version)}}, autoscaling=scale))
 
 
 def replicas(daemon, name):

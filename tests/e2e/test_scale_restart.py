@@ -13,7 +13,7 @@ HASTY = {"max_wait": "100ms", "wait_worth": 0}
 
 
 def command(name, **scale):
-    return projects.probe_project(projects.probe_api(name, predictor={"max_concurrency": 1}, autoscaling=scale))
+    return projects.probe_project(projects.probe_api(name, predictor={"max_concurrency": 1, "freeze": "never"}, autoscaling=scale))
 
 
 def wait_zero(daemon, name):

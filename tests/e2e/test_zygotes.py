@@ -506,13 +506,13 @@ def test_a_new_secret_is_in_what_is_forked(own_daemon):
 
 def test_no_memory_for_zygotes():
     """Only those that are asked for by their level."""
-    with Daemon(args=["--zygote-memory", "1"]) as d:
+    with Daemon(args=["--warm-memory", "1"]) as d:
         d.admin.deploy(projects.python_project(ECHO, api("auto", "auto", **ZERO), api("init", "init", **ZERO)))
         zygote_of(d, "init")
         to_zero(d, "auto")
         assert first_answer(d, "auto")[1] == "process"
         z = d.admin.api("auto")["zygote"]
-        assert z["state"] == "none" and z["why"] == "it takes more than all of zygote_memory"
+        assert z["state"] == "none" and z["why"] == "it takes more than all of warm_memory"
         to_zero(d, "init")
         assert first_answer(d, "init")[1] == "zygote-init"
         wait_for("it is measured", lambda: d.admin.api("init")["zygote"]["memory_bytes"] > 1 << 20)
@@ -522,11 +522,11 @@ LARGE = projects.predictor("return len(self.held)", 'self.held = b"x" * (100 << 
 
 
 def test_one_that_is_larger_than_was_guessed_goes_when_it_is_measured():
-    with Daemon(args=["--zygote-memory", "60Mi"]) as d:
+    with Daemon(args=["--warm-memory", "60Mi"]) as d:
         d.admin.deploy(projects.python_project(LARGE, api("py", "auto", **ZERO)))
         def gone():
             z = d.admin.api("py")["zygote"]
-            return z["state"] == "none" and z["why"] == "it takes more than all of zygote_memory"
+            return z["state"] == "none" and z["why"] == "it takes more than all of warm_memory"
         wait_for("it is gone", gone, 30)
         to_zero(d)
         assert first_answer(d)[1] == "process"
@@ -535,12 +535,12 @@ def test_one_that_is_larger_than_was_guessed_goes_when_it_is_measured():
 
 def test_a_smaller_limit_holds_for_those_that_are_there(tmp_path):
     conf = tmp_path / "soma.conf"
-    conf.write_text("zygote_memory: 1Gi\n")
+    conf.write_text("warm_memory: 1Gi\n")
     with Daemon(args=["--config", conf]) as d:
         d.admin.deploy(projects.python_project(LARGE, api("py", "auto", **ZERO)))
         zygote = zygote_of(d)
         wait_for("it is measured", lambda: d.admin.api("py")["zygote"]["memory_bytes"] > 100 << 20)
-        conf.write_text("zygote_memory: 60Mi\n")
+        conf.write_text("warm_memory: 60Mi\n")
         os.kill(d.keeper_pid, signal.SIGHUP)
         wait_for("it is gone", lambda: not procs.alive(zygote))
         assert d.admin.api("py")["zygote"]["state"] == "none"
@@ -580,7 +580,7 @@ def test_a_zygote_that_leaks_is_replaced(own_daemon):
 
 def test_memory_for_one_zygote():
     """It is the one's that is used more."""
-    with Daemon(args=["--zygote-memory", "33Mi"]) as d:
+    with Daemon(args=["--warm-memory", "33Mi"]) as d:
         d.admin.deploy(projects.python_project(ECHO, api("a", "auto", **ZERO)))
         zygote_of(d, "a")
         wait_for("it is measured", lambda: d.admin.api("a")["zygote"]["memory_bytes"])

@@ -216,7 +216,7 @@ static void json_is_stable_and_whole(void **state)
 		"\"processes_per_replica\":1,\"threads_per_process\":1,"
 		"\"max_in_flight\":0,\"max_hooks\":64,"
 		"\"predict_timeout\":0,\"expose_tracebacks\":false,"
-		"\"start_timeout\":600000,\"zygote\":\"auto\","
+		"\"start_timeout\":600000,\"zygote\":\"auto\",\"freeze\":\"auto\","
 		"\"log_level\":\"info\","
 		"\"dependencies\":{\"pip\":null,\"shell\":null},"
 		"\"base_packages\":\"none\","
