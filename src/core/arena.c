@@ -8,12 +8,14 @@
 
 #include "core/mem.h"
 
-enum { ARENA_BLOCK = 4096, ARENA_ALIGN = 16 };
+enum { ARENA_BLOCK = 4096 };
 
 struct arena_block {
 	struct arena_block *older;
 	size_t size;
 };
+
+static_assert(sizeof(struct arena_block) % ARENA_ALIGN == 0, "alignment");
 
 void arena_init(struct arena *a)
 {
@@ -22,7 +24,13 @@ void arena_init(struct arena *a)
 
 void arena_init_with(struct arena *a, void *memory, size_t size)
 {
-	*a = (struct arena){.next = memory, .end = (char *)memory + size};
+	size_t skip = -(uintptr_t)memory % ARENA_ALIGN;
+
+	arena_init(a);
+	if (skip > size)
+		return;
+	a->next = (char *)memory + skip;
+	a->end = (char *)memory + size;
 }
 
 void arena_fini(struct arena *a)
@@ -36,34 +44,19 @@ void arena_fini(struct arena *a)
 	arena_init(a);
 }
 
-static char *aligned(char *p)
+void *arena__grow(struct arena *a, size_t size)
 {
-	uintptr_t at = (uintptr_t)p;
+	size_t want = MAX(sizeof(struct arena_block) + ARENA_ALIGN + size,
+			  (size_t)ARENA_BLOCK);
+	struct arena_block *b = mem_grow(NULL, want);
 
-	return p + ((ARENA_ALIGN - at % ARENA_ALIGN) % ARENA_ALIGN);
-}
-
-void *arena_alloc(struct arena *a, size_t size)
-{
-	char *p = a->next ? aligned(a->next) : NULL;
-	struct arena_block *b;
-	size_t want;
-
-	if (p && p <= a->end && size <= (size_t)(a->end - p)) {
-		a->next = p + size;
-		return p;
-	}
-	want = sizeof *b + ARENA_ALIGN + size;
-	if (want < ARENA_BLOCK)
-		want = ARENA_BLOCK;
-	b = mem_grow(NULL, want);
+	assert(size < SIZE_MAX / 2);
 	b->older = a->blocks;
 	b->size = want;
 	a->blocks = b;
-	p = aligned((char *)(b + 1));
-	a->next = p + size;
+	a->next = (char *)(b + 1);
 	a->end = (char *)b + want;
-	return p;
+	return arena_alloc(a, size);
 }
 
 void *arena_zalloc(struct arena *a, size_t size)

@@ -8,15 +8,6 @@
 
 #include "core/mem.h"
 
-struct str str_trim(struct str s)
-{
-	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
-		s.p++, s.n--;
-	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-		s.n--;
-	return s;
-}
-
 bool str_u64(struct str s, uint64_t *ret)
 {
 	uint64_t v = 0;

@@ -37,7 +37,15 @@ static inline bool str_starts(struct str a, struct str head)
 	return a.n >= head.n && memcmp(a.p, head.p, head.n) == 0;
 }
 
-struct str str_trim(struct str s); /* spaces and tabs off both ends */
+/* Spaces and tabs off both ends. */
+static inline struct str str_trim(struct str s)
+{
+	while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
+		s.p++, s.n--;
+	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
 
 /* Digits only, no sign, no spaces, no overflow. */
 bool str_u64(struct str s, uint64_t *ret);

@@ -86,6 +86,13 @@ static void put_number(struct buf *b, const char *key, uint64_t v)
 	buf_addu(b, v);
 }
 
+/* One that has nothing to be quoted: our own, or checked when it came. */
+static void put_word(struct buf *b, const char *key, struct str word)
+{
+	buf_adds(b, key);
+	buf_add(b, word.p, word.n);
+}
+
 static void put_text(struct buf *b, const char *key, struct str text)
 {
 	buf_adds(b, key);
@@ -130,13 +137,13 @@ void gateway_on_log(struct http_req *req, void *data)
 	put_thousandths(b, us % 1000);
 	put_number(b, ",\"in\":", req->bytes_in);
 	put_number(b, ",\"out\":", req->bytes_out);
-	put_text(b, ",\"method\":", req->method_name);
-	put_text(b, ",\"path\":",
+	put_word(b, ",\"method\":\"", req->method_name);
+	put_text(b, "\",\"path\":",
 		 (struct str){req->path.p,
 			      MIN(req->path.n, (size_t)PATH_LOGGED)});
-	put_text(b, ",\"peer\":", req->peer);
-	put_text(b, ",\"request_id\":", req->id);
-	buf_adds(b, req->gone ? ",\"gone\":true}\n" : "}\n");
+	put_word(b, ",\"peer\":\"", req->peer);
+	put_word(b, "\",\"request_id\":\"", req->id);
+	buf_adds(b, req->gone ? "\",\"gone\":true}\n" : "\"}\n");
 	if (!b->full)
 		logfile_add(&g->access, b->data, b->len);
 }

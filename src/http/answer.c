@@ -47,17 +47,11 @@ static struct text build_head(struct request *r, struct link *l)
 	for (uint32_t i = 0; i < h->n; i++) {
 		if (h->drop[i])
 			continue;
-		text__add(&t, h->headers[i].name.p, h->headers[i].name.n);
-		text__add(&t, ": ", 2);
-		text__add(&t, h->headers[i].value.p, h->headers[i].value.n);
-		text__add(&t, "\r\n", 2);
+		text__add_line(&t, &h->headers[i]);
 	}
 	if (h->status == 101) {
-		struct str value = h->headers[h->upgrade].value;
-
-		text__adds(&t, "Upgrade: ");
-		text__add(&t, value.p, value.n);
-		text__add(&t, "\r\n", 2);
+		text__add_header(&t, STR("Upgrade"),
+				 h->headers[h->upgrade].value);
 	} else if (r->proxy.chunked_out) {
 		text__adds(&t, "Transfer-Encoding: chunked\r\n");
 	} else if (h->content_length >= 0 && h->status != 204) {

@@ -43,25 +43,26 @@ static int end_of_line(struct head_scan *s, const struct head_max *max,
 	return 0;
 }
 
-/* How many bytes from p on are no control characters, eight at a time; what is
- * left of the last eight is not looked at. */
+/* How many bytes from p on are no control characters, sixteen at a time; what
+ * is left of the last sixteen is not looked at. */
 static size_t skip_plain(const char *p, size_t n)
 {
-	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
-	uint64_t v, del, found;
+	typedef unsigned char bytes __attribute__((vector_size(16)));
+	uint64_t found[2];
+	bytes v, is;
 
-	for (size_t i = 0;; i += 8) {
-		if (n - i < 8)
+	for (size_t i = 0;; i += sizeof v) {
+		if (n - i < sizeof v)
 			return i;
-		memcpy(&v, p + i, 8);
-		v = le64toh(v);
-		/* The high bit of each byte below 0x20, or 0x7f. A borrow may
-		 * set one above such a byte: the lowest is always right. */
-		del = v ^ ones * 0x7f;
-		found = (((v - ones * 0x20) & ~v) | ((del - ones) & ~del)) &
-			high;
-		if (found)
-			return i + (size_t)__builtin_ctzll(found) / 8;
+		memcpy(&v, p + i, sizeof v);
+		is = (bytes)(v < 0x20) | (bytes)(v == 0x7f);
+		memcpy(found, &is, sizeof is);
+		if (found[0])
+			return i +
+			       (size_t)__builtin_ctzll(le64toh(found[0])) / 8;
+		if (found[1])
+			return i + 8 +
+			       (size_t)__builtin_ctzll(le64toh(found[1])) / 8;
 	}
 }
 
@@ -110,6 +111,18 @@ static bool is_token_char(unsigned char c)
 				    "01011111001101101111111111000000"
 				    "01111111111111111111111111100011"
 				    "11111111111111111111111111101010";
+
+	return is[c] == '1';
+}
+
+/* RFC 3986 3.2.2, what a host and a port are made of: letters, digits and
+ * -._~%!$&'()*+;=:[] */
+bool head__is_host_char(unsigned char c)
+{
+	static const char is[256] = "00000000000000000000000000000000"
+				    "01001111111101101111111111110100"
+				    "01111111111111111111111111110101"
+				    "01111111111111111111111111100010";
 
 	return is[c] == '1';
 }
@@ -187,10 +200,33 @@ static int split_request_line(struct head *h, const char *line, size_t n)
 	return find_method(h, (struct str){line, (size_t)(target - 1 - line)});
 }
 
+/* How many bytes from p on are letters or '-', eight at a time, as in
+ * skip_plain: what names of headers are made of. */
+static size_t skip_letters(const char *p, size_t n)
+{
+	const uint64_t ones = UINT64_MAX / 255, high = ones << 7;
+	uint64_t v, low, letter, dash, other;
+
+	for (size_t i = 0;; i += 8) {
+		if (n - i < 8)
+			return i;
+		memcpy(&v, p + i, 8);
+		v = le64toh(v);
+		/* Seven bits of each byte, so that no sum carries over. */
+		low = (v | ones * 0x20) & ~high;
+		letter = (low + ones * (0x80 - 'a')) &
+			 ~(low + ones * (0x7f - 'z'));
+		dash = ~(((v ^ ones * '-') & ~high) + ones * 0x7f);
+		other = (~(letter | dash) | v) & high;
+		if (other)
+			return i + (size_t)__builtin_ctzll(other) / 8;
+	}
+}
+
 /* "Name: value" */
 static int split_header(struct http_header *header, const char *line, size_t n)
 {
-	size_t at = 0;
+	size_t at = skip_letters(line, n);
 
 	while (at < n && is_token_char((unsigned char)line[at]))
 		at++;
@@ -276,12 +312,9 @@ static int judge_host(struct head *h, uint32_t i)
 
 	if (h->n_host++ > 0)
 		return 400;
-	for (size_t k = 0; k < v.n; k++) {
-		unsigned char c = (unsigned char)v.p[k];
-
-		if (!isalnum(c) && (!c || !strchr("-._~%!$&'()*+;=:[]", c)))
+	for (size_t k = 0; k < v.n; k++)
+		if (!head__is_host_char((unsigned char)v.p[k]))
 			return 400;
-	}
 	h->host = (int16_t)i;
 	return 0;
 }
@@ -380,6 +413,10 @@ static int judge_header(struct head *h, uint32_t i, bool response)
 		if (IS("x-request-id")) {
 			h->drop[i] |= HEADER_OURS;
 			h->request_id = (int16_t)i;
+		} else if (!response &&
+			   (IS("x-forwarded-for") || IS("x-forwarded-proto"))) {
+			h->drop[i] |= HEADER_FORWARDED;
+			h->forwarded = true;
 		}
 		break;
 	default:

@@ -243,6 +243,29 @@ static inline void text__adds(struct text *t, const char *s)
 	text__add(t, s, strlen(s));
 }
 
+static inline void text__add_header(struct text *t, struct str name,
+				    struct str value)
+{
+	text__add(t, name.p, name.n);
+	text__add(t, ": ", 2);
+	text__add(t, value.p, value.n);
+	text__add(t, "\r\n", 2);
+}
+
+/* A header of a head that head__split has taken apart: there the colon is
+ * right behind the name and CRLF ends the line, so that one which came as it
+ * would be written is one piece. */
+static inline void text__add_line(struct text *t, const struct http_header *h)
+{
+	struct str name = h->name, value = h->value;
+
+	if (value.p == name.p + name.n + 2 && value.p[-1] == ' ' &&
+	    value.p[value.n] == '\r')
+		text__add(t, name.p, name.n + value.n + 4);
+	else
+		text__add_header(t, name, value);
+}
+
 /* A connection to an upstream. */
 struct link {
 	union http_handle h;

@@ -30,6 +30,7 @@ struct head_scan {
 enum {
 	HEADER_HOP = 1,	 /* belongs to one connection only */
 	HEADER_OURS = 2, /* written anew by whoever passes the message on */
+	HEADER_FORWARDED = 4, /* request: X-Forwarded-*, the same, with more */
 };
 
 /* The head, judged. Text lies where the head lies. */
@@ -47,10 +48,11 @@ struct head {
 	bool no_body;	/* nothing follows, whatever the headers say */
 	bool says_close, says_keep_alive, says_upgrade;
 	bool expects_100, expects_other;
-	int16_t host;			     /* index of a header, -1: none */
-	int16_t upgrade;		     /* the same */
-	int16_t request_id;		     /* the same */
-	int16_t date;			     /* the same */
+	bool forwarded;	    /* some header is HEADER_FORWARDED */
+	int16_t host;	    /* index of a header, -1: none */
+	int16_t upgrade;    /* the same */
+	int16_t request_id; /* the same */
+	int16_t date;	    /* the same */
 	unsigned n_host, n_length, n_coding; /* private: while judging */
 };
 
@@ -107,5 +109,6 @@ int head__scan(struct head_scan *s, const struct head_max *max, const char *p,
 	       size_t n, bool *ret_found);
 int head__split(struct head *h, const char *p, size_t n, bool response);
 int head__judge(struct head *h, bool response);
+bool head__is_host_char(unsigned char c);
 
 #endif

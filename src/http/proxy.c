@@ -12,21 +12,6 @@ static bool is_added(const struct http_proxy_opts *opts, struct str name)
 	return false;
 }
 
-static void add_header(struct text *t, struct str name, struct str value)
-{
-	text__add(t, name.p, name.n);
-	text__add(t, ": ", 2);
-	text__add(t, value.p, value.n);
-	text__add(t, "\r\n", 2);
-}
-
-/* Written anew behind the others. */
-static bool is_forwarded(struct str name)
-{
-	return str_ieq(name, STR("x-forwarded-for")) ||
-	       str_ieq(name, STR("x-forwarded-proto"));
-}
-
 /* The chain so far, which may lie in several lines, and our own end of it. */
 static void add_forwarded(struct request *r, struct text *t)
 {
@@ -35,14 +20,14 @@ static void add_forwarded(struct request *r, struct text *t)
 	const char *before = "X-Forwarded-For: ";
 	bool https = false;
 
-	for (uint32_t i = 0; i < h->n; i++) {
+	for (uint32_t i = 0; h->forwarded && i < h->n; i++) {
 		struct str name = h->headers[i].name;
 		struct str value = h->headers[i].value;
 
 		/* Only a TLS front on this machine is believed. */
 		if (str_ieq(name, STR("x-forwarded-proto")))
 			https = r->pub.loopback && str_ieq(value, STR("https"));
-		if (!value.n || h->drop[i] ||
+		if (!value.n || h->drop[i] != HEADER_FORWARDED ||
 		    !str_ieq(name, STR("x-forwarded-for")))
 			continue;
 		text__adds(t, before);
@@ -76,7 +61,8 @@ static void add_framing(struct request *r, struct text *t)
 	}
 	if (r->pub.upgrade) {
 		text__adds(t, "Connection: Upgrade\r\n");
-		add_header(t, STR("Upgrade"), h->headers[h->upgrade].value);
+		text__add_header(t, STR("Upgrade"),
+				 h->headers[h->upgrade].value);
 	}
 	text__add(t, "\r\n", 2);
 }
@@ -105,14 +91,13 @@ static void build_head(struct request *r, const struct http_proxy_opts *opts)
 	for (uint32_t i = 0; i < h->n; i++) {
 		struct http_header *header = &h->headers[i];
 
-		if (h->drop[i] || is_forwarded(header->name) ||
-		    is_added(opts, header->name) ||
+		if (h->drop[i] || is_added(opts, header->name) ||
 		    str_ieq(header->name, opts->ours))
 			continue;
-		add_header(&t, header->name, header->value);
+		text__add_line(&t, header);
 	}
 	for (uint32_t i = 0; i < opts->n_add; i++)
-		add_header(&t, opts->add[i].name, opts->add[i].value);
+		text__add_header(&t, opts->add[i].name, opts->add[i].value);
 	add_forwarded(r, &t);
 	add_framing(r, &t);
 	r->proxy.head = t.begin;

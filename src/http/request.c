@@ -64,9 +64,7 @@ static unsigned from_absolute(struct request *r, struct str *target)
 	rest.p += i;
 	rest.n -= i;
 	for (i = 0; i < rest.n && rest.p[i] != '/' && rest.p[i] != '?'; i++) {
-		unsigned char c = (unsigned char)rest.p[i];
-
-		if (!isalnum(c) && !strchr("-._~%!$&'()*+;=:[]", c))
+		if (!head__is_host_char((unsigned char)rest.p[i]))
 			return 400;
 	}
 	authority = (struct str){rest.p, i};

@@ -256,6 +256,8 @@ static void send_to(struct waiter *w, struct replica *r)
 		.data = w,
 	};
 
+	/* At once is not worth a look at the clock. */
+	w->sent_ns = w->state == QUEUED ? uv_hrtime() : w->req->start_ns;
 	to_state(w, SENT);
 	w->replica = r;
 	w->stage = STAGE_REPLICA;
@@ -264,7 +266,6 @@ static void send_to(struct waiter *w, struct replica *r)
 	r->alone = w->alone;
 	w->ahead = ++r->placed;
 	r->in_flight++;
-	w->sent_ns = uv_hrtime();
 	http_proxy(w->req, &r->up, &opts);
 }
 

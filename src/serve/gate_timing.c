@@ -80,12 +80,13 @@ struct http_header gate__ask_timing(void)
 
 void gate__timing(struct waiter *w)
 {
-	uint64_t now = uv_hrtime();
 	struct told told = {.has[TIMING_UPSTREAM] = false};
+	uint64_t now;
 
 	if (!w->timing)
 		return;
 	w->timing = false; /* once */
+	now = uv_hrtime();
 	if (!w->replica && !w->reached) {
 		write_all(w, (now - w->req->start_ns) / 1000, &told);
 		return;

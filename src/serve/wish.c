@@ -56,14 +56,44 @@ static bool read_on_cold(struct str value, enum wish_on_cold *ret)
 	return *ret != WISH_AS_API;
 }
 
+enum { TIMEOUT, PRIORITY, TIMING, COLD, ON_COLD, WISHES };
+
+/* The first value of each. Once over the headers, since each request is asked
+ * and most wish for nothing. */
+static void find(const struct http_req *req, struct str values[WISHES])
+{
+	static const struct str names[WISHES] = {
+#define NAME(literal) {"" literal, sizeof literal - 1}
+		[TIMEOUT] = NAME(WISH_TIMEOUT),
+		[PRIORITY] = NAME(WISH_PRIORITY),
+		[TIMING] = NAME(WISH_TIMING),
+		[COLD] = NAME(WISH_COLD),
+		[ON_COLD] = NAME(WISH_ON_COLD),
+#undef NAME
+	};
+
+	memset(values, 0, WISHES * sizeof *values);
+	for (uint32_t i = 0; i < req->n_headers; i++) {
+		const struct http_header *h = &req->headers[i];
+
+		if ((h->name.p[0] | 0x20) != 'x')
+			continue;
+		for (int k = 0; k < WISHES; k++)
+			if (!values[k].p && str_ieq(h->name, names[k]))
+				values[k] = h->value;
+	}
+}
+
 const char *wish_read(struct http_req *req, struct wish *ret)
 {
-	struct str timeout = http_req_header(req, WISH_TIMEOUT);
-	struct str priority = http_req_header(req, WISH_PRIORITY);
-	struct str timing = http_req_header(req, WISH_TIMING);
-	struct str cold = http_req_header(req, WISH_COLD);
-	struct str on_cold = http_req_header(req, WISH_ON_COLD);
+	struct str values[WISHES], timeout, priority, timing, cold, on_cold;
 
+	find(req, values);
+	timeout = values[TIMEOUT];
+	priority = values[PRIORITY];
+	timing = values[TIMING];
+	cold = values[COLD];
+	on_cold = values[ON_COLD];
 	*ret = (struct wish){.timeout_ms = -1, .priority = PRIORITY_NORMAL};
 	if (timeout.p && !read_timeout(req, timeout, &ret->timeout_ms))
 		return arena_printf(req->arena,

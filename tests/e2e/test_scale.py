@@ -104,7 +104,8 @@ def test_more_for_a_crowd_and_fewer_after_it(daemon):
     with held(daemon, "more", 3):
         wait_for("one for each", lambda: daemon.admin.api("more")["ready"] == 3)
         assert daemon.admin.api("more")["status"] == "live"
-    wait_for("one is left", lambda: [r["id"] for r in daemon.admin.api("more")["replicas"]] == ["more-1-0"])
+    # Which one depends on whose request has ended first: those that are busy stay.
+    wait_for("one is left", lambda: len(daemon.admin.api("more")["replicas"]) == 1)
     assert daemon.admin.api("more")["requested"] == 1
 
 
