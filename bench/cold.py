@@ -1,5 +1,7 @@
 """From zero to the first answer: a Python class with NumPy and 100 MiB of mapped weights."""
 import json
+import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -14,7 +16,9 @@ TITLE = "Cold starts"
 STARTS = 100       # from zero, in a round
 SLOW_STARTS = 5    # of processes with the class, in a round
 FLOOR, FASTAPI, INIT = "floor (bare fork)", "FastAPI, its process", "Soma, forked after `__init__`"
-LEVELS = {"init": INIT, "imports": "Soma, forked after the imports", "none": "Soma, its process"}
+FROZEN, WARM, THAW = "Soma, frozen", "Soma, a replica that runs", "a bare echo, stopped: what it takes longer to answer"
+FROZEN_STARTS = 20  # in a round: each waits until it is stopped
+LEVELS = {"init": INIT, "imports": "Soma, forked after the imports", "frozen": FROZEN, "none": "Soma, its process"}
 ONLY_INIT = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
@@ -43,8 +47,26 @@ def _starts(apis, times):
     return told
 
 
+def _warm(apis, times):
+    """The same from a replica that is there."""
+    told = []
+    with socket.create_connection(("127.0.0.1", apis.soma.port), zero.PATIENCE_S) as s:
+        for _ in range(times + 1):
+            begun = time.perf_counter()
+            s.sendall(zero.request(apis.names[0]))
+            answer = s.recv(65536)
+            told.append((time.perf_counter() - begun) * 1e3)
+            if not zero.is_right(answer):
+                raise RuntimeError(f"a wrong answer: {answer[:500]!r}")
+            time.sleep(0.01)
+    return told[1:]
+
+
 def _held(apis):
     """What is there of it at zero: memory as Soma counts it (PSS), and that but for the weights, in MiB."""
+    if apis.level == "frozen":
+        pids = [f["pid"] for f in apis.api(apis.names[0])["frozen"]]
+        return {"mib": zero.pss_mib(pids), "own_mib": zero.pss_mib(pids, zero.weights().name)}
     zygote = apis.zygote(apis.names[0]) if apis.level != "none" else None
     if not zygote:
         return {"mib": 0, "own_mib": 0}
@@ -60,6 +82,34 @@ def _init():
 
 
 # --- beside it ---------------------------------------------------------------
+
+
+def _thaw(times):
+    """Milliseconds that a program takes longer to answer from being stopped: the signal, and what the kernel does then."""
+    port, told = peers.free_port(), []
+    with peers.all_ended() as started:
+        floor = Server("floor echo", [peers.build_floor(), "echo", str(port)], port)
+        started.append(floor)
+        floor.start(Case("cold-echo", "GET", "/30"))
+        with socket.create_connection(("127.0.0.1", port), zero.PATIENCE_S) as s:
+            for _ in range(times):
+                took = [_echo(s, floor.process.pid, stopped) for stopped in (False, True)]
+                told.append(took[1] - took[0])
+    return told
+
+
+def _echo(s, pid, stopped):
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+        zero.until("it is stopped", lambda: open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] == "T")
+    time.sleep(0.01)
+    begun = time.perf_counter()
+    if stopped:
+        os.kill(pid, signal.SIGCONT)
+    s.sendall(b"GET /30 HTTP/1.1\r\nHost: a\r\n\r\n")
+    if not s.recv(65536).startswith(b"HTTP/1.1 200"):
+        raise RuntimeError("the floor does not answer")
+    return (time.perf_counter() - begun) * 1e3
 
 
 def _peer(name, environment, program, words, path="/", **env):
@@ -91,6 +141,8 @@ def _process(server, path="/"):
 
 def run(options):
     starts, slow = (10, 2) if options.quick else (STARTS, SLOW_STARTS)
+    few = min(starts, FROZEN_STARTS)
+    times = {"none": slow, "frozen": few}
     told, watch = {"ms": {}, "init_ms": [], "tier": {}, "held": {}}, rounds.Watch()
 
     def keep(name, measure):
@@ -110,7 +162,9 @@ def run(options):
         for _ in range(options.rounds):
             keep(FLOOR, lambda: zero.floor(starts))
             for level, name in LEVELS.items():
-                keep(name, lambda: _starts(apis[level], slow if level == "none" else starts))
+                keep(name, lambda: _starts(apis[level], times.get(level, starts)))
+            keep(WARM, lambda: _warm(apis["frozen"], starts))
+            keep(THAW, lambda: _thaw(few))
             told["init_ms"] += [_init() for _ in range(slow)]
             keep(FASTAPI, lambda: [_process(zero.fastapi(FASTAPI, peers.free_port())) for _ in range(slow)])
             for make in SLOWEST:
@@ -118,6 +172,14 @@ def run(options):
                 keep(server.name, lambda: [_process(server, path)])
     rounds.progress("")
     return {**told, "busy": watch.record()}
+
+
+def _frozen(ms):
+    if FROZEN not in ms:
+        return []
+    frozen, warm, thaw = (results.quantile(ms[name], 0.5) for name in (FROZEN, WARM, THAW))
+    return [f"Frozen: {frozen:.2f} ms, where a replica that runs takes {warm:.2f} ms and a bare echo that is stopped {thaw:.2f} ms longer: "
+            f"{frozen / (2 * warm + thaw):.2f} of twice the one and the other.", ""]
 
 
 def render(told):
@@ -133,4 +195,4 @@ def render(told):
             "start. Held: what is there of the api at zero, in MiB (PSS), and in brackets without the weights. The floor's median is what the "
             "columns before the last are times of; the last says how many times as long FastAPI's process takes, by the medians.", "",
             *results.table(["", "tier", "held", "starts", "p50, ms", "p99, ms", "p50, floors", "p99, floors", "FastAPI ÷"], rows), "",
-            f"`__init__` alone takes {results.spread(told['init_ms'], 2)} ms."]
+            *_frozen(told["ms"]), f"`__init__` alone takes {results.spread(told['init_ms'], 2)} ms."]

@@ -74,7 +74,7 @@ def rss_mib(pid):
 
 def _deploy(soma, names):
     soma.deploy({"predictor.py": PREDICTOR},
-                [{"name": name, "predictor": {"path": "predictor.py", "zygote": "none"}, "autoscaling": {"min_replicas": 0}} for name in names])
+                [{"name": name, "predictor": {"path": "predictor.py", "zygote": "none", "freeze": "never"}, "autoscaling": {"min_replicas": 0}} for name in names])
 
     def all_live():
         apis = [api for api in soma.call("/v1/apis")["apis"] if api["name"] in names]
@@ -131,7 +131,7 @@ def render(told):
               for who in ("daemon", "keeper") for what, by, digits in (("rss_mib", 1, 1), ("cpu", 100, 3))]
         rows.append([f"Soma, {told['apis']} apis" if name == SOMA else name, *of, results.spread(told["start_ms"][name], 0)])
     ratio = results.spread([a / b for a, b in zip(told["start_ms"][SOMA], told["start_ms"][EMPTY])])
-    return [f"{told['apis']} Python apis with `min_replicas: 0` and without zygotes, so that no process of theirs is there. CPU time over "
+    return [f"{told['apis']} Python apis with `min_replicas: 0` and without zygotes and frozen replicas, so that no process of theirs is there. CPU time over "
             f"{told['idle_s']} s in which nobody calls, in percent of one core; memory as RSS, in MiB; and from the start of `soma serve`, with all of them "
             "in its directory, until `/readyz` says 200, in ms. Medians of the rounds (least to most).", "",
             *results.table(["", "daemon, MiB", "daemon, CPU %", "keeper, MiB", "keeper, CPU %", "serves after, ms"], rows), "",

@@ -92,7 +92,7 @@ class Counters:
 def _deploy(soma, level):
     names = [f"f{i}" for i in range(len(_rows("inv")))]
     soma.deploy({"predictor.py": PREDICTOR},
-                [{"name": name, "predictor": {"path": "predictor.py", "zygote": level, "config": {"load_s": LEVELS[level][1]}},
+                [{"name": name, "predictor": {"path": "predictor.py", "zygote": level, "freeze": "never", "config": {"load_s": LEVELS[level][1]}},
                   "request_timeout": "1h", "autoscaling": {"min_replicas": 0, "max_replicas": 1000}} for name in names])
 
     def settled():

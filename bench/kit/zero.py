@@ -35,15 +35,16 @@ def until(what, condition, pause_s=0.002):
 
 
 class Apis:
-    """The class under several names, in one Soma; up to `most` replicas of each."""
+    """The class under several names, in one Soma; up to `most` replicas of each. level: a zygote's, none or frozen."""
 
     def __init__(self, soma, names, level, most=1):
         self.soma, self.names, self.level = soma, names, level
         predictor = {"path": "predictor.py", "python": str(peers.install_environment("cold") / "bin/python"),
-                     "config": {"weights": str(weights())}, "zygote": level, "start_timeout": "5m"}
+                     "config": {"weights": str(weights())}, "zygote": "none" if level == "frozen" else level,
+                     "freeze": "always" if level == "frozen" else "never", "start_timeout": "5m"}
         soma.deploy({"predictor.py": APPS / "cold/predictor.py"},
                     [{"name": name, "predictor": predictor, "autoscaling": {"min_replicas": 0, "max_replicas": most}} for name in names])
-        if level != "none":
+        if level not in ("none", "frozen"):
             for name in names:
                 until(f"{name} has a zygote", lambda name=name: self.zygote(name)["state"] == "ready")
 
@@ -60,10 +61,15 @@ class Apis:
         for name in self.names:
             self.scale(name, 0)
         for name in self.names:
-            until(f"{name} is at zero", lambda name=name: not self.api(name)["replicas"])
+            until(f"{name} is at zero", lambda name=name: self._is_zero(self.api(name)))
+
+    def _is_zero(self, api):
+        if self.level == "frozen":
+            return not api["replicas"] and api["frozen"] and all(f["stopped"] for f in api["frozen"])
+        return not api["replicas"]
 
     def tier(self):
-        return "process" if self.level == "none" else f"zygote-{self.level}"
+        return {"none": "process", "frozen": "frozen"}.get(self.level, f"zygote-{self.level}")
 
 
 def request(name, body=BODY):
