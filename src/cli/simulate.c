@@ -11,7 +11,7 @@
 #include "loop/log.h"
 #include "sim/all.h"
 
-enum { CLASSES_MAX = 16, CURVE_MAX = 32, MAX_REPLICAS = 10000 };
+enum { CLASSES_MAX = 16, MAX_REPLICAS = 10000 };
 
 static const struct sim_policy *const policies[] = {
 	&sim_soma, &sim_kpa, &sim_keepalive, &sim_hybrid, &sim_cortex,

@@ -261,6 +261,12 @@ static uint32_t whole(double x)
 	return x < 1e9 ? (uint32_t)ceil(x - 1e-9) : 1000000000;
 }
 
+/* Somebody has waited for half of what he may: longer than the mean says. */
+static bool is_long(const struct scale_view *v, double patience)
+{
+	return v->waiting && 2 * (double)v->oldest >= patience * NS;
+}
+
 /* What comes, and is in flight, in replicas. */
 static uint32_t asked(const struct autoscale *a, const struct scale_view *v,
 		      double service, double window, double load)
@@ -270,7 +276,8 @@ static uint32_t asked(const struct autoscale *a, const struct scale_view *v,
 
 	/* Where another is there in time nobody needs to wait for one who
 	 * takes long, or may. */
-	if (load <= patience && (!v->service || 2 * service > patience))
+	if (load <= patience &&
+	    (!v->service || 2 * service > patience || is_long(v, patience)))
 		return whole((double)v->in_flight / v->slots);
 	/* Until one has told how long requests take a crowd gets twice as many
 	 * with each time of loading. */
@@ -349,6 +356,12 @@ static uint32_t more(const struct autoscale *a, const struct scale_view *v,
 	return want;
 }
 
+/* Of two times, the first of which may be 0: never. */
+static uint64_t sooner(uint64_t at, uint64_t other)
+{
+	return at ? MIN(at, other) : other;
+}
+
 struct scale_advice autoscale(struct autoscale *a, const struct scale_view *v,
 			      const struct scale_rule *rule)
 {
@@ -398,9 +411,10 @@ struct scale_advice autoscale(struct autoscale *a, const struct scale_view *v,
 	if (a->kept > out.needed)
 		out.again = a->kept_until;
 	if (a->count)
-		out.again = out.again
-				    ? MIN(out.again, (a->bucket + 1) * a->width)
-				    : (a->bucket + 1) * a->width;
+		out.again = sooner(out.again, (a->bucket + 1) * a->width);
+	if (v->waiting && load <= patience && !is_long(v, patience))
+		out.again = sooner(out.again,
+				   v->now - v->oldest + rule->patience / 2 + 1);
 	return out;
 }
 

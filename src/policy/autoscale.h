@@ -12,7 +12,8 @@
  * those that are in flight, which is the same, but exact.
  *
  * Where a replica is there within w, it is those that are in flight, too: who
- * may take long need not wait for another who does.
+ * may take long need not wait for another who does. That is so from w / 2 on
+ * for s, and where s says less, since it is a mean, for who has waited so long.
  *
  * Keeping. When a level is no longer needed, its replica is kept for a time T
  * that depends on how long it was until the level was needed again before (the
@@ -56,6 +57,7 @@ struct scale_view {
 	uint64_t now;	    /* of a clock that never goes back */
 	uint32_t in_flight; /* requests that are here, waiting ones included */
 	uint32_t waiting;   /* those that no replica has */
+	uint64_t oldest;    /* how long the first of these has waited */
 	uint32_t ready;	    /* replicas */
 	uint32_t loading;   /* those that have been started, or will be again */
 	uint32_t slots; /* requests that a replica serves at once; 1 or more */

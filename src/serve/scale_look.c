@@ -67,6 +67,8 @@ struct scale_view scale__look(struct api *a, struct revision *rev)
 	if (ready.processes)
 		rev->at_once = (uint32_t)(ready.at_once / ready.processes) *
 			       MAX(rev->spec->predictor.processes, 1u);
+	if (v.waiting)
+		v.oldest = gate_oldest_ns(&a->gate, v.now);
 	v.ready = revision_ready(rev);
 	v.loading = revision_places(rev) - v.ready;
 	v.slots = scale__at_once(rev);

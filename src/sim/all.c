@@ -1,14 +1,9 @@
 #include "sim/all.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "core/mem.h"
-
-enum { THREADS_MAX = 64 };
+#include "sim/each.h"
 
 struct work {
 	const struct sim_loads *loads;
@@ -16,7 +11,6 @@ struct work {
 	const struct sim_case *c;
 	const struct sim_policy *policy;
 	double knob;
-	atomic_size_t next;
 	struct sim_result *results; /* one for each api */
 };
 
@@ -38,22 +32,17 @@ size_t sim_count(const struct sim_loads *loads, enum sim_half half)
 	return n;
 }
 
-static void *run(void *arg)
+static void run(void *data, size_t i)
 {
-	struct work *w = arg;
-	size_t i;
+	struct work *w = data;
+	const struct sim_load *l = &w->loads->all[i];
 
-	while ((i = atomic_fetch_add(&w->next, 1)) < w->loads->n) {
-		const struct sim_load *l = &w->loads->all[i];
-
-		if (!is_in(l, w->half))
-			continue;
-		if (w->policy)
-			sim_run(l, w->c, w->policy, w->knob, &w->results[i]);
-		else
-			sim_oracle(l, w->c, &w->results[i]);
-	}
-	return NULL;
+	if (!is_in(l, w->half))
+		return;
+	if (w->policy)
+		sim_run(l, w->c, w->policy, w->knob, &w->results[i]);
+	else
+		sim_oracle(l, w->c, &w->results[i]);
 }
 
 struct sim_result sim_all(const struct sim_loads *loads, enum sim_half half,
@@ -69,16 +58,8 @@ struct sim_result sim_all(const struct sim_loads *loads, enum sim_half half,
 		.results = mem_alloc((loads->n + 1) * sizeof *w.results),
 	};
 	struct sim_result sum = {0};
-	pthread_t threads[THREADS_MAX];
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	long n = MIN(MAX(cpus, 1), THREADS_MAX), started = 0;
 
-	while (started < n - 1 &&
-	       !pthread_create(&threads[started], NULL, run, &w))
-		started++;
-	run(&w);
-	while (started)
-		pthread_join(threads[--started], NULL);
+	sim__each(loads->n, run, &w);
 	for (size_t i = 0; i < loads->n; i++) {
 		const struct sim_result *r = &w.results[i];
 

@@ -41,6 +41,7 @@ static struct sim_want soma_want(void *state, const struct sim_state *s)
 		.now = s->now,
 		.in_flight = s->in_flight,
 		.waiting = s->waiting,
+		.oldest = s->oldest,
 		.ready = s->ready,
 		.loading = s->loading,
 		.slots = m->slots,
@@ -52,10 +53,11 @@ static struct sim_want soma_want(void *state, const struct sim_state *s)
 	return (struct sim_want){a.want, a.again};
 }
 
-static const double settings[] = {0.01, 0.1, 0.3, 0.5, 1,   1.5, 2,   3,   5,
-				  7,	10,  15,  20,  30,  50,	 70,  100, 150,
-				  200,	300, 500, 700, 1e3, 2e3, 3e3, 5e3, 1e4,
-				  2e4,	3e4, 5e4, 1e5, 3e5, 1e6, 1e7, 0};
+static const double settings[] = {
+	0.01, 0.1, 0.3,	  0.5, 1,     1.5, 2,	3,   5,	  7,   10,
+	15,   20,  30,	  50,  70,    100, 150, 200, 300, 500, 700,
+	1e3,  2e3, 3e3,	  4e3, 5e3,   7e3, 1e4, 2e4, 3e4, 4e4, 5e4,
+	7e4,  1e5, 1.5e5, 2e5, 2.5e5, 3e5, 5e5, 7e5, 1e6, 1e7, 0};
 
 const struct sim_policy sim_soma = {
 	.name = "soma",

@@ -4,6 +4,7 @@
 #include "core/map.h"
 #include "core/mem.h"
 #include "sim/draw.h"
+#include "sim/each.h"
 #include "sim/load_parts.h"
 
 enum {
@@ -117,13 +118,34 @@ static void arrive(uint64_t *at, uint32_t n, uint64_t from, struct draw *d)
 					  (double)MINUTE_NS);
 }
 
-static int read_function(struct sim_loads *loads, const struct csv *c,
-			 struct map *abouts, uint64_t seed, struct err *err)
+/* What is to be drawn, one for each load. */
+struct day {
+	const struct about *about; /* borrowed */
+	uint32_t counts[MINUTES];
+};
+
+struct days {
+	struct day *all; /* owned */
+	size_t cap;
+	struct sim_loads *loads;
+	uint64_t seed;
+};
+
+static struct day *next_day(struct days *days)
+{
+	if (days->loads->n == days->cap) {
+		days->cap = MAX(days->cap * 2, (size_t)64);
+		days->all = mem_grow(days->all, days->cap * sizeof *days->all);
+	}
+	return &days->all[days->loads->n];
+}
+
+static int read_function(struct days *days, const struct csv *c,
+			 struct map *abouts, struct err *err)
 {
 	cleanup_free char *name = mem_strndup(c->fields[0].p, c->fields[0].n);
 	const struct about *a = map_get(abouts, name);
-	struct draw d = draw_begin(seed, c->fields[0]);
-	uint32_t counts[MINUTES];
+	struct day *day = next_day(days);
 	struct sim_load *l;
 	size_t n = 0;
 
@@ -134,22 +156,33 @@ static int read_function(struct sim_loads *loads, const struct csv *c,
 			       "%s:%u: nothing is said of function %s in the "
 			       "_run.csv beside it",
 			       c->path, c->line, name);
+	day->about = a;
 	for (int i = 0; i < MINUTES; i++) {
-		if (csv_count(c, (size_t)(FIRST_MINUTE + i), &counts[i], err))
+		if (csv_count(c, (size_t)(FIRST_MINUTE + i), &day->counts[i],
+			      err))
 			return err->code;
-		n += counts[i];
+		n += day->counts[i];
 	}
-	l = sim__load_add(loads, c->fields[0], n);
+	l = sim__load_add(days->loads, c->fields[0], n);
 	l->mem_mb = a->mem_mb;
 	l->horizon = MINUTES * MINUTE_NS;
-	n = 0;
+	return 0;
+}
+
+static void draw_day(void *data, size_t k)
+{
+	const struct days *days = data;
+	const struct day *day = &days->all[k];
+	struct sim_load *l = &days->loads->all[k];
+	struct draw d = draw_begin(days->seed, str_of(l->name));
+	size_t n = 0;
+
 	for (uint32_t i = 0; i < MINUTES; i++) {
-		arrive(l->at + n, counts[i], i * MINUTE_NS, &d);
-		n += counts[i];
+		arrive(l->at + n, day->counts[i], i * MINUTE_NS, &d);
+		n += day->counts[i];
 	}
 	for (size_t i = 0; i < n; i++)
-		l->takes[i] = takes(a, &d);
-	return 0;
+		l->takes[i] = takes(day->about, &d);
 }
 
 int sim__read_azure(struct sim_loads *loads, struct csv *c, uint64_t seed,
@@ -157,6 +190,7 @@ int sim__read_azure(struct sim_loads *loads, struct csv *c, uint64_t seed,
 {
 	cleanup_free char *run = beside(c->path, "run");
 	cleanup_free char *mem = beside(c->path, "mem");
+	struct days days = {.loads = loads, .seed = seed};
 	struct map abouts;
 	struct about *a;
 	int rc;
@@ -171,7 +205,10 @@ int sim__read_azure(struct sim_loads *loads, struct csv *c, uint64_t seed,
 	if (!rc)
 		rc = read_mem(&abouts, mem, err);
 	while (!rc && csv_next(c))
-		rc = read_function(loads, c, &abouts, seed, err);
+		rc = read_function(&days, c, &abouts, err);
+	if (!rc)
+		sim__each(loads->n, draw_day, &days);
+	free(days.all);
 	for (size_t i = 0; (a = map_next(&abouts, &i, NULL));)
 		free(a);
 	map_fini(&abouts);

@@ -126,9 +126,12 @@ static void serve(struct run *r)
 /* As many as the policy wants, as far as that goes at once. */
 static void adjust(struct run *r)
 {
-	struct sim_want w = r->policy->want(r->with, &r->s);
-	uint32_t want = MIN(w.want, r->c->max), busy;
+	struct sim_want w;
+	uint32_t want, busy;
 
+	r->s.oldest = r->s.waiting ? r->s.now - r->load->at[r->served] : 0;
+	w = r->policy->want(r->with, &r->s);
+	want = MIN(w.want, r->c->max);
 	r->again = w.again > r->s.now ? w.again : 0;
 	while (r->s.ready + r->s.loading < want) {
 		loading_add(&r->loading, r->s.now + r->c->load);

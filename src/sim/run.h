@@ -23,6 +23,7 @@ struct sim_case {
 struct sim_state {
 	uint64_t now;
 	uint32_t in_flight, waiting, ready, loading;
+	uint64_t oldest;  /* how long the first of those has waited */
 	uint64_t service; /* mean of those that have ended; 0: none has */
 	uint64_t loads;	  /* `load` when one has been loaded, 0 before */
 	double area;	  /* request-seconds: in_flight summed up over time */

@@ -283,6 +283,37 @@ static void what_was_learned_comes_back(void **state)
 	autoscale_fini(&after.scale);
 }
 
+/* Requests of a millisecond, on average, behind one that is not: those who have
+ * waited for half of what they may get a replica each. */
+static void who_waits_long_gets_another(void **state)
+{
+	struct api a = api_of();
+	struct scale_advice s;
+
+	(void)state;
+	a.v.service = 1 * MS;
+	a.v.load = 5 * MS;
+	a.v.ready = 1;
+	for (int i = 0; i < 10; i++)
+		autoscale_arrived(&a.scale, S);
+	a.v.in_flight = 10;
+	a.v.waiting = 9;
+	s = at(&a, S);
+	assert_int_equal(s.want, 1);
+	a.v.oldest = 20 * MS;
+	s = at(&a, S + 20 * MS);
+	assert_int_equal(s.want, 1);
+	assert_true(s.again > 0 && s.again <= S + 50 * MS + 1);
+	a.v.oldest = 50 * MS;
+	s = at(&a, S + 50 * MS);
+	assert_int_equal(s.want, 10);
+	/* Where a start would be too late for them it is as ever. */
+	a.v.load = 2 * S;
+	a.v.loading = 0;
+	assert_true(at(&a, S + 51 * MS).needed < 3);
+	autoscale_fini(&a.scale);
+}
+
 static void every_reason_has_a_word(void **state)
 {
 	(void)state;
@@ -302,6 +333,7 @@ int main(void)
 		cmocka_unit_test(min_and_max),
 		cmocka_unit_test(a_jump_ahead_is_a_long_gap),
 		cmocka_unit_test(what_was_learned_comes_back),
+		cmocka_unit_test(who_waits_long_gets_another),
 		cmocka_unit_test(every_reason_has_a_word),
 	};
 
