@@ -32,7 +32,7 @@ enum {
 	BACKLOG_TRIES = 50,	 /* sweeps to wait for a full backlog */
 	CLOSES_MIN = 64,   /* in one turn, of clients that left; or of them */
 	CLOSES_SHARE = 16, /* one in so many, if that is more */
-	TRIM_REQS = 1024,  /* of fewer, malloc may keep the memory */
+	TRIM_CROWD = 1024, /* of fewer, malloc may keep the memory */
 	MAX_FREE_CONNS = 1024,
 	MAX_FREE_REQS = 64,
 	MAX_FREE_LINKS = 64,

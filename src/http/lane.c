@@ -177,16 +177,18 @@ static void retry_waiting(struct lane *lane)
 }
 
 /* malloc keeps what lies below anything that lives, which is nearly all that a
- * crowd leaves behind. */
+ * crowd leaves behind: requests first, and their connections, which take longer
+ * to close, after them. */
 static void give_back(struct lane *lane)
 {
-	uint64_t most = MAX(lane->most_reqs, lane->n_reqs);
+	uint64_t crowd = lane->n_reqs + lane->n_conns;
+	uint64_t most = MAX(lane->most_crowd, crowd);
 
-	if (most - lane->n_reqs > TRIM_REQS && lane->n_reqs < most / 2) {
+	if (most - crowd > TRIM_CROWD && crowd < most / 2) {
 		malloc_trim(0);
-		most = lane->n_reqs;
+		most = crowd;
 	}
-	lane->most_reqs = most;
+	lane->most_crowd = most;
 }
 
 static void on_sweep(uv_timer_t *timer)

@@ -32,14 +32,15 @@ struct lane {
 				full */
 	struct list left;    /* private: connections whose clients are gone and
 				whose sockets are to be closed */
-	uv_prepare_t before_poll;   /* private: steps the ripe ones */
-	uv_check_t after_poll;	    /* private: closes those that are left */
-	unsigned n_left;	    /* private */
-	uv_idle_t hurry;	    /* private: while some are */
-	uint64_t n_reqs, most_reqs; /* private: now, and at most since memory
-				       was given back */
-	uint32_t n_links; /* private: upstream connections and probes */
-	char date[32];	  /* private: cached per second */
+	uv_prepare_t before_poll; /* private: steps the ripe ones */
+	uv_check_t after_poll;	  /* private: closes those that are left */
+	unsigned n_left;	  /* private */
+	uv_idle_t hurry;	  /* private: while some are */
+	uint64_t n_reqs;	  /* private: now */
+	uint64_t most_crowd; /* private: requests and connections at most since
+				memory was given back */
+	uint32_t n_links;    /* private: upstream connections and probes */
+	char date[32];	     /* private: cached per second */
 	int64_t date_s;
 };
 
