@@ -264,8 +264,9 @@ static const struct command commands[] = {
 			"of the Azure LLM trace; or recorded traffic: a CSV "
 			"file with the first line 'time,api,seconds', and a "
 			"line for each request: when it came, in seconds, for "
-			"which api, and how long it held a slot. gzip may have "
-			"packed it.",
+			"which api, and how long it held a slot; or the access "
+			"log of a daemon, logs/access.jsonl in its data "
+			"directory. gzip may have packed it.",
 		.notes = "What is assumed is in bench/sim/MODEL.md: how "
 			 "arrivals are drawn from counts per minute, what a "
 			 "miss is, and which settings each of the others is "
@@ -277,6 +278,10 @@ static const struct command commands[] = {
 			   "how long a request may wait (100ms)"},
 			  {"slots", 's', "N",
 			   "requests that a replica serves at once (1)"},
+			  {"max", 0, "N", "replicas of an api at most (10000)"},
+			  {"worth", 'w', "N",
+			   "Soma's wait_worth (30): replica-seconds for a "
+			   "second of waiting"},
 			  {"policy", 'p', "soma|kpa|keep-alive|hybrid|cortex",
 			   "that one alone, beside the oracle"},
 			  {"curve", 'c', NULL,

@@ -24,6 +24,7 @@ struct order {
 	size_t n_loads;
 	const struct sim_policy *only; /* or NULL: all */
 	bool curve;
+	double worth; /* Soma's setting; below 0: as documented */
 	enum sim_half half;
 	uint64_t seed;
 	enum output output;
@@ -68,7 +69,8 @@ static int read_order(struct order *o, const struct args *a)
 	const char *load = args_value(a, "load"), *wait = args_value(a, "wait"),
 		   *slots = args_value(a, "slots"),
 		   *seed = args_value(a, "seed"), *half = args_value(a, "half"),
-		   *policy = args_value(a, "policy");
+		   *policy = args_value(a, "policy"),
+		   *max = args_value(a, "max"), *worth = args_value(a, "worth");
 	int64_t ms;
 	uint64_t n;
 
@@ -76,6 +78,7 @@ static int read_order(struct order *o, const struct args *a)
 				     .slots = 1,
 				     .max = MAX_REPLICAS},
 			    .seed = 1,
+			    .worth = -1,
 			    .curve = args_has(a, "curve")};
 	if (output_read(a, &o->output) ||
 	    read_loads(o, load ? load : "5ms,2s,60s"))
@@ -89,6 +92,18 @@ static int read_order(struct order *o, const struct args *a)
 		if (!str_u64(str_of(slots), &n) || !n || n > 10000)
 			return wrong("--slots '%s': 1 to 10000", slots);
 		o->base.slots = (uint32_t)n;
+	}
+	if (max) {
+		if (!str_u64(str_of(max), &n) || !n || n > MAX_REPLICAS)
+			return wrong("--max '%s': 1 to %d", max, MAX_REPLICAS);
+		o->base.max = (uint32_t)n;
+	}
+	if (worth) {
+		char *end;
+
+		o->worth = strtod(worth, &end);
+		if (*end || !*worth || !(o->worth >= 0) || o->worth > 1e9)
+			return wrong("--worth '%s': 0 to 1e9", worth);
 	}
 	if (seed && !str_u64(str_of(seed), &o->seed))
 		return wrong("--seed '%s': a number", seed);
@@ -192,10 +207,11 @@ static void run_policy(struct report *rep, const struct sim_case *c,
 		tell(rep, p, *k, &r, oracle);
 	}
 	if (!o->curve) {
-		struct sim_result r =
-			sim_all(rep->loads, o->half, c, p, p->usual);
+		double knob =
+			p == &sim_soma && o->worth >= 0 ? o->worth : p->usual;
+		struct sim_result r = sim_all(rep->loads, o->half, c, p, knob);
 
-		tell(rep, p, p->usual, &r, oracle);
+		tell(rep, p, knob, &r, oracle);
 	}
 }
 

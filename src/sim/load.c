@@ -15,6 +15,20 @@ struct sim_load *sim__load_add(struct sim_loads *loads, struct str name,
 	return l;
 }
 
+void sim__load_put(struct sim_load *l, size_t *cap, double at, double takes)
+{
+	static const double NS = 1e9;
+
+	if (l->n == *cap) {
+		*cap = MAX(*cap * 2, (size_t)1024);
+		l->at = mem_grow(l->at, *cap * sizeof *l->at);
+		l->takes = mem_grow(l->takes, *cap * sizeof *l->takes);
+	}
+	l->at[l->n] = (uint64_t)(at * NS);
+	l->takes[l->n++] = MAX((uint64_t)(takes * NS), (uint64_t)1);
+	l->horizon = MAX(l->horizon, (uint64_t)((at + takes) * NS));
+}
+
 void sim_loads_fini(struct sim_loads *loads)
 {
 	for (size_t i = 0; i < loads->n; i++) {
@@ -41,14 +55,17 @@ int sim_read(struct sim_loads *loads, const char *path, uint64_t seed,
 		rc = sim__read_llm(loads, &c, err);
 	else if (str_eq(c.fields[0], STR("time")))
 		rc = sim__read_recorded(loads, &c, err);
+	else if (str_starts(c.fields[0], STR("{\"time\":")))
+		rc = sim__read_log(loads, &c, err);
 	else
-		rc = err_set(err, E_INVALID,
-			     "%s is no trace that is known: its first line "
-			     "begins with '%.*s', and not with HashFunction "
-			     "(Azure Functions), TIMESTAMP (Azure LLM) or time "
-			     "(recorded traffic)",
-			     path, (int)MIN(c.fields[0].n, (size_t)40),
-			     c.fields[0].p);
+		rc = err_set(
+			err, E_INVALID,
+			"%s is no trace that is known: its first line "
+			"begins with '%.*s', and not with HashFunction "
+			"(Azure Functions), TIMESTAMP (Azure LLM), time "
+			"(recorded traffic) or {\"time\" (Soma's access log)",
+			path, (int)MIN(c.fields[0].n, (size_t)40),
+			c.fields[0].p);
 	csv_close(&c);
 	if (!rc && !loads->n)
 		rc = err_set(err, E_INVALID, "%s has no requests", path);

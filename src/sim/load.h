@@ -29,7 +29,10 @@ struct sim_loads {
  *    the time that they take;
  *  - a CSV file of the Azure LLM trace of 2023 (TIMESTAMP, ContextTokens,
  *    GeneratedTokens): arrivals as they were;
- *  - a CSV file of recorded traffic (time,api,seconds): arrivals as they were.
+ *  - a CSV file of recorded traffic (time,api,seconds): arrivals as they were;
+ *  - the access log of a daemon (DATA/logs/access.jsonl): what was answered
+ *    below 400, each api by the first part of its path, arrivals as they were,
+ *    and how long each request took in all for the time that it holds a slot.
  * Each may be packed with gzip and end in .gz. seed: of all that is drawn: the
  * same makes the same. */
 int sim_read(struct sim_loads *loads, const char *path, uint64_t seed,

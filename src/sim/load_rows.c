@@ -27,18 +27,6 @@ static bool clock_of(struct str s, double *ret)
 	return true;
 }
 
-static void put(struct sim_load *l, size_t *cap, double at, double takes)
-{
-	if (l->n == *cap) {
-		*cap = MAX(*cap * 2, (size_t)1024);
-		l->at = mem_grow(l->at, *cap * sizeof *l->at);
-		l->takes = mem_grow(l->takes, *cap * sizeof *l->takes);
-	}
-	l->at[l->n] = (uint64_t)(at * NS);
-	l->takes[l->n++] = MAX((uint64_t)(takes * NS), (uint64_t)1);
-	l->horizon = MAX(l->horizon, (uint64_t)((at + takes) * NS));
-}
-
 static int backwards(const struct csv *c, struct err *err)
 {
 	return err_set(err, E_INVALID,
@@ -70,9 +58,10 @@ int sim__read_llm(struct sim_loads *loads, struct csv *c, struct err *err)
 		if (at < before)
 			return backwards(c, err);
 		before = at;
-		put(l, &cap, at,
-		    (context * SIM_LLM_CONTEXT_NS + made * SIM_LLM_TOKEN_NS) /
-			    NS);
+		sim__load_put(l, &cap, at,
+			      (context * SIM_LLM_CONTEXT_NS +
+			       made * SIM_LLM_TOKEN_NS) /
+				      NS);
 	}
 	return 0;
 }
@@ -113,7 +102,7 @@ int sim__read_recorded(struct sim_loads *loads, struct csv *c, struct err *err)
 			caps[i - 1] = 0;
 			map_set(&by_name, name, (void *)(uintptr_t)i);
 		}
-		put(&loads->all[i - 1], &caps[i - 1], at, takes);
+		sim__load_put(&loads->all[i - 1], &caps[i - 1], at, takes);
 	}
 	/* All were there from the first request to the last. */
 	for (size_t i = 0; i < loads->n; i++)

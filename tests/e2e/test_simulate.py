@@ -1,11 +1,13 @@
-"""soma simulate: needs no daemon."""
+"""soma simulate: needs no daemon, but for the one whose log it reads."""
 import gzip
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
+from soma import projects
 from soma.daemon import BIN
+from soma.waiting import wait_for
 
 TRACES = Path(__file__).resolve().parents[1] / "data" / "traces"
 
@@ -40,6 +42,36 @@ def test_worked_by_hand(tmp_path):
     kept, = rows_of(doc, "keep-alive")
     assert (kept["misses"], kept["starts"]) == (1, 1)
     assert kept["replica_seconds"] == pytest.approx(101, abs=0.1)
+
+
+def test_an_access_log(tmp_path):
+    """The same two, as the daemon logs them: at their ends, with others between, a refusal, and a line that is not whole."""
+    log = tmp_path / "access.jsonl"
+    def line(time, ms, path, status=200):
+        return json.dumps({"time": f"2026-11-26T{time}Z", "status": status, "ms": ms, "in": 1, "out": 1, "method": "POST", "path": path,
+                           "peer": "127.0.0.1:1", "request_id": "a"}, separators=(",", ":"))
+    lines = [line("23:59:00.500", 1000, "/a"), line("23:59:01.000", 5, "/other/v1/chat"), line("23:59:02.000", 0.1, "/a", 503),
+             line("23:59:01.500", 2500, "/other/v1/models")]
+    tomorrow = line("00:00:40.500", 1000, "/a").replace("-26T", "-27T")
+    log.write_text("\n".join([*lines, tomorrow, '{"time":"2026-11-27T00:0']))
+    doc = of(log, "--load", "2s")
+    assert doc["apis"] == 2
+    oracle, = rows_of(doc, "oracle")
+    assert (oracle["requests"], oracle["starts"]) == (4, 4)
+    one, = rows_of(of(log, "--load", "2s", "--policy", "soma", "--worth", "7", "--max", "1"), "soma")
+    assert one["setting"] == 7 and one["requests"] == 4
+    log.write_text(lines[0] + "\nnonsense\n")
+    assert "access.jsonl:2: no line of an access log" in simulate(log).stderr
+
+
+def test_the_log_of_a_daemon(own_daemon):
+    own_daemon.admin.deploy(projects.python_project(projects.predictor("return payload")))
+    for i in range(3):
+        own_daemon.admin.post("/echo", json=i)
+    log = own_daemon.data / "logs/access.jsonl"
+    wait_for("it is logged", lambda: log.exists() and log.read_text().count('"path":"/echo"') == 3)
+    oracle, = rows_of(of(log, "--load", "2s", "--policy", "soma"), "oracle")
+    assert (oracle["requests"], oracle["starts"]) == (3, 1)
 
 
 def test_several_at_once_by_hand(tmp_path):
