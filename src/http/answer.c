@@ -84,6 +84,25 @@ struct str http_proxy_header(const struct http_req *req, const char *name)
 	return (struct str){0};
 }
 
+static bool is_events(const struct head *h)
+{
+	static const struct str type = {"text/event-stream", 17};
+
+	for (uint32_t i = 0; i < h->n; i++)
+		if (str_ieq(h->headers[i].name, STR("content-type")))
+			return begins(h->headers[i].value, type);
+	return false;
+}
+
+/* Its head was written long ago: what follows are chunks. */
+static void begin_late(struct request *r, const struct head *h)
+{
+	r->proxy.chunked_out = true;
+	r->until_close = false;
+	if (h->status >= 300 || !is_events(h))
+		reply__begin_event(r, h->status);
+}
+
 /* The head has come. False when the proxy ended with it. */
 static bool begin(struct link *l, struct text *ret_head)
 {
@@ -112,7 +131,10 @@ static bool begin(struct link *l, struct text *ret_head)
 	p->state = h->status == 101 ? PROXY_IS_TUNNEL : PROXY_IS_ANSWER;
 	proxy__forget_body(r);
 	p->keep_lost = true;
-	*ret_head = build_head(r, l);
+	if (r->early)
+		begin_late(r, h);
+	else
+		*ret_head = build_head(r, l);
 	return true;
 }
 
@@ -123,10 +145,12 @@ static void pass(struct link *l, struct text *head)
 	struct proxy *p = &r->proxy;
 	struct gather *g = l->pieces;
 	uv_buf_t iov[GATHER_MAX + 4];
-	bool last = l->in.complete;
+	bool last = l->in.complete && !r->one_event;
 	char size[CHUNK_SIZE_ROOM];
 	unsigned n = 0;
 
+	for (unsigned i = 0; r->one_event && i < g->n; i++)
+		reply__in_event(g->iov[i].base, g->iov[i].len);
 	if (head->p && small_body(&l->in.head)) {
 		head->end = head->p + SMALL_BODY;
 		for (unsigned i = 0; i < g->n; i++)
@@ -151,6 +175,11 @@ static void pass(struct link *l, struct text *head)
 	g->bytes = 0;
 	head->p = NULL;
 	reply__write(r, iov, n);
+	if (r->one_event && l->in.complete) {
+		iov[0] = uv_buf_init((char *)(uintptr_t)REPLY_END_EVENT,
+				     sizeof REPLY_END_EVENT - 1);
+		reply__write(r, iov, 1);
+	}
 	if (r->conn->lost)
 		conn__ripe(r->conn);
 	else if (r->conn->out.pending)

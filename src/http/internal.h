@@ -202,6 +202,8 @@ struct request {
 	bool silent;	  /* the reply has no body: HEAD, 204, 304 */
 	bool until_close; /* the answer ends with the connection */
 	bool want_drain;  /* http_reply_chunk returned false */
+	bool early;	  /* http_reply_early was called */
+	bool one_event;	  /* what follows that are no events */
 	bool answered;	  /* all of the answer was written or queued */
 	bool faulted;	  /* the client broke its own request */
 	struct buf body;  /* BODY_COLLECT */
@@ -330,6 +332,9 @@ size_t request__feed(struct request *r, const char *p, size_t n);
 void request__step(struct request *r);
 void request__ask_body(struct request *r); /* 100 Continue */
 
+/* Ends an event, and the stream. */
+#define REPLY_END_EVENT "2\r\n\n\n\r\n0\r\n\r\n"
+
 /* reply.c */
 void text__addu(struct text *t, uint64_t v);
 const char *reply__reason(unsigned status);
@@ -338,6 +343,10 @@ void reply__refuse(struct request *r, unsigned status);
 /* Connection, X-Request-Id, Date and the handler's own; then the empty line. */
 void reply__finish_head(struct request *r, struct text *t, bool has_date);
 size_t reply__head_room(const struct request *r);
+/* early: what follows is no stream of events, but of this status. */
+void reply__begin_event(struct request *r, unsigned status);
+/* Bytes of it, changed in place: it is one line. */
+void reply__in_event(char *p, size_t n);
 
 /* server.c */
 void server__conn_closed(struct http_server *s);

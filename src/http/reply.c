@@ -195,6 +195,85 @@ static void write_whole(struct request *r, unsigned status, const char *type,
 	conn__ripe(r->conn);
 }
 
+/* Early */
+
+static void write_chunk(struct request *r, const char *text, size_t len)
+{
+	char size[CHUNK_SIZE_ROOM];
+	uv_buf_t iov[3] = {out__chunk_size(size, len),
+			   {(char *)(uintptr_t)text, len},
+			   {(char *)(uintptr_t) "\r\n", 2}};
+
+	reply__write(r, iov, 3);
+}
+
+bool http_reply_early(struct http_req *req)
+{
+	struct request *r = request__of(req);
+	uv_buf_t iov;
+	struct text t;
+
+	/* One that awaits 100 Continue is to get that first. */
+	if (r->early || r->conn->lost || r->conn->cut || r->over ||
+	    req->status || req->minor == 0 || req->method == HTTP_HEAD ||
+	    r->expects)
+		return r->early;
+	r->early = true;
+	decide_keep_alive(r);
+	t = start_text(r, 200, "text/event-stream", 96);
+	text__adds(&t, "Cache-Control: no-cache\r\n"
+		       "Transfer-Encoding: chunked\r\n");
+	reply__finish_head(r, &t, has_extra(r, STR("date")));
+	iov = uv_buf_init(t.begin, (unsigned)(t.p - t.begin));
+	reply__write(r, &iov, 1);
+	conn__ripe(r->conn);
+	return true;
+}
+
+void http_reply_comment(struct http_req *req, const char *text)
+{
+	struct request *r = request__of(req);
+	const char *line = arena_printf(req->arena, ": %s\n\n", text);
+
+	if (r->early && !req->status && r->conn->out.pending == 0)
+		write_chunk(r, line, strlen(line));
+}
+
+void reply__begin_event(struct request *r, unsigned status)
+{
+	const char *text = status < 400 ? "data: " : "event: error\ndata: ";
+
+	r->one_event = true;
+	write_chunk(r, text, strlen(text));
+}
+
+void reply__in_event(char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i] == '\n' || p[i] == '\r')
+			p[i] = ' ';
+}
+
+static void write_event(struct request *r, unsigned status, const void *body,
+			size_t len)
+{
+	uv_buf_t end = uv_buf_init((char *)(uintptr_t)REPLY_END_EVENT,
+				   sizeof REPLY_END_EVENT - 1);
+
+	reply__begin_event(r, status);
+	if (len) {
+		char *line = arena_alloc(&r->mem, len);
+
+		memcpy(line, body, len);
+		reply__in_event(line, len);
+		write_chunk(r, line, len);
+	}
+	reply__write(r, &end, 1);
+	r->pub.bytes_out += len;
+	r->answered = true;
+	conn__ripe(r->conn);
+}
+
 void http_reply_header(struct http_req *req, const char *name,
 		       const char *value)
 {
@@ -227,7 +306,10 @@ void http_reply(struct http_req *req, unsigned status, const char *type,
 	if (!begin(r, status))
 		return;
 	r->told_end = true;
-	write_whole(r, status, type, body, len);
+	if (r->early)
+		write_event(r, status, body, len);
+	else
+		write_whole(r, status, type, body, len);
 }
 
 void http_replyf(struct http_req *req, unsigned status, const char *type,

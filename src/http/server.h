@@ -159,6 +159,14 @@ void http_replyf(struct http_req *req, unsigned status, const char *type,
 void http_reply_start(struct http_req *req, unsigned status, const char *type,
 		      void (*on_drain)(struct http_req *req));
 bool http_reply_chunk(struct http_req *req, const void *data, size_t len);
+/* For who waits long for an event stream: its head, 200, before anything is
+ * known of the answer. From then on the answer, a reply or an upstream's, is
+ * what follows: events as they are, anything else in one event, of type "error"
+ * from status 400 on. False: there was an answer already, or HTTP/1.0 cannot.
+ */
+bool http_reply_early(struct http_req *req);
+/* A comment behind that: it keeps those awake through whom it goes. */
+void http_reply_comment(struct http_req *req, const char *text);
 void http_reply_end(struct http_req *req);
 /* Ends a reply that has begun so that the client can tell it is not whole. */
 void http_reply_abort(struct http_req *req);

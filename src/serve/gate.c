@@ -386,6 +386,7 @@ static bool would_overtake(const struct gate *g)
 static void wait_for_room(struct waiter *w, const struct revision *rev)
 {
 	w->cold = !revision_any_ready(rev);
+	w->events = w->cold && gate__takes_events(w->req);
 	w->api->scale.cold_requests += w->cold;
 	if (w->cold && gate__rests(w->api, rev)) {
 		gate__cannot_start(w, rev);
@@ -455,6 +456,7 @@ void gate_tick(struct api *a)
 {
 	expire(a);
 	gate_flush(a);
+	gate__let_hear(a);
 }
 
 void gate_on_exit(struct api *a, struct replica *r, const char *cause)

@@ -26,6 +26,49 @@ void gate__tell_cold(struct waiter *w)
 	http_reply_header(w->req, WISH_COLD, w->cold ? text : "none");
 }
 
+enum {
+	EARLY_MS = 5 * 1000, /* who waits longer hears that he does, ... */
+	HEAR_MS = 10 * 1000, /* ... and so often */
+};
+
+bool gate__takes_events(const struct http_req *req)
+{
+	static const char type[] = "text/event-stream";
+	struct str accept = http_req_header(req, "Accept");
+
+	for (size_t i = 0; i + sizeof type - 1 <= accept.n; i++)
+		if (strncasecmp(accept.p + i, type, sizeof type - 1) == 0)
+			return true;
+	return false;
+}
+
+/* Proxies on the way cut a connection on which nothing comes. */
+static void let_hear(struct waiter *w, uint64_t now)
+{
+	uint64_t since = w->said_at ? w->said_at : w->req->start_ns / 1000000;
+
+	if (now - since < (w->said_at ? HEAR_MS : EARLY_MS) ||
+	    !http_reply_early(w->req))
+		return;
+	w->said_at = now;
+	http_reply_comment(w->req, "waiting for a replica");
+}
+
+void gate__let_hear(struct api *a)
+{
+	uint64_t now = uv_now(a->serve->loop);
+	struct list *it, *tmp;
+
+	for (int i = 0; a->gate.queued && i < PRIORITIES; i++)
+		LIST_EACH (&a->gate.queue[i], it, tmp) {
+			struct waiter *w =
+				CONTAINER_OF(it, struct waiter, queue);
+
+			if (w->events)
+				let_hear(w, now);
+		}
+}
+
 /* The process that has been starting for the longest. */
 static const struct replica *first_starting(const struct revision *rev)
 {

@@ -32,6 +32,7 @@ struct waiter {
 	bool tell_cold;	    /* its answer is to have X-Soma-Cold */
 	bool come_again;    /* it does not wait where no replica is ready */
 	bool cold;	    /* none was when it came */
+	bool events;	    /* cold: it takes a stream of events */
 	bool placed;	    /* SENT: holds a place of the replica's room */
 	bool reached;	    /* some replica may have begun to work on it */
 	bool suspect;	    /* one of ours died while it had it */
@@ -39,6 +40,7 @@ struct waiter {
 	bool left;	    /* its client went away from `stage` */
 	bool cut; /* its replica broke off in the middle of the answer */
 	enum gate_stage stage;
+	uint64_t said_at; /* events: uv_now of the last comment */
 	uint64_t sent_ns; /* uv_hrtime */
 	uint32_t ahead;	  /* requests with the replica then, itself included */
 	uint32_t tries;	  /* that were taken from it by a death */
@@ -87,6 +89,10 @@ void gate__tell_cold(struct waiter *w);
 uint32_t gate__ready_in_s(const struct api *a, const struct revision *rev);
 /* Answers w: no replica is ready, and when one will be. */
 void gate__come_again(struct waiter *w, const struct revision *rev);
+/* Whether it takes a stream of events, which may begin while it waits. */
+bool gate__takes_events(const struct http_req *req);
+/* Lets those hear who have waited long for a replica, and take events. */
+void gate__let_hear(struct api *a);
 /* Whether nobody is to wait for a replica of the one that serves: they cannot
  * start, and no other revision is on its way. */
 bool gate__is_hopeless(const struct api *a, const struct revision *rev);
