@@ -19,7 +19,6 @@ static void on_timer(uv_timer_t *timer);
 static void on_timer_closed(uv_handle_t *handle);
 static void on_upstream_closed(struct http_upstream *up);
 static void died(struct replica *r, const char *cause, bool launched);
-static void close_upstream(struct replica *r);
 
 static void set_text(char **field, const char *text)
 {
@@ -120,7 +119,7 @@ static void start_otherwise(struct replica *r, const char *cause)
 	r->spurned = true;
 	r->state = REPLICA_IDLE;
 	if (r->up_open)
-		close_upstream(r); /* and goes on from there */
+		replica__close_upstream(r); /* and goes on from there */
 	else
 		replica_start(r);
 }
@@ -288,7 +287,7 @@ void replica_tick(struct replica *r)
 
 /* ---- its end ---- */
 
-static void close_upstream(struct replica *r)
+void replica__close_upstream(struct replica *r)
 {
 	if (!r->up_open)
 		return;
@@ -311,7 +310,7 @@ static void on_upstream_closed(struct http_upstream *up)
 		replica_start(r);
 }
 
-static void gone(struct replica *r)
+void replica__gone(struct replica *r)
 {
 	r->state = REPLICA_GONE;
 	scale_on_gone(r->rev->api, r);
@@ -391,11 +390,11 @@ static void died(struct replica *r, const char *cause, bool launched)
 	 * replicas: this one is half dead, and is not chosen meanwhile. */
 	stepping = rev->stepping;
 	rev->stepping = true;
-	close_upstream(r);
+	replica__close_upstream(r);
 	gate_on_exit(a, r, r->overdue ? r->overdue : cause);
 	rev->stepping = stepping;
 	if (leaving) {
-		gone(r);
+		replica__gone(r);
 		return;
 	}
 	r->failures = backoff_count(
@@ -461,57 +460,6 @@ const struct process_ops replica__process_ops = {
 	.on_exit = on_process_gone,
 };
 
-static void stop_process(struct replica *r)
-{
-	uint64_t now = replica__now(r);
-	uint64_t left = r->grace_until > now ? r->grace_until - now : 0;
-
-	r->state = REPLICA_STOPPING;
-	if (!r->process) {
-		close_upstream(r);
-		gone(r);
-		return;
-	}
-	if (!left) {
-		process_signal(r->process, SIGKILL);
-		return;
-	}
-	if (replica__is_ours(r))
-		process_send(r->process, FRAME_STOP, (uint32_t)left, NULL);
-	else
-		process_signal(r->process, SIGTERM);
-	uv_timer_start(&r->timer, on_timer, left, 0);
-}
-
-void replica_leave(struct replica *r, uint32_t grace_ms)
-{
-	enum replica_state was = r->state;
-
-	if (was >= REPLICA_DRAINING)
-		return;
-	uv_timer_stop(&r->timer);
-	replica__run_on(r);
-	r->grace_until = replica__now(r) + grace_ms;
-	list_remove(&r->link);
-	list_push_back(&r->rev->gone, &r->link);
-	r->state = REPLICA_DRAINING;
-	if (was != REPLICA_READY || !r->in_flight) {
-		stop_process(r);
-		return;
-	}
-	uv_timer_start(&r->timer, on_timer, grace_ms, 0);
-}
-
-void replica_idle(struct replica *r)
-{
-	if (r->in_flight)
-		return;
-	if (r->state == REPLICA_DRAINING)
-		stop_process(r);
-	else
-		replica__maybe_free(r); /* if it is gone, and waited for this */
-}
-
 /* Its start has taken too long: what it was waiting for, for people. */
 void replica__too_slow(struct replica *r)
 {
@@ -544,44 +492,15 @@ void replica__too_slow(struct replica *r)
 	process_signal(r->process, SIGKILL);
 }
 
-/* It has had its time to leave in. */
-static void overdue(struct replica *r)
-{
-	struct revision *rev = r->rev;
-
-	r->overdue = r->stuck ? "it was stuck" : "its grace_period was over";
-	if (!r->stuck)
-		api_event(rev->api, rev->number, "replica_exit", r->id, NULL,
-			  "its grace_period was over, with %u requests in "
-			  "flight; it is ended",
-			  r->in_flight);
-}
-
 static void on_timer(uv_timer_t *timer)
 {
 	struct replica *r = timer->data;
 
-	switch (r->state) {
-	case REPLICA_BACKOFF:
+	if (r->state == REPLICA_STARTING) {
+		replica__too_slow(r);
+	} else if (r->state == REPLICA_BACKOFF) {
 		r->state = REPLICA_IDLE;
 		if (!r->up_closing)
 			replica_start(r);
-		break;
-	case REPLICA_STARTING:
-		replica__too_slow(r);
-		break;
-	case REPLICA_DRAINING:
-		overdue(r);
-		r->grace_until = 0;
-		stop_process(r);
-		break;
-	case REPLICA_STOPPING:
-		if (!r->process)
-			break;
-		overdue(r);
-		process_signal(r->process, SIGKILL);
-		break;
-	default:
-		break;
 	}
 }

@@ -1,5 +1,6 @@
 /* replica_parts.h: what the files of a replica share: its life (replica.c), its
- * start (launch.c), its probes (probe.c). */
+ * start (launch.c), its probes (probe.c), being frozen (freeze.c), and how it
+ * leaves (replica_leave.c). */
 #ifndef SERVE_REPLICA_PARTS_H
 #define SERVE_REPLICA_PARTS_H
 
@@ -31,6 +32,9 @@ void replica__ready(struct replica *r);
 #define REPLICA_LISTEN "Remedy: make the program listen on 127.0.0.1:$PORT"
 /* Its start has taken longer than start_timeout: ends it. */
 void replica__too_slow(struct replica *r);
+void replica__close_upstream(struct replica *r);
+/* Its process has ended, or never was, and it is in nobody's way: it ends. */
+void replica__gone(struct replica *r);
 /* Called by every part that ends; the last one frees. */
 void replica__maybe_free(struct replica *r);
 

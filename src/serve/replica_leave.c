@@ -1,0 +1,86 @@
+/* replica_leave.c: a replica that is not wanted any more: it finishes what it
+ * has, within its grace. */
+#include <signal.h>
+
+#include "core/mem.h"
+#include "serve/replica_parts.h"
+
+static void on_grace(uv_timer_t *timer);
+
+static void stop_process(struct replica *r)
+{
+	uint64_t now = replica__now(r);
+	uint64_t left = r->grace_until > now ? r->grace_until - now : 0;
+
+	r->state = REPLICA_STOPPING;
+	if (!r->process) {
+		replica__close_upstream(r);
+		replica__gone(r);
+		return;
+	}
+	if (!left) {
+		process_signal(r->process, SIGKILL);
+		return;
+	}
+	if (replica__is_ours(r))
+		process_send(r->process, FRAME_STOP, (uint32_t)left, NULL);
+	else
+		process_signal(r->process, SIGTERM);
+	uv_timer_start(&r->timer, on_grace, left, 0);
+}
+
+void replica_leave(struct replica *r, uint32_t grace_ms)
+{
+	enum replica_state was = r->state;
+
+	if (was >= REPLICA_DRAINING)
+		return;
+	uv_timer_stop(&r->timer);
+	replica__run_on(r);
+	r->grace_until = replica__now(r) + grace_ms;
+	list_remove(&r->link);
+	list_push_back(&r->rev->gone, &r->link);
+	r->state = REPLICA_DRAINING;
+	if (was != REPLICA_READY || !r->in_flight) {
+		stop_process(r);
+		return;
+	}
+	uv_timer_start(&r->timer, on_grace, grace_ms, 0);
+}
+
+void replica_idle(struct replica *r)
+{
+	if (r->in_flight)
+		return;
+	if (r->state == REPLICA_DRAINING)
+		stop_process(r);
+	else
+		replica__maybe_free(r); /* if it is gone, and waited for this */
+}
+
+/* It has had its time to leave in. */
+static void overdue(struct replica *r)
+{
+	struct revision *rev = r->rev;
+
+	r->overdue = r->stuck ? "it was stuck" : "its grace_period was over";
+	if (!r->stuck)
+		api_event(rev->api, rev->number, "replica_exit", r->id, NULL,
+			  "its grace_period was over, with %u requests in "
+			  "flight; it is ended",
+			  r->in_flight);
+}
+
+static void on_grace(uv_timer_t *timer)
+{
+	struct replica *r = timer->data;
+
+	if (r->state == REPLICA_DRAINING) {
+		overdue(r);
+		r->grace_until = 0;
+		stop_process(r);
+	} else if (r->state == REPLICA_STOPPING && r->process) {
+		overdue(r);
+		process_signal(r->process, SIGKILL);
+	}
+}
