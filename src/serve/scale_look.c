@@ -67,7 +67,7 @@ struct scale_view scale__look(struct api *a, struct revision *rev)
 	if (ready.processes)
 		rev->at_once = (uint32_t)(ready.at_once / ready.processes) *
 			       MAX(rev->spec->predictor.processes, 1u);
-	if (v.waiting)
+	if (a->gate.queued)
 		v.oldest = gate_oldest_ns(&a->gate, v.now);
 	v.ready = revision_ready(rev);
 	v.loading = revision_places(rev) - v.ready;
