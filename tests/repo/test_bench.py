@@ -236,6 +236,7 @@ def test_the_page_of_a_replay():
 
 
 def test_the_page_of_a_neighbour():
-    one = {"alone_us": [5000, 10000], "beside_us": [6000, 13000], "failed": 0, "noisy_rps": 49, "noisy_failed": 0.9}
+    one = {"alone_us": [5000, 10000], "floor_us": [5500, 12000], "beside_us": [6000, 13000], "failed": 0, "noisy_rps": 49, "noisy_failed": 0.9}
     lines = neighbour.render({"load_s": 10, "pairs": {"Soma": [one]}})
-    assert rows_of(lines)["Soma"] == ["5.0 (5.0–5.0)", "6.0 (6.0–6.0)", "10.0 (10.0–10.0)", "13.0 (13.0–13.0)", "1.30 (1.30–1.30)", "0", "49 (49–49)", "90%"]
+    assert rows_of(lines)["Soma"] == ["5.0 (5.0–5.0)", "5.5 (5.5–5.5)", "6.0 (6.0–6.0)", "10.0 (10.0–10.0)", "12.0 (12.0–12.0)", "13.0 (13.0–13.0)",
+                                         "1.30 (1.30–1.30)", "1.08 (1.08–1.08)", "0", "49 (49–49)", "90%"]
