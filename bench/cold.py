@@ -190,7 +190,7 @@ def render(told):
         held = told["held"].get(name)
         rows.append([name, told["tier"].get(name, ""), f"{held['mib']:.0f} ({held['own_mib']:.1f})" if held else "", len(values),
                      f"{p50:.2f}", f"{p99:.2f}", f"{p50 / results.quantile(floor, 0.5):.1f}",
-                     f"{p99 / results.quantile(floor, 0.5):.1f}", f"{fastapi / p50:.1f}"])
+                     f"{p99 / results.quantile(floor, 0.5):.1f}", f"{fastapi / p50:.3g}"])
     return ["Request in to answer out, no process of the api being there but its zygote; of a server's own process: from its "
             "start. Held: what is there of the api at zero, in MiB (PSS), and in brackets without the weights. The floor's median is what the "
             "columns before the last are times of; the last says how many times as long FastAPI's process takes, by the medians.", "",

@@ -87,38 +87,44 @@ def _deploy(soma, names):
                lambda: not any(api["replicas"] for api in soma.call("/v1/apis")["apis"]), 0.2)
 
 
-def _idle(soma, seconds):
-    """What keeper and daemon take while nobody calls."""
+def _pids(soma):
+    (daemon,) = soma.pids() - {soma.process.pid}
+    return {"daemon": daemon, "keeper": soma.process.pid}
+
+
+def _idle(somas, seconds):
+    """What keeper and daemon of each take while nobody calls, of all in the same time."""
     time.sleep(SETTLE_S)
-    pids = {"keeper": soma.process.pid}
-    (pids["daemon"],) = soma.pids() - {soma.process.pid}
-    before, begun = {who: cpu_ns(pid) for who, pid in pids.items()}, time.monotonic_ns()
+    of = {name: _pids(soma) for name, soma in somas.items()}
+    before, begun = {pid: cpu_ns(pid) for pids in of.values() for pid in pids.values()}, time.monotonic_ns()
     time.sleep(seconds)
     passed = time.monotonic_ns() - begun
-    return {who: {"cpu": (cpu_ns(pid) - before[who]) / passed, "rss_mib": rss_mib(pid)} for who, pid in pids.items()}
+    return {name: {who: {"cpu": (cpu_ns(pid) - before[pid]) / passed, "rss_mib": rss_mib(pid)} for who, pid in pids.items()}
+            for name, pids in of.items()}
 
 
 def run(options):
     n, seconds = (QUICK_APIS, QUICK_IDLE_S) if options.quick else (APIS, IDLE_S)
     told, watch = {"apis": n, "idle_s": seconds, "idle": {SOMA: [], EMPTY: []}, "start_ms": {SOMA: [], EMPTY: []}}, rounds.Watch()
     with peers.all_ended() as started:
-        of = {SOMA: (Fixed(SOMA), n), EMPTY: (Fixed(EMPTY), 0)}
-        started += [soma for soma, _ in of.values()]
-        for soma, _ in of.values():
-            soma.start_ms(0)
-        full, _ = of[SOMA]
+        somas = {SOMA: Fixed(SOMA), EMPTY: Fixed(EMPTY)}
+        started += somas.values()
+        full = somas[SOMA]
+        full.start_ms(0)
         names = [f"idle-{i}" for i in range(n)]
         for at in range(0, n, TOGETHER):
             _deploy(full, names[at:at + TOGETHER])
             rounds.progress(f"{min(at + TOGETHER, n)} of {n} apis are there")
         for _ in range(options.rounds):
-            for name, (soma, apis) in of.items():
+            for name, soma in somas.items():
                 with watch:
-                    told["start_ms"][name].append(soma.start_ms(apis))
-                with watch:
-                    told["idle"][name].append(_idle(soma, seconds))
-                now = told["idle"][name][-1]["daemon"]
-                rounds.progress(f"{name}: serves after {told['start_ms'][name][-1]:.0f} ms, daemon {now['rss_mib']:.1f} MiB, {now['cpu']:.3%} of a core")
+                    told["start_ms"][name].append(soma.start_ms(n if soma is full else 0))
+            with watch:
+                now = _idle(somas, seconds)
+            for name, each in now.items():
+                told["idle"][name].append(each)
+                rounds.progress(f"{name}: serves after {told['start_ms'][name][-1]:.0f} ms, daemon {each['daemon']['rss_mib']:.1f} MiB, "
+                                f"{each['daemon']['cpu']:.3%} of a core")
         Case("idle", "POST", f"/{names[-1]}", '{"x": 6}', lambda body: json.loads(body) == 7).check(full.port)
     rounds.progress("")
     return {**told, "busy": watch.record()}

@@ -1,5 +1,7 @@
 """A noisy neighbour: one api is asked ten times what its replica can do; what another one's callers notice."""
+import contextlib
 import json
+import subprocess
 import threading
 
 from kit import machine, open_loop, peers, results, rounds
@@ -16,6 +18,9 @@ QUIET_PART = 4  # the quiet one's predict takes a quarter of the noisy one's ...
 QUIET_RATE = 40  # ... and it is asked so often a second: a fifth of what a core can
 FACTOR, PATIENCE_S = 10, 0.5
 REPLICAS = 4  # that the noisy one may have in the second part
+
+
+WHEN = ("alone_us", "floor_us", "beside_us")
 
 
 def _body(x):
@@ -88,16 +93,30 @@ class Uvicorn(Pair):
 PAIRS = [lambda: Soma("Soma", 1), lambda: Soma(f"Soma, the noisy one up to {REPLICAS} replicas", REPLICAS), Uvicorn]
 
 
+@contextlib.contextmanager
+def _loop():
+    """A process that computes and does nothing else, as the floor has it: cores share caches, clock and more."""
+    spin = subprocess.Popen([peers.PYTHON, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        spin.kill()
+        spin.wait()
+
+
 def _measure(pair, seconds, seed):
-    """The quiet one alone, and then beside the noise."""
+    """The quiet one alone, then beside a bare loop, and then beside the noise."""
     alone, failed_alone = pair.load("quiet", QUIET_RATE, seconds, seed)
+    with _loop():
+        floor, failed_floor = pair.load("quiet", QUIET_RATE, seconds, seed)
     told = {}
     noise = threading.Thread(target=lambda: told.update(zip(("took", "refused"), pair.load("noisy", FACTOR / PREDICT_S, seconds, seed + 1, PATIENCE_S))))
     noise.start()
     beside, failed = pair.load("quiet", QUIET_RATE, seconds, seed)
     noise.join()
-    return {"alone_us": [quantile_us(alone, q) for q in (0.5, 0.99)], "beside_us": [quantile_us(beside, q) for q in (0.5, 0.99)],
-            "failed": failed_alone + failed, "noisy_rps": len(told["took"]) / seconds, "noisy_failed": told["refused"] / (len(told["took"]) + told["refused"])}
+    of = {"alone_us": alone, "floor_us": floor, "beside_us": beside}
+    return {**{name: [quantile_us(took, q) for q in (0.5, 0.99)] for name, took in of.items()}, "failed": failed_alone + failed_floor + failed,
+            "noisy_rps": len(told["took"]) / seconds, "noisy_failed": told["refused"] / (len(told["took"]) + told["refused"])}
 
 
 def run(options):
@@ -121,12 +140,14 @@ def run(options):
 def render(told):
     rows = []
     for name, measured in told["pairs"].items():
-        rows.append([name, *(results.spread([each[what][i] / 1e3 for each in measured]) for i in (0, 1) for what in ("alone_us", "beside_us")),
-                     results.spread([each["beside_us"][1] / each["alone_us"][1] for each in measured], 2), sum(each["failed"] for each in measured),
-                     results.spread([each["noisy_rps"] for each in measured], 0), f"{results.quantile([each['noisy_failed'] for each in measured], 0.5):.0%}"])
+        rows.append([name, *(results.spread([each[what][i] / 1e3 for each in measured]) for i in (0, 1) for what in WHEN),
+                     *(results.spread([each["beside_us"][1] / each[what][1] for each in measured], 2) for what in WHEN[:2]),
+                     sum(each["failed"] for each in measured), results.spread([each["noisy_rps"] for each in measured], 0), f"{results.quantile([each['noisy_failed'] for each in measured], 0.5):.0%}"])
     return [f"Two services on one machine, which have all of its cores. The quiet one's predict computes for {PREDICT_S * 1e3 / QUIET_PART:.0f} ms and is asked "
             f"{QUIET_RATE} times a second by a Poisson process; the noisy one's computes for {PREDICT_S * 1e3:.0f} ms, and it is asked {FACTOR} times as often as one "
-            f"slot of it can answer, by callers who go after {PATIENCE_S * 1e3:.0f} ms and say so. {told['load_s']} s without noise, {told['load_s']} s with it, in each "
-            "round. Times of the quiet one's requests in ms, medians of the rounds (least to most); in the last columns what the noisy one answers in a second, "
-            "and the part of its callers who had no answer.", "",
-            *results.table(["", "p50 alone", "p50 beside", "p99 alone", "p99 beside", "p99, beside ÷ alone", "failed", "noisy/s", "noisy: none"], rows)]
+            f"slot of it can answer, by callers who go after {PATIENCE_S * 1e3:.0f} ms and say so. {told['load_s']} s without noise, as long "
+            "beside a bare loop of one process, which is the least that a core in use costs the others here, and as long with the noise, in each "
+            "round. Times of the quiet one's requests in ms, medians of the rounds (least to most); in the last columns what the noisy one answers in "
+            "a second, and the part of its callers who had no answer.", "",
+            *results.table(["", *(f"{p} {when}" for p in ("p50", "p99") for when in ("alone", "loop", "noise")), "p99, noise ÷ alone", "÷ loop", "failed",
+                            "noisy/s", "noisy: none"], rows)]

@@ -166,6 +166,7 @@ def render(told):
         rows.append([f"**{words}**", *_row(words, "all", windows)[1:]])
     return [f"Requests of fifty functions of the Azure trace, {told['minutes']} minutes of the day in each round, {SPEED} times as fast: gaps and the times that "
             "requests take (they sleep) are divided by that; the time of a start is not. The daemon serves them, all apis at zero at first; `soma simulate` is told "
-            "the same requests and the mean time of the daemon's starts, and nothing else. Both have the same settings, which are the defaults.", "",
+            "the same requests and the mean time of the daemon's starts, and nothing else. Both have the same settings, which are the defaults. Most of the replica-seconds are those "
+            "of a few functions that take long, most of the starts those of a few that are called often.", "",
             *results.table(["replicas", "from", "requests", "failed", "a start, ms", "starts", "simulated", "", "replica-s", "simulated", "", "oracle", "missed",
                             "simulated"], rows)]

@@ -201,7 +201,7 @@ def test_the_page_of_starts():
     told = {"ms": {cold.FLOOR: [1.0, 1.5], cold.INIT: [3.0, 4.0], cold.FASTAPI: [600.0, 900.0]}, "init_ms": [10.0, 12.0], "tier": {cold.INIT: "zygote-init"},
             "held": {cold.INIT: {"mib": 120.2, "own_mib": 20.3}}}
     lines = cold.render(told)
-    assert rows_of(lines)[cold.INIT] == ["zygote-init", "120 (20.3)", "2", "3.00", "4.00", "3.0", "4.0", "200.0"]
+    assert rows_of(lines)[cold.INIT] == ["zygote-init", "120 (20.3)", "2", "3.00", "4.00", "3.0", "4.0", "200"]
     assert lines[-1] == "`__init__` alone takes 11.00 (10.00–12.00) ms."
 
 
@@ -236,6 +236,7 @@ def test_the_page_of_a_replay():
 
 
 def test_the_page_of_a_neighbour():
-    one = {"alone_us": [5000, 10000], "beside_us": [6000, 13000], "failed": 0, "noisy_rps": 49, "noisy_failed": 0.9}
+    one = {"alone_us": [5000, 10000], "floor_us": [5500, 12000], "beside_us": [6000, 13000], "failed": 0, "noisy_rps": 49, "noisy_failed": 0.9}
     lines = neighbour.render({"load_s": 10, "pairs": {"Soma": [one]}})
-    assert rows_of(lines)["Soma"] == ["5.0 (5.0–5.0)", "6.0 (6.0–6.0)", "10.0 (10.0–10.0)", "13.0 (13.0–13.0)", "1.30 (1.30–1.30)", "0", "49 (49–49)", "90%"]
+    assert rows_of(lines)["Soma"] == ["5.0 (5.0–5.0)", "5.5 (5.5–5.5)", "6.0 (6.0–6.0)", "10.0 (10.0–10.0)", "12.0 (12.0–12.0)", "13.0 (13.0–13.0)",
+                                         "1.30 (1.30–1.30)", "1.08 (1.08–1.08)", "0", "49 (49–49)", "90%"]
