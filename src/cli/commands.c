@@ -279,7 +279,7 @@ static const struct command commands[] = {
 			  {"slots", 's', "N",
 			   "requests that a replica serves at once (1)"},
 			  {"max", 0, "N", "replicas of an api at most (10000)"},
-			  {"worth", 'w', "N",
+			  {"worth", 0, "N",
 			   "Soma's wait_worth (30): replica-seconds for a "
 			   "second of waiting"},
 			  {"policy", 'p', "soma|kpa|keep-alive|hybrid|cortex",

@@ -135,14 +135,17 @@ static bool admit(struct revision *rev, uint64_t bytes)
 	return true;
 }
 
-/* auto: where a start takes longer, which a fork after __init__ does not. */
+/* auto: where a start takes longer, which a fork after __init__ does not, be
+ * its zygote there or on its way. */
 static bool is_of_use(const struct revision *rev)
 {
+	const struct zygote *z = &rev->zygote;
+
 	switch (rev->spec->predictor.freeze) {
 	case FREEZE_ALWAYS:
 		return true;
 	case FREEZE_AUTO:
-		return scale_start_tier(rev) != COLD_ZYGOTE_INIT;
+		return !zygote_may_be(z) || zygote_tier(z) != COLD_ZYGOTE_INIT;
 	case FREEZE_NEVER:
 		break;
 	}

@@ -348,7 +348,7 @@ def test_why(daemon):
 
 
 def test_how_cold_it_was(daemon):
-    api = python_api("cold", predictor={"zygote": "none"}, autoscaling={"min_replicas": 0, **HASTY})
+    api = python_api("cold", predictor={"zygote": "none", "freeze": "never"}, autoscaling={"min_replicas": 0, **HASTY})
     daemon.admin.deploy(python_project(predictor("return payload"), api))
     wait_zero(daemon, "cold")
     ask = {"X-Soma-Cold": "1"}

@@ -72,7 +72,7 @@ def test_a_number_by_hand_outlives_the_daemon(own_daemon):
 def test_what_was_learned_outlives_the_daemon(own_daemon):
     daemon = own_daemon
     source = predictor("return payload", init="import time; time.sleep(0.5)")
-    api = python_api("wise", predictor={"zygote": "none"}, autoscaling={"min_replicas": 0, **HASTY})
+    api = python_api("wise", predictor={"zygote": "none", "freeze": "never"}, autoscaling={"min_replicas": 0, **HASTY})
     daemon.admin.deploy(python_project(source, api))
     for i in range(3):
         wait_zero(daemon, "wise")

@@ -20,12 +20,12 @@ def wait_zero(daemon, name):
 
 def fails_at_its_third_line(name, flag):
     source = predictor("return payload", imports=f"import os\n\nassert not os.path.exists({str(flag)!r}), 'no weights'")
-    return python_project(source, python_api(name, predictor={"zygote": "none"}, autoscaling=HASTY, request_timeout="10m"))
+    return python_project(source, python_api(name, predictor={"zygote": "none", "freeze": "never"}, autoscaling=HASTY, request_timeout="10m"))
 
 
 def ends_at_once(name, flag):
     command = ["/bin/sh", "-c", f"test ! -e {flag} || exit 9; exec {projects.PYTHON} probe.py"]
-    return projects.probe_project(projects.probe_api(name, predictor={"command": command}, autoscaling=HASTY, request_timeout="10m"))
+    return projects.probe_project(projects.probe_api(name, predictor={"command": command, "freeze": "never"}, autoscaling=HASTY, request_timeout="10m"))
 
 
 CASES = [pytest.param(fails_at_its_third_line, "no weights", id="import"), pytest.param(ends_at_once, "exit code 9", id="crash-loop")]
@@ -101,7 +101,7 @@ def test_a_slow_download_keeps_its_replica(daemon):
 def test_a_promise_is_kept(daemon):
     """Told to come again in so many seconds, one finds a replica then, however soon that was ready."""
     source = predictor("return payload", init="import time; time.sleep(2)")
-    api = python_api("promise", predictor={"zygote": "none"}, on_cold="retry", autoscaling=HASTY)
+    api = python_api("promise", predictor={"zygote": "none", "freeze": "never"}, on_cold="retry", autoscaling=HASTY)
     daemon.admin.deploy(python_project(source, api))
     wait_zero(daemon, "promise")
     refused = daemon.admin.post("/promise", json=1)
