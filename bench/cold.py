@@ -186,6 +186,8 @@ def render(told):
     floor, fastapi = told["ms"][FLOOR], results.quantile(told["ms"][FASTAPI], 0.5)
     rows = []
     for name, values in told["ms"].items():
+        if name in (WARM, THAW):
+            continue  # no starts
         p50, p99 = (results.quantile(values, q) for q in (0.5, 0.99))
         held = told["held"].get(name)
         rows.append([name, told["tier"].get(name, ""), f"{held['mib']:.0f} ({held['own_mib']:.1f})" if held else "", len(values),

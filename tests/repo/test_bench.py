@@ -203,6 +203,11 @@ def test_the_page_of_starts():
     lines = cold.render(told)
     assert rows_of(lines)[cold.INIT] == ["zygote-init", "120 (20.3)", "2", "3.00", "4.00", "3.0", "4.0", "200"]
     assert lines[-1] == "`__init__` alone takes 11.00 (10.00–12.00) ms."
+    told["ms"].update({cold.FROZEN: [0.7, 0.9], cold.WARM: [0.4, 0.6], cold.THAW: [-0.1, 0.3]})
+    lines = cold.render(told)
+    assert rows_of(lines)[cold.FROZEN][-3:] == ["0.7", "0.9", "857"] and cold.WARM not in rows_of(lines) and cold.THAW not in rows_of(lines)
+    assert lines[-3] == ("Frozen: 0.70 ms, where a replica that runs takes 0.40 ms and a bare echo that is stopped -0.10 ms longer: "
+                         "1.00 of twice the one and the other.")
 
 
 def test_the_page_of_a_crowd():
