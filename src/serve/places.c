@@ -155,7 +155,7 @@ static bool is_missed_less(const struct place *a, const struct place *b)
 unsigned revision__least_missed(const struct revision *rev)
 {
 	const struct list *at = rev->replicas.next;
-	struct place p, least;
+	struct place p, least = {0};
 
 	next_place(rev, &at, &least);
 	while (next_place(rev, &at, &p))
