@@ -48,6 +48,14 @@ bool control_send(enum frame_type type, uint32_t arg, const char *text,
 	}
 }
 
+void control_ready(void)
+{
+	const char *facts = worker.facts ? worker.facts : "{}";
+
+	control_send(FRAME_READY, (uint32_t)getpid(), facts, strlen(facts),
+		     false);
+}
+
 char *control_config(size_t *ret_len)
 {
 	struct frame head = {0};
@@ -78,7 +86,7 @@ static void say_state(void)
 				     strlen(worker.loading), false);
 		return;
 	}
-	control_send(FRAME_READY, (uint32_t)getpid(), "{}", 2, false);
+	control_ready();
 	stages_forget();
 	batch_tell();
 	if (worker.n_released)

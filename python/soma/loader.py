@@ -1,6 +1,7 @@
 """Loads the user's predictor, and says what is wrong with it."""
 import difflib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -238,6 +239,12 @@ def _summary(kind, client):
     return json.dumps(answer, separators=(",", ":"), default=str)
 
 
+def _own_modules(count):
+    """Of the modules that were imported last, those that come with Python: nothing that a program sets changes what they are."""
+    own = getattr(sys, "stdlib_module_names", ())  # from Python 3.10
+    return [name for name in itertools.islice(reversed(sys.modules), max(count, 0)) if name.partition(".")[0] in own][::-1]
+
+
 class Loading:
     """The predictor on its way, in steps: a zygote stops behind one of them, and its replicas go on from there."""
 
@@ -248,12 +255,26 @@ class Loading:
         self._say = say  # takes a word on progress
         self._hand_over = hand_over  # takes the Predictor
         self._done = []
+        self.known = False  # the daemon knows where we are: in a fork, until the next word
+        self.imported = []  # modules of Python itself that __init__ has imported
 
     def to(self, level):
         """Takes the steps up to this one that are still to be taken. Raises Failure."""
         for step in self.STEPS[len(self._done) : self.STEPS.index(level) + 1]:
             getattr(self, "_" + step)()
             self._done.append(step)
+
+    def import_ahead(self, names):
+        """What __init__ will import of Python itself, as another replica has told: then its forks need not."""
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except Exception:
+                pass  # it is for __init__ to meet
+
+    def _begin(self, word):
+        self._say(word, self.known)
+        self.known = False
 
     def _worker(self):
         settings = self.settings
@@ -268,7 +289,7 @@ class Loading:
     def _imports(self):
         path, kind = self.settings["path"], self._kind
         _check_readable(self._project, path, self._file, kind)
-        self._say("importing %s" % path)
+        self._begin("importing %s" % path)
         module = _import(self._project, path, self._file, kind)
         self._class = _find_class(module, path, self._file, kind)
         self._signatures = classes.check(self._class, kind, path, bool(self.settings.get("models")))
@@ -279,9 +300,11 @@ class Loading:
         settings, kind, signatures = self.settings, self._kind, self._signatures
         store = _store(settings, kind, self._say)
         client = _client(kind, signatures, store, self._say)
-        self._say("running __init__")
+        self._begin("running __init__")
         arguments = {"config": settings.get("config") or {}, kind.client: client, "metrics_client": _metrics_client(signatures)}
+        before = len(sys.modules)
         instance = _make(self._class, signatures, arguments, settings["path"], kind)
+        self.imported = _own_modules(len(sys.modules) - before)
         if store is not None and kind.client != "onnx_client":
             client.load_model = instance.load_model
         _set_up_logging(settings.get("log_level", "info"))

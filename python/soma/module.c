@@ -8,6 +8,7 @@
 
 #include "core/err.h"
 #include "core/json.h"
+#include "core/mem.h"
 #include "loop/fork.h"
 
 static int inherited(const char *name)
@@ -157,9 +158,29 @@ static PyObject *wakeup_fd(PyObject *module, PyObject *unused)
 	return PyLong_FromLong(worker.signals[1]);
 }
 
-PyDoc_STRVAR(loading_doc, "loading(text)\n\nSays LOADING.");
+PyDoc_STRVAR(loading_doc,
+	     "loading(text, known=False)\n\nSays LOADING; known: only if it is "
+	     "asked.");
 
 static PyObject *loading(PyObject *module, PyObject *args)
+{
+	const char *text;
+	int known = 0;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "s|p", &text, &known))
+		return NULL;
+	worker_lock();
+	snprintf(worker.loading, sizeof worker.loading, "%s", text);
+	worker_unlock();
+	if (!known)
+		control_send(FRAME_LOADING, 0, text, strlen(text), false);
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(facts_doc, "facts(json)\n\nWhat READY is to say.");
+
+static PyObject *facts(PyObject *module, PyObject *args)
 {
 	const char *text;
 
@@ -167,9 +188,9 @@ static PyObject *loading(PyObject *module, PyObject *args)
 	if (!PyArg_ParseTuple(args, "s", &text))
 		return NULL;
 	worker_lock();
-	snprintf(worker.loading, sizeof worker.loading, "%s", text);
+	free(worker.facts);
+	worker.facts = mem_strdup(text);
 	worker_unlock();
-	control_send(FRAME_LOADING, 0, text, strlen(text), false);
 	Py_RETURN_NONE;
 }
 
@@ -246,8 +267,7 @@ static PyObject *run_slot(PyObject *module, PyObject *args)
 		if (first) {
 			worker.state = WORKER_SERVING;
 			poll_listen();
-			control_send(FRAME_READY, (uint32_t)getpid(), "{}", 2,
-				     false);
+			control_ready();
 		}
 		worker_unlock();
 	}
@@ -399,6 +419,7 @@ static PyMethodDef methods[] = {
 	{"unsafe", unsafe, METH_VARARGS, unsafe_doc},
 	{"wakeup_fd", wakeup_fd, METH_NOARGS, wakeup_fd_doc},
 	{"loading", loading, METH_VARARGS, loading_doc},
+	{"facts", facts, METH_VARARGS, facts_doc},
 	{"failed", failed, METH_VARARGS, failed_doc},
 	{"prepare", prepare, METH_VARARGS, prepare_doc},
 	{"run_slot", run_slot, METH_VARARGS, run_slot_doc},

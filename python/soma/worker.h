@@ -320,6 +320,7 @@ struct worker {
 
 	uint64_t exit_at_ms; /* stopping: patience ends; 0: none */
 	char loading[256];   /* the last LOADING */
+	char *facts;	     /* owned: what READY says, JSON; NULL: nothing */
 
 	atomic_bool term; /* SIGTERM came */
 	bool forked;	  /* this is a child of the user's code */
@@ -501,6 +502,8 @@ int json_out(struct buf *b, PyObject *value);
 /* The CONFIG frame as text, waited for; the caller's. */
 char *control_config(size_t *ret_len);
 void control_event(void);
+/* Says READY. With the lock. */
+void control_ready(void);
 /* Waits up to some seconds when the channel is full and `wait`. False: it was
  * full. */
 bool control_send(enum frame_type type, uint32_t arg, const char *text,

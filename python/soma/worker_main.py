@@ -117,6 +117,7 @@ def main():
     config = worker.start()
 
     import faulthandler
+    import json
     import signal
 
     from _soma import output
@@ -155,6 +156,8 @@ def main():
         signal.set_wakeup_fd(worker.wakeup_fd(), warn_on_full_buffer=False)
         answers.expose_tracebacks = config.get("expose_tracebacks", False)
         loading.start()
+        if loading.imported and pools is None:
+            worker.facts(json.dumps({"imports": loading.imported}))
     except failure.Failure as why:
         fail(worker, why)
     serve(worker, config.get("threads", 1), pools)

@@ -113,6 +113,8 @@ def wait(worker, config, loading):
     level, control = config["zygote"], int(os.environ["SOMA_CONTROL_FD"])
     held = pools.Held()
     loading.to(level)
+    if level == "imports":
+        loading.import_ahead(config.get("imports") or ())
     why = unsafe(control)
     if why:
         worker.unsafe(json.dumps({"level": level, "why": "%s %s" % (AFTER[level], why)}).encode("utf-8"))
@@ -125,6 +127,7 @@ def wait(worker, config, loading):
     worker.end_lines()
     worker.zygote(json.dumps({"level": level}).encode("utf-8"))
     config = worker.start()
+    loading.known = True
     held.release()
     _reseed()
     return config, held

@@ -7,10 +7,10 @@
  * The first three take a millisecond, and its READY may come before any of
  * them. To be moved to another group takes the kernel longer than all of it (it
  * waits for all processors once, some 8 ms, be it for one or for many), and
- * holds up forks meanwhile. So it is done in the pool, and a while later, but
- * for those that have user code to run, which takes longer. One with a limit
- * waits for its CONFIG until it has been moved: what it takes is its own from
- * the first byte.
+ * holds up forks meanwhile. So it is done in the pool, and a while later; sooner
+ * of those that still run user code then, for what it takes is to be their own.
+ * One with a limit waits for its CONFIG until it has been moved: what it takes
+ * is its own from the first byte.
  */
 #include <errno.h>
 #include <signal.h>
@@ -24,7 +24,7 @@
 #include "loop/log.h"
 #include "serve/process_parts.h"
 
-enum { NEWBORN_MS = 1000 };
+enum { NEWBORN_MS = 1000, LOADING_MS = 50 };
 
 static void wean(struct process *p);
 
@@ -112,7 +112,7 @@ void process__born(struct process *p, int32_t answer, int handle)
 		close_handle(p);
 	} else {
 		list_push_back(&p->local->newborn, &p->newborn_link);
-		if (p->config || p->soon)
+		if (p->config)
 			wean(p);
 	}
 	if (p->first_sign)
@@ -243,8 +243,10 @@ void local__wean(struct local *l)
 		struct process *p =
 			LIST_ENTRY(it, struct process, newborn_link);
 
+		int64_t after = p->soon ? LOADING_MS : NEWBORN_MS;
+
 		if (!p->weaning && !p->stays &&
-		    (p->config || now - p->started_ms >= NEWBORN_MS))
+		    (p->config || now - p->started_ms >= after))
 			wean(p);
 	}
 }

@@ -286,8 +286,8 @@ static int start_ours(struct replica *r, struct process_spec *p,
 	p->uid = r->rev->api->uid;
 	p->cpu_millis = spec->compute.cpu_millis;
 	p->mem_limit = spec->compute.mem_limit;
-	/* There is user code still to run, longer than the move takes. */
 	p->soon = r->tier != COLD_ZYGOTE_INIT;
+	r->detail = zygote_next_word(&r->rev->zygote);
 	return process_fork(&r->process, zygote, p, &replica__process_ops, r,
 			    err);
 }

@@ -73,6 +73,9 @@ static char *worker_config(const struct revision *rev, const char *id,
 			       json_text(doc, spec->predictor.models_json));
 	yyjson_mut_obj_add_bool(doc, root, "expose_tracebacks",
 				spec->predictor.expose_tracebacks);
+	if (zygote && rev->imports)
+		yyjson_mut_obj_add_val(doc, root, "imports",
+				       json_text(doc, rev->imports));
 	return json_write(doc, NULL);
 }
 

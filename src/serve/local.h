@@ -53,9 +53,9 @@ struct process_spec {
 	const char *config; /* first frame on it, or NULL */
 	bool notify;	    /* gets a NOTIFY_SOCKET */
 	bool forks;	    /* a zygote */
-	bool soon;	    /* of a fork: it is moved to a control group of its
-			       own at once. One that has a limit does not begin
-			       before */
+	bool soon;	    /* of a fork: there is user code to run before it
+			       is ready. Where that takes long it is moved to a
+			       control group of its own meanwhile */
 };
 
 enum process_state { PROCESS_STARTING, PROCESS_RUNNING, PROCESS_EXITED };
@@ -106,7 +106,7 @@ struct process {
 	int first_sign; /* signal to send when it is born; 0: none */
 	char *config;	/* owned: CONFIG, until it is to begin; or NULL */
 	int handle;	/* owned: its pidfd, until it is weaned; -1 */
-	bool soon;	/* as in its spec */
+	bool soon;	/* as in its spec, until it is ready */
 	bool weaning;	/* it is being moved to a group of its own */
 	bool stays;	/* it cannot be moved */
 	struct list newborn_link;

@@ -119,8 +119,11 @@ static void on_control_message(struct chan *c, const void *data, size_t len,
 	if (f.version != FRAME_VERSION)
 		return;
 	p->heard = true;
-	if (f.type == FRAME_READY && f.arg <= INT32_MAX)
-		p->said = (pid_t)f.arg;
+	if (f.type == FRAME_READY) {
+		p->soon = false;
+		if (f.arg <= INT32_MAX)
+			p->said = (pid_t)f.arg;
+	}
 	if (f.type == FRAME_FORKED) {
 		process__forked(p, f.arg,
 				(struct str){(const char *)data + sizeof f,

@@ -202,15 +202,21 @@ static void stuck(struct replica *r, const char *why)
 	revision_step(rev);
 }
 
+static void keep(char **field, char *told)
+{
+	if (!told)
+		return;
+	free(*field);
+	*field = told;
+}
+
 /* What READY says about the model. */
 static void learn(struct revision *rev, struct str payload)
 {
-	char *sample = told_sample(payload);
-
-	if (!sample)
+	if (payload.n <= strlen("{}"))
 		return;
-	free(rev->sample);
-	rev->sample = sample;
+	keep(&rev->sample, told_sample(payload));
+	keep(&rev->imports, told_imports(payload));
 }
 
 static void on_frame(struct process *p, const struct frame *f,

@@ -57,6 +57,7 @@ void revision_free(struct revision *rev)
 	free(rev->project_dir);
 	free(rev->message);
 	free(rev->sample);
+	free(rev->imports);
 	free(rev->answer);
 	free(rev);
 }

@@ -39,6 +39,8 @@ struct revision {
 			  or no environment */
 	char *message; /* owned: why it failed */
 	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
+	char *imports; /* owned: what its __init__ imports of Python's own, as
+			  the JSON of a list; or NULL */
 	char *answer;  /* owned: to that, by proof.c; or NULL */
 	struct environment *env;
 	struct environment_user user;

@@ -77,3 +77,29 @@ char *told_note(struct str payload)
 
 	return note ? plain(str_of(note), TOLD_NOTE_MAX, "") : NULL;
 }
+
+static bool is_module(const char *name)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "abcdefghijklmnopqrstuvwxyz"
+				      "0123456789_.";
+
+	return name && *name && !name[strspn(name, allowed)];
+}
+
+char *told_imports(struct str payload)
+{
+	cleanup_json yyjson_doc *doc = json_parse(payload.p, payload.n, NULL);
+	yyjson_val *list =
+		yyjson_obj_get(yyjson_doc_get_root(doc), "imports"), *one;
+	cleanup_free char *text = NULL;
+	size_t i, max, len;
+
+	if (!yyjson_is_arr(list) || !yyjson_arr_size(list))
+		return NULL;
+	yyjson_arr_foreach(list, i, max, one)
+		if (!is_module(yyjson_get_str(one)))
+			return NULL;
+	text = yyjson_val_write(list, 0, &len);
+	return text && len <= TOLD_IMPORTS_MAX ? mem_take(&text) : NULL;
+}

@@ -335,6 +335,18 @@ enum cold_tier zygote_tier(const struct zygote *z)
 	return COLD_ZYGOTE_INIT + (level_of(z) - ZYGOTE_INIT);
 }
 
+char *zygote_next_word(const struct zygote *z)
+{
+	switch (level_of(z)) {
+	case ZYGOTE_IMPORTS:
+		return mem_strdup("running __init__");
+	case ZYGOTE_WORKER:
+		return mem_printf("importing %s", z->rev->spec->predictor.path);
+	default:
+		return NULL;
+	}
+}
+
 /* Another one, and why. */
 static void renew(struct zygote *z, const char *why)
 {

@@ -78,6 +78,9 @@ bool zygote_may_be(const struct zygote *z);
 struct process *zygote_process(const struct zygote *z);
 /* Of a replica that is forked from it now. */
 enum cold_tier zygote_tier(const struct zygote *z);
+/* What that does first, as LOADING would say, which it does not; NULL: nothing
+ * is left to do; free() it. */
+char *zygote_next_word(const struct zygote *z);
 /* A replica that it forked did not become ready: so far is too far. Or it ended
  * in its first request, which may be that request's doing: twice in a row, and
  * it is the same. */

@@ -227,10 +227,38 @@ static void a_replicas_words_do_nothing_to_a_terminal(void **state)
 	assert_null(told_sample(str_of(many)));
 }
 
+/* Each goes to a zygote that imports it. */
+static void imports_are_names_of_modules(void **state)
+{
+	static const char *const bad[] = {
+		"{}",
+		"{\"imports\":[]}",
+		"{\"imports\":\"mmap\"}",
+		"{\"imports\":[\"mmap\",7]}",
+		"{\"imports\":[\"\"]}",
+		"{\"imports\":[\"a b\"]}",
+		"{\"imports\":[\"../a\"]}",
+		"nonsense",
+	};
+	cleanup_free char *good = told_imports(
+		STR("{\"imports\":[\"mmap\",\"xml.etree\"]}"));
+	cleanup_free char *many = mem_alloc(100000);
+	size_t n = (size_t)snprintf(many, 100, "{\"imports\":[\"");
+
+	(void)state;
+	assert_string_equal(good, "[\"mmap\",\"xml.etree\"]");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_null(told_imports(str_of(bad[i])));
+	memset(many + n, 'a', TOLD_IMPORTS_MAX);
+	memcpy(many + n + TOLD_IMPORTS_MAX, "\"]}", 4);
+	assert_null(told_imports(str_of(many)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_replicas_words_are_made_text),
+		cmocka_unit_test(imports_are_names_of_modules),
 		cmocka_unit_test(a_replicas_words_do_nothing_to_a_terminal),
 		cmocka_unit_test(quantiles_bound_what_was_added),
 		cmocka_unit_test(each_bucket_holds_what_its_bound_says),

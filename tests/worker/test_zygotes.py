@@ -7,11 +7,13 @@ import threading
 
 import pytest
 
-from harness import BYE, PYTHON, QUERY, READY, ROOT, STOP
+from harness import BYE, LOADING, PYTHON, QUERY, READY, ROOT, STOP
 from zygotes import FORK, FORKED, Zygote
 
 # The interpreter of the tests, which has numpy.
 VENV = ROOT / "build/venv/bin/python"
+# Of the interpreter that the workers of most tests are.
+STDLIB_IS_KNOWN = subprocess.run([PYTHON, "-c", "import sys; sys.stdlib_module_names"], stderr=subprocess.DEVNULL).returncode == 0
 
 ECHO = """
     import os
@@ -68,6 +70,62 @@ def test_imports_are_shared_and_init_is_each_ones_own(zygote):
     answer = replica.predict(1).json()
     assert answer["imported_by"] == z.process.pid
     assert answer["made_by"] == answer["pid"] == replica.process.pid
+
+
+LAZY = """
+    import sys
+
+    THERE = "colorsys" in sys.modules
+
+    class PythonPredictor:
+        def __init__(self, config):
+            self.there = "colorsys" in sys.modules
+            import colorsys, beside
+
+        def predict(self, payload):
+            return [THERE, self.there]
+    """
+
+
+@pytest.mark.skipif(not STDLIB_IS_KNOWN, reason="Python knows the names of its own modules from 3.10 on")
+def test_what_init_imports_of_python_is_told_and_imported_ahead(start, zygote):
+    files = {"predictor.py": LAZY, "beside.py": ""}
+    told = json.loads(start(files).expect(READY)[2])
+    assert "colorsys" in told["imports"] and "beside" not in told["imports"]
+    z = zygote(files, level="imports", imports=[*told["imports"], "no_such_module"])
+    assert z.level() == "imports"
+    assert z.replica().predict(1).json() == [False, True]
+    # After the fork nothing is told again.
+    z.replica().send(QUERY)
+    assert z.made[-1].expect(READY)[2] == "{}"
+
+
+@pytest.mark.parametrize("level, words", [("imports", []), ("worker", ["running __init__"])])
+def test_a_fork_does_not_say_what_it_does_first(zygote, level, words):
+    z = zygote(ECHO, level=level)
+    z.level()
+    frames = z.replica().frames
+    assert [text for kind, _, text in frames if kind == LOADING] == words
+
+
+def test_a_fork_that_is_asked_says_what_it_does(zygote):
+    z = zygote("""
+        import os, time
+        class PythonPredictor:
+            def __init__(self, config):
+                while not os.path.exists("go"):
+                    time.sleep(0.01)
+            def predict(self, payload):
+                return payload
+        """, level="imports")
+    z.level()
+    replica = z.fork()
+    said = None
+    while said != "running __init__":
+        replica.send(QUERY)
+        said = replica.receive(5)[2]
+    (z.project / "go").touch()
+    assert replica.ready().predict(1).json() == 1
 
 
 def test_only_the_worker_is_shared(zygote):
