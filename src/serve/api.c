@@ -265,18 +265,24 @@ static void put_share(yyjson_mut_doc *doc, yyjson_mut_val *obj, const char *key,
 		yyjson_mut_obj_add_null(doc, obj, key);
 }
 
+static yyjson_mut_val *put_process(yyjson_mut_doc *doc, yyjson_mut_val *arr,
+				   const struct replica *r)
+{
+	yyjson_mut_val *o = yyjson_mut_arr_add_obj(doc, arr);
+
+	yyjson_mut_obj_add_strcpy(doc, o, "id", r->id);
+	yyjson_mut_obj_add_int(doc, o, "pid", r->process ? r->process->pid : 0);
+	return o;
+}
+
 static void put_replicas(yyjson_mut_doc *doc, yyjson_mut_val *arr,
 			 const struct list *replicas, uint64_t now)
 {
-	for (const struct list *it = replicas->next; it != replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
-		yyjson_mut_val *o = yyjson_mut_arr_add_obj(doc, arr);
+	const struct replica *r = NULL;
 
-		yyjson_mut_obj_add_strcpy(doc, o, "id", r->id);
-		yyjson_mut_obj_add_int(doc, o, "pid",
-				       r->process ? r->process->pid : 0);
+	while ((r = replica_next(replicas, r))) {
+		yyjson_mut_val *o = put_process(doc, arr, r);
+
 		yyjson_mut_obj_add_strcpy(doc, o, "state",
 					  replica_state_word(r));
 		yyjson_mut_obj_add_str(doc, o, "tier", cold_tier_word(r->tier));
@@ -295,15 +301,11 @@ static void put_replicas(yyjson_mut_doc *doc, yyjson_mut_val *arr,
 static void put_frozen(yyjson_mut_doc *doc, yyjson_mut_val *arr,
 		       const struct frozen *f)
 {
-	for (const struct list *it = f->replicas.next; it != &f->replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
-		yyjson_mut_val *o = yyjson_mut_arr_add_obj(doc, arr);
+	const struct replica *r = NULL;
 
-		yyjson_mut_obj_add_strcpy(doc, o, "id", r->id);
-		yyjson_mut_obj_add_int(doc, o, "pid",
-				       r->process ? r->process->pid : 0);
+	while ((r = replica_next(&f->replicas, r))) {
+		yyjson_mut_val *o = put_process(doc, arr, r);
+
 		yyjson_mut_obj_add_bool(doc, o, "stopped", r->stopped);
 		yyjson_mut_obj_add_uint(doc, o, "bytes", f->bytes);
 	}

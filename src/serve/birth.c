@@ -7,10 +7,10 @@
  * The first three take a millisecond, and its READY may come before any of
  * them. To be moved to another group takes the kernel longer than all of it (it
  * waits for all processors once, some 8 ms, be it for one or for many), and
- * holds up forks meanwhile. So it is done in the pool, and a while later; sooner
- * of those that still run user code then, for what it takes is to be their own.
- * One with a limit waits for its CONFIG until it has been moved: what it takes
- * is its own from the first byte.
+ * holds up forks meanwhile. So it is done in the pool, and a while later;
+ * sooner of those that still run user code then, for what it takes is to be
+ * their own. One with a limit waits for its CONFIG until it has been moved:
+ * what it takes is its own from the first byte.
  */
 #include <errno.h>
 #include <signal.h>

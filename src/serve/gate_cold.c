@@ -72,17 +72,12 @@ void gate__let_hear(struct api *a)
 /* The process that has been starting for the longest. */
 static const struct replica *first_starting(const struct revision *rev)
 {
-	const struct replica *first = NULL;
+	const struct replica *first = NULL, *r = NULL;
 
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
-
+	while ((r = replica_next(&rev->replicas, r)))
 		if (r->state == REPLICA_STARTING &&
 		    (!first || r->spawned_at < first->spawned_at))
 			first = r;
-	}
 	return first;
 }
 

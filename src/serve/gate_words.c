@@ -21,13 +21,11 @@ struct queue_rate gate_rate(const struct api *a)
 	const struct revision *rev = gate_serving(a);
 	struct queue_rate rate = {0};
 	uint64_t busy_ns = 0, soon = 0;
+	const struct replica *r = NULL;
 
 	if (!rev)
 		return (struct queue_rate){0};
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
+	while ((r = replica_next(&rev->replicas, r))) {
 		uint32_t n = replica_slots(r);
 
 		soon += r->state == REPLICA_STARTING ? n : 0;

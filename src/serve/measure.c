@@ -82,15 +82,12 @@ static void on_measured(struct api *a, const struct measured *m)
 static const struct replica *settled_one(const struct revision *rev,
 					 uint64_t now)
 {
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
+	const struct replica *r = NULL;
 
+	while ((r = replica_next(&rev->replicas, r)))
 		if (replica_is_ready(r) && r->process &&
 		    r->ready_at + SETTLED_MS <= now)
 			return r;
-	}
 	return NULL;
 }
 

@@ -17,35 +17,29 @@ struct place {
 
 /* The place that begins at *at, which is then what comes behind it; false: it
  * was the end. */
-static bool next_place(const struct revision *rev, const struct list **at,
+static bool next_place(const struct revision *rev, const struct replica **at,
 		       struct place *ret)
 {
-	const struct list *it = *at;
+	const struct replica *r = *at;
 
-	if (it == &rev->replicas)
+	if (!r)
 		return false;
-	*ret = (struct place){.rests = true};
-	for (; it != &rev->replicas; it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
-
-		if (it == *at)
-			ret->index = r->index;
-		if (r->index != ret->index)
-			break;
+	*ret = (struct place){.index = r->index, .rests = true};
+	for (; r && r->index == ret->index;
+	     r = replica_next(&rev->replicas, r)) {
 		ret->ready += replica_is_ready(r);
 		ret->unready += r->unready;
 		ret->in_flight += r->in_flight;
 		ret->answers += r->in_flight - MIN(r->placed, r->in_flight);
 		ret->rests = ret->rests && r->state == REPLICA_BACKOFF;
 	}
-	*at = it;
+	*at = r;
 	return true;
 }
 
 unsigned revision_places(const struct revision *rev)
 {
-	const struct list *at = rev->replicas.next;
+	const struct replica *at = replica_next(&rev->replicas, NULL);
 	struct place p;
 	unsigned n = 0;
 
@@ -56,7 +50,7 @@ unsigned revision_places(const struct revision *rev)
 
 unsigned revision_ready(const struct revision *rev)
 {
-	const struct list *at = rev->replicas.next;
+	const struct replica *at = replica_next(&rev->replicas, NULL);
 	struct place p;
 	unsigned n = 0;
 
@@ -67,7 +61,7 @@ unsigned revision_ready(const struct revision *rev)
 
 unsigned revision_answering(const struct revision *rev)
 {
-	const struct list *at = rev->replicas.next;
+	const struct replica *at = replica_next(&rev->replicas, NULL);
 	struct place p;
 	unsigned n = 0;
 
@@ -78,7 +72,7 @@ unsigned revision_answering(const struct revision *rev)
 
 bool revision_any_ready(const struct revision *rev)
 {
-	const struct list *at = rev->replicas.next;
+	const struct replica *at = replica_next(&rev->replicas, NULL);
 	struct place p = {.ready = 0};
 
 	while (!p.ready && next_place(rev, &at, &p))
@@ -88,37 +82,32 @@ bool revision_any_ready(const struct revision *rev)
 
 bool revision_is_failing(const struct revision *rev)
 {
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
+	const struct replica *r = NULL;
 
+	while ((r = replica_next(&rev->replicas, r)))
 		if (r->unready >= REPLICA_TRIES)
 			return true;
-	}
 	return false;
 }
 
 bool revision_is_dying(const struct revision *rev)
 {
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next)
-		if (CONTAINER_OF((struct list *)(uintptr_t)it, struct replica,
-				 link)
-			    ->unready)
+	const struct replica *r = NULL;
+
+	while ((r = replica_next(&rev->replicas, r)))
+		if (r->unready)
 			return true;
 	return false;
 }
 
 bool revision_cannot_start(const struct revision *rev)
 {
+	const struct replica *r = NULL;
+
 	if (rev->blocked)
 		return !revision_any_ready(rev);
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next)
-		if (!CONTAINER_OF((struct list *)(uintptr_t)it, struct replica,
-				  link)
-			     ->hopeless)
+	while ((r = replica_next(&rev->replicas, r)))
+		if (!r->hopeless)
 			return false;
 	return !list_empty(&rev->replicas);
 }
@@ -126,12 +115,9 @@ bool revision_cannot_start(const struct revision *rev)
 uint64_t revision_again_ms(const struct revision *rev)
 {
 	uint64_t now = uv_now(rev->api->serve->loop), first = UINT64_MAX;
+	const struct replica *r = NULL;
 
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
-
+	while ((r = replica_next(&rev->replicas, r))) {
 		if (r->state == REPLICA_STARTING || r->state == REPLICA_IDLE)
 			return 0;
 		if (r->state == REPLICA_BACKOFF)
@@ -154,7 +140,7 @@ static bool is_missed_less(const struct place *a, const struct place *b)
 
 unsigned revision__least_missed(const struct revision *rev)
 {
-	const struct list *at = rev->replicas.next;
+	const struct replica *at = replica_next(&rev->replicas, NULL);
 	struct place p, least = {0};
 
 	next_place(rev, &at, &least);
@@ -166,7 +152,7 @@ unsigned revision__least_missed(const struct revision *rev)
 
 bool revision__surplus(const struct revision *rev, unsigned *ret)
 {
-	const struct list *at = rev->replicas.next;
+	const struct replica *at = replica_next(&rev->replicas, NULL);
 	struct place p, most = {.ready = 0};
 	unsigned n = 0;
 

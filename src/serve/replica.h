@@ -152,6 +152,14 @@ void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */
 void replica_tick(struct replica *r);
 bool replica_is_ready(const struct replica *r); /* takes requests now */
+/* The one behind r in a list of replicas, the first for NULL; NULL: none. */
+static inline struct replica *replica_next(const struct list *in,
+					   const struct replica *r)
+{
+	struct list *it = r ? r->link.next : in->next;
+
+	return it == in ? NULL : LIST_ENTRY(it, struct replica, link);
+}
 const char *replica_state_word(const struct replica *r);
 
 #endif

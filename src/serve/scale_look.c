@@ -81,15 +81,11 @@ struct scale_view scale__look(struct api *a, struct revision *rev)
 
 uint32_t scale__passing(const struct revision *rev)
 {
+	const struct replica *r = NULL;
 	uint32_t n = 0;
 
-	for (const struct list *it = rev->replicas.next; it != &rev->replicas;
-	     it = it->next) {
-		const struct replica *r = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct replica, link);
-
+	while ((r = replica_next(&rev->replicas, r)))
 		n += r->in_flight - MIN(r->placed, r->in_flight);
-	}
 	return n;
 }
 

@@ -90,16 +90,15 @@ static bool is_module(const char *name)
 char *told_imports(struct str payload)
 {
 	cleanup_json yyjson_doc *doc = json_parse(payload.p, payload.n, NULL);
-	yyjson_val *list =
-		yyjson_obj_get(yyjson_doc_get_root(doc), "imports"), *one;
+	yyjson_val *list = yyjson_obj_get(yyjson_doc_get_root(doc), "imports"),
+		   *one;
 	cleanup_free char *text = NULL;
 	size_t i, max, len;
 
 	if (!yyjson_is_arr(list) || !yyjson_arr_size(list))
 		return NULL;
-	yyjson_arr_foreach(list, i, max, one)
-		if (!is_module(yyjson_get_str(one)))
-			return NULL;
+	yyjson_arr_foreach(list, i, max, one) if (!is_module(yyjson_get_str(
+							  one))) return NULL;
 	text = yyjson_val_write(list, 0, &len);
 	return text && len <= TOLD_IMPORTS_MAX ? mem_take(&text) : NULL;
 }

@@ -5,8 +5,12 @@
 
 #include "core/str.h"
 
-enum { TOLD_LOADING_MAX = 1024, TOLD_SAMPLE_MAX = 4096, TOLD_NOTE_MAX = 1024,
-       TOLD_IMPORTS_MAX = 4096 };
+enum {
+	TOLD_LOADING_MAX = 1024,
+	TOLD_SAMPLE_MAX = 4096,
+	TOLD_NOTE_MAX = 1024,
+	TOLD_IMPORTS_MAX = 4096
+};
 
 /* LOADING's payload in one line of UTF-8, cut where it is long; free() it. */
 char *told_loading(struct str payload);

@@ -240,8 +240,8 @@ static void imports_are_names_of_modules(void **state)
 		"{\"imports\":[\"../a\"]}",
 		"nonsense",
 	};
-	cleanup_free char *good = told_imports(
-		STR("{\"imports\":[\"mmap\",\"xml.etree\"]}"));
+	cleanup_free char *good =
+		told_imports(STR("{\"imports\":[\"mmap\",\"xml.etree\"]}"));
 	cleanup_free char *many = mem_alloc(100000);
 	size_t n = (size_t)snprintf(many, 100, "{\"imports\":[\"");
 
