@@ -43,6 +43,22 @@ static int set(struct cgroups *cg, enum cgroup_tree tree, const char *leaf,
 	return cgfile_write(cg, path, text);
 }
 
+/* 100 in version 2 and 1024 in version 1 are the defaults, and here one
+ * processor; 0, or an errno. */
+static int set_weight(struct cgroups *cg, const char *leaf, int64_t millis)
+{
+	return cg->mode == CGROUP_V2
+		       ? set(cg, CGROUP_TREE_UNIFIED, leaf, "cpu.weight",
+			     MIN(MAX(millis / 10, 1), 10000))
+		       : set(cg, CGROUP_TREE_CPU, leaf, "cpu.shares",
+			     MIN(MAX(millis * 1024 / 1000, 2), 262144));
+}
+
+void cgroup_weigh(struct cgroups *cg, const char *leaf, int64_t cpu_millis)
+{
+	set_weight(cg, leaf, cpu_millis);
+}
+
 static void limit_v2(struct cgroups *cg, const char *leaf,
 		     const struct cgroup_limits *l, struct missed *m)
 {
@@ -57,11 +73,9 @@ static void limit_v2(struct cgroups *cg, const char *leaf,
 	}
 	/* A replica that lost one of its processes is of no use. */
 	set(cg, t, leaf, "memory.oom.group", 1);
-	/* 100 is the default weight and here one processor. */
 	if (l->cpu_millis)
 		miss(m, "the processor weight",
-		     set(cg, t, leaf, "cpu.weight",
-			 MIN(MAX(l->cpu_millis / 10, 1), 10000)));
+		     set_weight(cg, leaf, l->cpu_millis));
 	if (l->pids)
 		miss(m, "the process limit",
 		     set(cg, t, leaf, "pids.max", l->pids));
@@ -81,11 +95,9 @@ static void limit_v1(struct cgroups *cg, const char *leaf,
 		set(cg, CGROUP_TREE_MEMORY, leaf, "memory.memsw.limit_in_bytes",
 		    l->mem_bytes);
 	}
-	/* 1024 is the default and here one processor; 2 is the least. */
 	if (l->cpu_millis)
 		miss(m, "the processor weight",
-		     set(cg, CGROUP_TREE_CPU, leaf, "cpu.shares",
-			 MIN(MAX(l->cpu_millis * 1024 / 1000, 2), 262144)));
+		     set_weight(cg, leaf, l->cpu_millis));
 	if (l->pids)
 		miss(m, "the process limit",
 		     set(cg, CGROUP_TREE_PIDS, leaf, "pids.max", l->pids));

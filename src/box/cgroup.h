@@ -95,6 +95,11 @@ int cgroups_end(struct cgroups *cg, unsigned max_ms, struct err *err);
 int cgroup_create(struct cgroups *cg, const char *leaf,
 		  const struct cgroup_limits *limits, struct err *err);
 
+/* Gives the group another weight, in thousandths of a processor, where the
+ * machine has weights. leaf "": that of the whole instance beside what else
+ * runs on the machine. */
+void cgroup_weigh(struct cgroups *cg, const char *leaf, int64_t cpu_millis);
+
 /* Moves pid there, in every hierarchy that can. E_FORBIDDEN: in none. */
 int cgroup_join(struct cgroups *cg, const char *leaf, pid_t pid,
 		struct err *err);

@@ -183,6 +183,9 @@ int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
 	if (cgroups_prepare(&l->groups, &why))
 		log_info(LOG_F(F_S("mode", cgroup_mode_name(l->groups.mode))),
 			 "control groups: %s, going on without", why.msg);
+	/* Replicas together are as many programs as can compute at once: beside
+	 * others of this machine they are not one. */
+	cgroup_weigh(&l->groups, "", 1000LL * sysconf(_SC_NPROCESSORS_ONLN));
 	local__tell(l, KEEP_HELLO, 0, 0);
 	return 0;
 }

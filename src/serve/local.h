@@ -110,7 +110,8 @@ struct process {
 	bool weaning;	/* it is being moved to a group of its own */
 	bool stays;	/* it cannot be moved */
 	struct list newborn_link;
-	struct cgroup_limits limits; /* of that group */
+	struct cgroup_limits limits; /* of its group */
+	int64_t weight; /* as limits.cpu_millis, where it is known to be set */
 	/* Of a zygote: forks that are asked for and not answered; since when
 	 * it is silent. */
 	unsigned forks;
@@ -181,6 +182,8 @@ void process_abandon(struct process *p);
 void process_signal(struct process *p, int signum);
 void process_send(struct process *p, enum frame_type type, uint32_t arg,
 		  const char *payload);
+/* What it may claim of the processors beside others, in thousandths of one. */
+void process_weigh(struct process *p, int64_t cpu_millis);
 /* Stops hearing its output until resumed: its pipe fills, it blocks. */
 void process_pause_log(struct process *p, bool paused);
 /* Frees a process that has exited. No callback comes after. */

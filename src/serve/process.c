@@ -103,6 +103,18 @@ void process_send(struct process *p, enum frame_type type, uint32_t arg,
 			  payload ? strlen(payload) : 0, NULL, 0);
 }
 
+void process_weigh(struct process *p, int64_t cpu_millis)
+{
+	/* One that is being moved is for the next time. */
+	if (p->weight == cpu_millis || p->weaning ||
+	    p->state != PROCESS_RUNNING)
+		return;
+	p->weight = p->limits.cpu_millis = cpu_millis;
+	if (list_empty(&p->newborn_link) &&
+	    p->local->groups.mode != CGROUP_NONE)
+		cgroup_weigh(&p->local->groups, p->name, cpu_millis);
+}
+
 /* ---- its channels ---- */
 
 static void on_control_message(struct chan *c, const void *data, size_t len,

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
+#include "serve/weigh.h"
 
 enum {
 	TICK_MS = 50,
@@ -271,8 +272,10 @@ static void tick_api(struct api *a, bool second)
 {
 	gate_tick(a);
 	logfile_flush(&a->logs.file);
-	if (second)
+	if (second) {
 		tick_replicas(a);
+		weigh_tick(a);
+	}
 	if (is_idle(a))
 		list_remove(&a->busy);
 }

@@ -252,6 +252,9 @@ int process_start(struct process **ret, struct local *l,
 	p->ops = ops;
 	p->data = data;
 	p->uid = s->uid ? s->uid : geteuid();
+	p->limits = (struct cgroup_limits){.mem_bytes = s->mem_limit,
+					   .cpu_millis = s->cpu_millis};
+	p->weight = s->cpu_millis;
 	if (make_fds(p, s, fds, err))
 		return not_made(p, fds, err);
 	if (s->control && s->config)
@@ -290,6 +293,7 @@ int process_fork(struct process **ret, struct process *zygote,
 	p->unborn = true;
 	p->limits = (struct cgroup_limits){.mem_bytes = s.mem_limit,
 					   .cpu_millis = s.cpu_millis};
+	p->weight = s.cpu_millis;
 	if (make_fds(p, &s, fds, err))
 		return not_made(p, fds, err);
 	p->soon = s.soon;

@@ -313,6 +313,27 @@ def test_a_number_by_hand(daemon):
     assert daemon.admin.api("hand")["requested"] == 1
 
 
+def weight(pid):
+    """Of its control group, in thousandths of a processor; None: the machine has no weights."""
+    for line in open(f"/proc/{pid}/cgroup"):
+        _, controllers, path = line.rstrip("\n").split(":", 2)
+        for file, one in ((f"cpu{path}/cpu.shares", 1024), (f"{path[1:]}/cpu.weight", 100)):
+            if "cpu" in controllers.split(",") + ["cpu"] * (not controllers) and (procs.CGROUPS / file).exists():
+                return round(int((procs.CGROUPS / file).read_text()) * 1000 / one, -1)
+    return None
+
+
+def test_an_apis_weight_does_not_grow_with_its_replicas(daemon):
+    daemon.admin.deploy(python("weigh", max_replicas=4, **TENACIOUS))
+    wait_for("one", lambda: daemon.admin.api("weigh")["ready"] == 1)
+    if weight(daemon.admin.pids("weigh")[0]) is None:
+        pytest.skip("no control groups with weights for this user")
+    for n, each in ((1, 200), (4, 50), (2, 100)):
+        daemon.cli("scale", "weigh", n, check=0)
+        wait_for(f"{n}", lambda: len(replicas(daemon, "weigh")) == daemon.admin.api("weigh")["ready"] == n)
+        wait_for("they divide it", lambda: [weight(pid) for pid in daemon.admin.pids("weigh")] == [each] * n)
+
+
 @pytest.mark.parametrize("n, code, words", [
     (4, 1, ["'bounds' has at most 3 replicas", "autoscaling.max_replicas"]),
     (1, 1, ["'bounds' has at least 2 replicas", "autoscaling.min_replicas", "0 stops all of them until the next request"]),
