@@ -243,6 +243,7 @@ static void tick_replicas(struct api *a)
 		rev->stepping = was_stepping;
 		zygote_tick(&rev->zygote);
 		measure_tick(rev);
+		weigh_tick(rev);
 		/* One was stuck, or others may have made room. */
 		if (a->restarts != restarts || rev->starving)
 			revision_step(rev);
@@ -272,10 +273,8 @@ static void tick_api(struct api *a, bool second)
 {
 	gate_tick(a);
 	logfile_flush(&a->logs.file);
-	if (second) {
+	if (second)
 		tick_replicas(a);
-		weigh_tick(a);
-	}
 	if (is_idle(a))
 		list_remove(&a->busy);
 }

@@ -1,57 +1,52 @@
 #include "serve/weigh.h"
 
+#include <limits.h>
+
+#include "core/mem.h"
 #include "policy/share.h"
 #include "serve/replica.h"
 #include "serve/revision.h"
 #include "serve/serve.h"
 
-/* Its processes, of all revisions; frozen ones claim nothing. */
-static unsigned running(const struct api *a)
-{
-	unsigned n = 0;
-
-	for (const struct list *it = a->revisions.next; it != &a->revisions;
-	     it = it->next) {
-		const struct revision *rev = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct revision, link);
-		const struct replica *r = NULL;
-
-		while ((r = replica_next(&rev->replicas, r)))
-			n += r->process != NULL;
-	}
-	return n;
-}
-
-static int64_t share(const struct revision *rev, unsigned n)
+/* `at` is the replica's place among those of its revision, the first is 0. */
+static int64_t share(const struct revision *rev, unsigned at)
 {
 	const struct spec *spec = rev->spec;
+	unsigned promised = MAX(rev->api->scale.scheduled,
+				MAX(spec->scale.min_replicas, 1u));
 
-	return share_millis(spec->compute.cpu_millis, spec->scale.min_replicas,
-			    spec->predictor.processes, n);
+	return share_millis(spec->compute.cpu_millis, spec->predictor.processes,
+			    at >= promised);
 }
 
-int64_t weigh_next(const struct revision *rev)
+/* The next one in their order, and its place. Processes of one replica have one
+ * index; *at is UINT_MAX at first. */
+static struct replica *next(const struct revision *rev, struct replica *r,
+			    unsigned *at)
 {
-	return share(rev, running(rev->api) + 1);
+	struct replica *then = replica_next(&rev->replicas, r);
+
+	*at += then && (!r || then->index != r->index);
+	return then;
 }
 
-static void weigh_all(const struct revision *rev, unsigned n)
+int64_t weigh_replica(const struct replica *r)
 {
-	int64_t millis = share(rev, n);
+	struct replica *other = NULL;
+	unsigned at = UINT_MAX;
+
+	while ((other = next(r->rev, other, &at)) && other != r)
+		;
+	return share(r->rev, at);
+}
+
+void weigh_tick(const struct revision *rev)
+{
 	struct replica *r = NULL;
+	unsigned at = UINT_MAX;
 
-	while ((r = replica_next(&rev->replicas, r))) {
-		/* One that starts may have no control group yet. */
+	/* One that starts may have no control group yet. */
+	while ((r = next(rev, r, &at)))
 		if (r->process && r->state == REPLICA_READY)
-			process_weigh(r->process, millis);
-	}
-}
-
-void weigh_tick(struct api *a)
-{
-	struct list *it, *tmp;
-	unsigned n = running(a);
-
-	LIST_EACH (&a->revisions, it, tmp)
-		weigh_all(LIST_ENTRY(it, struct revision, link), n);
+			process_weigh(r->process, share(rev, at));
 }

@@ -5,13 +5,13 @@
 
 #include <stdint.h>
 
-struct api;
+struct replica;
 struct revision;
 
-/* Of the next replica of the revision, in thousandths of a processor. */
-int64_t weigh_next(const struct revision *rev);
+/* Of a replica that is about to be started, in thousandths of a processor. */
+int64_t weigh_replica(const struct replica *r);
 
-/* Once a second: of those that are ready, as many as they are now. */
-void weigh_tick(struct api *a);
+/* Once a second: of those that are there, since others come and go. */
+void weigh_tick(const struct revision *rev);
 
 #endif

@@ -125,7 +125,8 @@ static int start(struct zygote *z, struct err *err)
 				 .meta = meta,
 				 .control = true,
 				 .config = config,
-				 .forks = true};
+				 .forks = true,
+				 .cpu_millis = rev->spec->compute.cpu_millis};
 
 	return launch__ours(&z->process, rev, &p, &zygote_ops, z, err);
 }

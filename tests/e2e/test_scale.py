@@ -323,15 +323,24 @@ def weight(pid):
     return None
 
 
-def test_an_apis_weight_does_not_grow_with_its_replicas(daemon):
-    daemon.admin.deploy(python("weigh", max_replicas=4, **TENACIOUS))
-    wait_for("one", lambda: daemon.admin.api("weigh")["ready"] == 1)
+def test_replicas_beyond_what_is_promised_weigh_little(daemon):
+    daemon.admin.deploy(python("weigh", min_replicas=2, max_replicas=4, **TENACIOUS))
+    wait_for("two", lambda: daemon.admin.api("weigh")["ready"] == 2)
     if weight(daemon.admin.pids("weigh")[0]) is None:
         pytest.skip("no control groups with weights for this user")
-    for n, each in ((1, 200), (4, 50), (2, 100)):
-        daemon.cli("scale", "weigh", n, check=0)
-        wait_for(f"{n}", lambda: len(replicas(daemon, "weigh")) == daemon.admin.api("weigh")["ready"] == n)
-        wait_for("they divide it", lambda: [weight(pid) for pid in daemon.admin.pids("weigh")] == [each] * n)
+
+    def weights():
+        return [weight(pid) for pid in daemon.admin.pids("weigh")]
+    assert weights() == [200, 200]
+    daemon.cli("scale", "weigh", 4, check=0)
+    wait_for("four", lambda: daemon.admin.api("weigh")["ready"] == 4)
+    assert weights() == [200, 200, 10, 10]
+    # Whichever are left are those that are promised.
+    for pid in daemon.admin.pids("weigh")[:2]:
+        os.kill(pid, signal.SIGKILL)
+    wait_for("four again", lambda: daemon.admin.api("weigh")["ready"] == 4)
+    daemon.cli("scale", "weigh", 2, check=0)
+    wait_for("two are left, and weigh all", lambda: weights() == [200, 200])
 
 
 @pytest.mark.parametrize("n, code, words", [

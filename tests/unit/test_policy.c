@@ -254,23 +254,17 @@ static void only_the_repeatable_repeats(void **state)
 	assert_false(repeat_allowed(&f));
 }
 
-/* Of however many replicas: all together weigh what the api has. */
-static void an_apis_share_does_not_grow_with_its_replicas(void **state)
+static void what_is_beyond_its_promise_claims_little(void **state)
 {
 	(void)state;
-	assert_int_equal(share_millis(200, 0, 1, 0), 200);
-	assert_int_equal(share_millis(200, 1, 1, 1), 200);
-	assert_int_equal(share_millis(200, 0, 1, 4), 50);
-	/* those that it is to have always count in full */
-	assert_int_equal(share_millis(200, 3, 1, 1), 200);
-	assert_int_equal(share_millis(200, 3, 1, 3), 200);
-	assert_int_equal(share_millis(200, 3, 1, 6), 100);
+	assert_int_equal(share_millis(200, 1, false), 200);
+	assert_int_equal(share_millis(200, 1, true), 200 / SHARE_BEYOND);
 	/* a replica's is its processes' together */
-	assert_int_equal(share_millis(200, 1, 4, 4), 50);
-	assert_int_equal(share_millis(200, 1, 4, 8), 25);
+	assert_int_equal(share_millis(200, 4, false), 50);
+	assert_int_equal(share_millis(200, 4, true), 3);
 	/* not said, and never nothing */
-	assert_int_equal(share_millis(0, 0, 0, 0), SHARE_DEFAULT_MILLIS);
-	assert_int_equal(share_millis(20, 0, 1, 1000), 1);
+	assert_int_equal(share_millis(0, 0, false), SHARE_DEFAULT_MILLIS);
+	assert_int_equal(share_millis(20, 8, true), 1);
 }
 
 int main(void)
@@ -289,7 +283,7 @@ int main(void)
 		cmocka_unit_test(room_has_what_is_in_pre),
 		cmocka_unit_test(admission_counts_all_replicas),
 		cmocka_unit_test(only_the_repeatable_repeats),
-		cmocka_unit_test(an_apis_share_does_not_grow_with_its_replicas),
+		cmocka_unit_test(what_is_beyond_its_promise_claims_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
