@@ -39,11 +39,11 @@ def _number(text):
 
 
 class Torch:
-    """Sees PyTorch imported, and hears the number that user code gives it: held at one it would say one in either case."""
+    """Sees PyTorch imported, and hears the number that user code gives it: it has that after the fork."""
 
     def __init__(self):
         self.chosen = None
-        self._module = self._original = None
+        self._module = self._set = self._get = None
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name, path=None, target=None):
@@ -63,13 +63,14 @@ class Torch:
         return spec
 
     def _listen(self, module):
-        self._module, self._original = module, module.set_num_threads
+        self._module, self._set, self._get = module, module.set_num_threads, module.get_num_threads
 
         def set_num_threads(number):
-            self._original(number)
+            self._set(min(number, 1))  # it starts its threads at once, and knows what is no number
             self.chosen = number
 
         module.set_num_threads = set_num_threads
+        module.get_num_threads = lambda: self.chosen or self._get()
 
     def _go(self):
         if self in sys.meta_path:
@@ -80,11 +81,11 @@ class Torch:
         self._go()
         if self._module is None:
             return
-        self._module.set_num_threads = self._original
-        if self.chosen is None and self._module.get_num_threads() != 1:
+        self._module.set_num_threads, self._module.get_num_threads = self._set, self._get
+        if self.chosen is None and self._get() != 1:
             return
         if self.chosen or threads > 1:
-            self._original(self.chosen or threads)
+            self._set(self.chosen or threads)
 
 
 class Held:
