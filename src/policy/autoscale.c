@@ -9,12 +9,12 @@ enum {
 	MS = 1000000,
 	LONG = 4, /* times the patience: then what is in flight is what counts
 		   */
-	HEAVY = 1000000, /* gains are scaled down from here */
 };
 
 static const double NS = 1e9, FADE = 1.0 / 64, PRIOR = 0.5, NEVER = 0.4;
-/* Gaps of a level nobody has seen: up to a day. */
-enum { PRIOR_BINS = 53 };
+/* Gaps of a level nobody has seen: up to a day, and more often than others what
+ * people set clocks to. */
+enum { PRIOR_BINS = 53, ROUND = 6, ROUNDS = 7 };
 
 void autoscale_fini(struct autoscale *a)
 {
@@ -86,19 +86,37 @@ static uint32_t bin_of(double gap)
 	return MIN(i, AUTOSCALE_BINS - 1u);
 }
 
-static void learn(struct scale_level *l, double gap)
+/* What came long ago fades, but in each bin only by those that come as far:
+ * short gaps say nothing of how long ones go on. */
+static void learn(struct scale_gaps *g, double gap)
 {
-	if (l->gain <= 0)
-		l->gain = 1;
-	l->gaps[bin_of(gap)] += l->gain;
-	l->total += l->gain;
-	l->gain *= (float)(1 + FADE);
-	if (l->gain < HEAVY)
-		return;
-	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++)
-		l->gaps[i] /= l->gain;
-	l->total /= l->gain;
-	l->gain = 1;
+	const float keep = (float)(1 - FADE);
+	uint32_t last = bin_of(gap);
+
+	for (uint32_t i = 0; i <= last; i++) {
+		g->came[i] = g->came[i] * keep + 1;
+		g->ended[i] *= keep;
+	}
+	g->ended[last] += 1;
+}
+
+/* Of PRIOR, how much ends in a bin. */
+static double prior_in(uint32_t i)
+{
+	double each = PRIOR * (1 - NEVER) / (PRIOR_BINS + ROUNDS * (ROUND - 1));
+
+	switch (i) {
+	case 32: /* a minute */
+	case 37: /* 5 */
+	case 39: /* 10 */
+	case 40: /* 15 */
+	case 42: /* 30 */
+	case 44: /* an hour */
+	case 46: /* 2 */
+		return ROUND * each;
+	default:
+		return i < PRIOR_BINS ? each : 0;
+	}
 }
 
 struct choice {
@@ -108,27 +126,25 @@ struct choice {
 };
 
 /* How likely the next need comes in each bin of time after a replica is there,
- * `from` seconds after a gap has begun; returns the sum, with those gaps that
- * never end. A gap that is longer ends the rest of it later. Shorter ones come
- * one after the other meanwhile, and one of them has begun when the replica is
- * there. */
-static double expect(const struct scale_level *l, double from,
-		     double w[AUTOSCALE_BINS])
+ * `from` seconds after a gap has begun. A gap that is longer ends the rest of
+ * it later. Shorter ones come one after the other meanwhile, and one of them
+ * has begun when the replica is there. */
+static void expect(const struct scale_level *l, double from,
+		   double w[AUTOSCALE_BINS])
 {
-	double own = l->gain > 0 ? 1 / l->gain : 0, sum = PRIOR * NEVER;
-	uint32_t first = from > 0 ? bin_of(from) + 1 : 0;
+	const struct scale_gaps *g = &l->gaps;
+	uint32_t first = from > 0 ? bin_of(from) + 1 : AUTOSCALE_BINS;
+	double left = 1, prior = PRIOR;
 
 	memset(w, 0, AUTOSCALE_BINS * sizeof *w);
 	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
-		double x = own * l->gaps[i];
+		double in = prior_in(i);
+		double x = left * (g->ended[i] + in) / (g->came[i] + prior);
 
-		/* The newest weighs 1. */
-		if (i < PRIOR_BINS)
-			x += PRIOR * (1 - NEVER) / PRIOR_BINS;
 		w[i < first ? i : bin_of(bin_end(i) - from)] += x;
-		sum += x;
+		left -= x;
+		prior -= in;
 	}
-	return sum;
 }
 
 /* How long that replica is to be kept. */
@@ -137,22 +153,23 @@ static struct choice choose(const struct scale_level *l, double from,
 {
 	struct choice best = {0};
 	double w[AUTOSCALE_BINS], cost = 0, met = 0;
-	double sum = expect(l, from, w), before = 0;
+	double before = 0;
 
+	expect(l, from, w);
 	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
 		double end = bin_end(i), saved;
 
 		met += w[i];
 		cost += w[i] * (before + end) / 2;
 		before = end;
-		saved = price * met - cost - (sum - met) * end;
-		if (saved > best.value * sum) {
-			best.value = saved / sum;
+		saved = price * met - cost - (1 - met) * end;
+		if (saved > best.value) {
+			best.value = saved;
 			best.keep = end;
-			best.expected = met / sum;
+			best.expected = met;
 		}
 		/* No longer wait can save more than this. */
-		if ((sum - met) * price < best.value * sum - saved)
+		if ((1 - met) * price < best.value - saved)
 			break;
 	}
 	return best;
@@ -175,31 +192,19 @@ static void reserve(struct autoscale *a, uint32_t n)
 	a->n_levels = n;
 }
 
-bool autoscale_gaps(const struct autoscale *a, uint32_t level,
-		    float ret[AUTOSCALE_BINS])
+const struct scale_gaps *autoscale_gaps(const struct autoscale *a,
+					uint32_t level)
 {
-	const struct scale_level *l = a->levels + level;
-
-	if (level >= a->n_levels || l->gain <= 0)
-		return false;
-	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++)
-		ret[i] = l->gaps[i] / l->gain;
-	return true;
+	return level < a->n_levels && a->levels[level].gaps.came[0] > 0
+		       ? &a->levels[level].gaps
+		       : NULL;
 }
 
 void autoscale_recall(struct autoscale *a, uint32_t level,
-		      const float gaps[AUTOSCALE_BINS])
+		      const struct scale_gaps *gaps)
 {
-	struct scale_level *l;
-
 	reserve(a, level + 1);
-	l = &a->levels[level];
-	l->gain = 1;
-	l->total = 0;
-	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
-		l->gaps[i] = gaps[i];
-		l->total += gaps[i];
-	}
+	a->levels[level].gaps = *gaps;
 }
 
 /* Levels above those that are needed, each while it is worth keeping: which
@@ -233,7 +238,7 @@ static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
 
 		if (!l->idle_since)
 			continue;
-		learn(l, (double)(now - l->idle_since) / NS);
+		learn(&l->gaps, (double)(now - l->idle_since) / NS);
 		a->learned++;
 	}
 	for (uint32_t k = needed; k < a->needed; k++) {

@@ -27,13 +27,17 @@
  *     price = load + worth * max(0, load - w)
  *
  * the time of loading, which a replica takes up, too, and the time that
- * somebody waits for it, at `worth` replica-seconds for each second of it. A
- * level that was never seen has gaps like any others: as many of 1 to 2 s as of
- * 1 to 2 h (log-uniform), and often none that ends. As many replicas are kept
- * as there are levels whose time is not over. This is the ski-rental problem
- * with a known distribution (Karlin et al., "Competitive randomized algorithms
- * for non-uniform problems", 1990), for each level of concurrency; "Serverless
- * in the Wild" (Shahrad et al., ATC 2020) learns gaps of whole functions.
+ * somebody waits for it, at `worth` replica-seconds for each second of it. The
+ * histogram is one of hazards (Kaplan and Meier, 1958): of the gaps that are as
+ * long as this bin, how many end in it; so a thousand short gaps between two
+ * that take an hour leave what is known of an hour. A level that was never seen
+ * has gaps like any others: as many of 1 to 2 s as of 1 to 2 h (log-uniform),
+ * more of what clocks are set to, and often none that ends. As many replicas
+ * are kept as there are levels whose time is not over. This is the ski-rental
+ * problem with a known distribution (Karlin et al., "Competitive randomized
+ * algorithms for non-uniform problems", 1990), for each level of concurrency;
+ * "Serverless in the Wild" (Shahrad et al., ATC 2020) learns gaps of whole
+ * functions.
  *
  * Starting. A replica is started for a level that is needed where its being
  * there at the needs to come is worth its start, by the same sum from the time
@@ -96,14 +100,18 @@ struct scale_advice {
 	double price;	 /* seconds; 0: nothing is lost by a start */
 };
 
-/* A level: of gaps[i] the weight of those up to 1 ms * 2^(i/2). */
+/* Bin i is of those up to 1 ms * 2^(i/2): how many were longer than the bins
+ * before it, and how many of these ended in it; the newest weighs 1. */
+struct scale_gaps {
+	float came[AUTOSCALE_BINS];
+	float ended[AUTOSCALE_BINS];
+};
+
 struct scale_level {
 	uint64_t idle_since; /* 0: never was needed */
 	uint64_t keep_until;
 	float expected;
-	float gain; /* what the next gap weighs */
-	float total;
-	float gaps[AUTOSCALE_BINS];
+	struct scale_gaps gaps;
 };
 
 struct autoscale {
@@ -124,11 +132,11 @@ struct autoscale {
 
 void autoscale_fini(struct autoscale *a);
 /* What it has learned of a level's gaps (the first is 0), for keeping, and back
- * again: what gaps weigh, by bins, in units of the next one. False: nothing. */
-bool autoscale_gaps(const struct autoscale *a, uint32_t level,
-		    float ret[AUTOSCALE_BINS]);
+ * again. Borrowed; NULL: nothing. */
+const struct scale_gaps *autoscale_gaps(const struct autoscale *a,
+					uint32_t level);
 void autoscale_recall(struct autoscale *a, uint32_t level,
-		      const float gaps[AUTOSCALE_BINS]);
+		      const struct scale_gaps *gaps);
 /* A request has come. */
 void autoscale_arrived(struct autoscale *a, uint64_t now);
 /* Call it when a request has come or gone, a replica has become ready or ended,

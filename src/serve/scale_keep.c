@@ -47,23 +47,23 @@ static void put_loads(yyjson_mut_doc *doc, yyjson_mut_val *root,
 						s->loads[t].mean_ns);
 }
 
-/* Of a level the pairs bin, weight. */
+/* Of a level three numbers for each bin that any came to: bin, came, ended. */
 static void put_gaps(yyjson_mut_doc *doc, yyjson_mut_val *root,
 		     const struct autoscale *a)
 {
-	yyjson_mut_val *levels = yyjson_mut_obj_add_arr(doc, root, "gaps");
-	float gaps[AUTOSCALE_BINS];
+	yyjson_mut_val *levels = yyjson_mut_obj_add_arr(doc, root, "levels");
 
 	for (uint32_t k = 0; k < LEVELS_KEPT && k < a->n_levels; k++) {
 		yyjson_mut_val *level = yyjson_mut_arr_add_arr(doc, levels);
+		const struct scale_gaps *g = autoscale_gaps(a, k);
 
-		if (!autoscale_gaps(a, k, gaps))
-			continue;
-		for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
-			if (!(gaps[i] > 0))
+		for (uint32_t i = 0; g && i < AUTOSCALE_BINS; i++) {
+			if (!(g->came[i] > 0))
 				continue;
 			yyjson_mut_arr_add_uint(doc, level, i);
-			yyjson_mut_arr_add_real(doc, level, (double)gaps[i]);
+			yyjson_mut_arr_add_real(doc, level, (double)g->came[i]);
+			yyjson_mut_arr_add_real(doc, level,
+						(double)g->ended[i]);
 		}
 	}
 }
@@ -117,20 +117,24 @@ static void recall_by_hand(struct scale *s, yyjson_val *root)
 	s->held_until = uv_hrtime() + (uint64_t)left_ms * MS;
 }
 
-static void recall_level(struct autoscale *a, uint32_t level, yyjson_val *pairs)
+static void recall_level(struct autoscale *a, uint32_t level, yyjson_val *bins)
 {
-	float gaps[AUTOSCALE_BINS] = {0};
-	size_t n = yyjson_arr_size(pairs);
+	struct scale_gaps g = {.came = {0}};
+	size_t n = yyjson_arr_size(bins);
 
-	for (size_t i = 0; i + 1 < n; i += 2) {
-		uint64_t bin = yyjson_get_uint(yyjson_arr_get(pairs, i));
-		double weight = yyjson_get_num(yyjson_arr_get(pairs, i + 1));
+	for (size_t i = 0; i + 2 < n; i += 3) {
+		uint64_t bin = yyjson_get_uint(yyjson_arr_get(bins, i));
+		double came = yyjson_get_num(yyjson_arr_get(bins, i + 1));
+		double ended = yyjson_get_num(yyjson_arr_get(bins, i + 2));
 
-		if (bin < AUTOSCALE_BINS && weight > 0)
-			gaps[bin] = (float)fmin(weight, WEIGHT_MAX);
+		if (bin >= AUTOSCALE_BINS || !(came > 0))
+			continue;
+		came = fmin(came, WEIGHT_MAX);
+		g.came[bin] = (float)came;
+		g.ended[bin] = (float)fmin(fmax(ended, 0), came);
 	}
 	if (n)
-		autoscale_recall(a, level, gaps);
+		autoscale_recall(a, level, &g);
 }
 
 void scale_recall(struct api *a, const char *json)
@@ -147,7 +151,7 @@ void scale_recall(struct api *a, const char *json)
 		s->loads[t].mean_ns = bounded(o, cold_tier_word(t), LOAD_MAX);
 	s->service_ns = bounded(root, "service_ns", LOAD_MAX);
 	s->held_n = s->service_ns ? SCALE_HELD_MAX : 0;
-	yyjson_arr_foreach(yyjson_obj_get(root, "gaps"), i, n, o)
+	yyjson_arr_foreach(yyjson_obj_get(root, "levels"), i, n, o)
 	{
 		if (i < LEVELS_KEPT)
 			recall_level(&s->policy, (uint32_t)i, o);

@@ -255,22 +255,39 @@ static void a_jump_ahead_is_a_long_gap(void **state)
 	autoscale_fini(&a.scale);
 }
 
+/* A thousand short gaps leave what a long one has told. */
+static void bursts_do_not_hide_what_is_between_them(void **state)
+{
+	struct api a = api_of();
+	struct scale_advice s = {0};
+	uint64_t now = S;
+
+	(void)state;
+	a.rule.worth = 3000;
+	for (int hour = 0; hour < 6; hour++) {
+		for (int i = 0; i < 1000; i++, now += S)
+			s = serve(&a, now);
+		now += 40 * 60 * S;
+	}
+	assert_true(s.kept > 40 * 60 * S && s.kept < 2 * 3600 * S);
+	assert_true(s.expected > 0.99F);
+	autoscale_fini(&a.scale);
+}
+
 /* What was learned before a restart decides after it as it did before. */
 static void what_was_learned_comes_back(void **state)
 {
 	struct api before = api_of(), after = api_of();
-	float gaps[AUTOSCALE_BINS];
 	struct scale_advice s = {0}, t;
 	uint64_t now = S;
 
 	(void)state;
-	assert_false(autoscale_gaps(&before.scale, 0, gaps));
+	assert_null(autoscale_gaps(&before.scale, 0));
 	for (int i = 0; i < 30; i++, now += 20 * S)
 		s = serve(&before, now);
 	assert_true(before.scale.learned >= 29);
-	assert_true(autoscale_gaps(&before.scale, 0, gaps));
-	assert_false(autoscale_gaps(&before.scale, 1, gaps));
-	autoscale_recall(&after.scale, 0, gaps);
+	assert_null(autoscale_gaps(&before.scale, 1));
+	autoscale_recall(&after.scale, 0, autoscale_gaps(&before.scale, 0));
 	t = serve(&after, now);
 	assert_int_equal(t.why, s.why);
 	assert_true(t.kept == s.kept && t.want == s.want);
@@ -332,6 +349,7 @@ int main(void)
 		cmocka_unit_test(the_first_answer_tells),
 		cmocka_unit_test(min_and_max),
 		cmocka_unit_test(a_jump_ahead_is_a_long_gap),
+		cmocka_unit_test(bursts_do_not_hide_what_is_between_them),
 		cmocka_unit_test(what_was_learned_comes_back),
 		cmocka_unit_test(who_waits_long_gets_another),
 		cmocka_unit_test(every_reason_has_a_word),

@@ -218,7 +218,9 @@ static void who_takes_long_to_take_an_answer(void **state)
 
 static void what_is_kept_comes_back(void **state)
 {
-	float gaps[AUTOSCALE_BINS] = {[7] = 1.5F, [59] = 0.25F}, back[60];
+	const struct scale_gaps gaps = {.came = {[7] = 1.5F, [59] = 0.25F},
+					.ended = {[59] = 0.25F}};
+	const struct scale_gaps *back;
 	cleanup_free char *json = NULL, *again = NULL;
 	struct fixture f, g;
 
@@ -233,7 +235,8 @@ static void what_is_kept_comes_back(void **state)
 	f.rev.number = g.rev.number = 4;
 	f.rev.measure.bytes = 1 << 20;
 	f.rev.at_once = 8;
-	autoscale_recall(&f.api.scale.policy, 1, gaps);
+	autoscale_recall(&f.api.scale.policy, 1, &gaps);
+	f.api.scale.policy.levels[1].gaps.came[0] = 2;
 	json = scale_kept_json(&f.api);
 	scale_recall(&g.api, json);
 	assert_true(g.api.scale.asleep);
@@ -243,9 +246,10 @@ static void what_is_kept_comes_back(void **state)
 	assert_int_equal(g.api.scale.loads[COLD_PROCESS].mean_ns, SECOND / 3);
 	assert_int_equal(g.api.scale.loads[COLD_DISK].mean_ns, 0);
 	assert_int_equal(g.api.scale.service_ns, 12345);
-	assert_false(autoscale_gaps(&g.api.scale.policy, 0, back));
-	assert_true(autoscale_gaps(&g.api.scale.policy, 1, back));
-	assert_memory_equal(gaps, back, sizeof gaps);
+	assert_null(autoscale_gaps(&g.api.scale.policy, 0));
+	back = autoscale_gaps(&g.api.scale.policy, 1);
+	assert_memory_equal(back, autoscale_gaps(&f.api.scale.policy, 1),
+			    sizeof gaps);
 	assert_int_equal(g.rev.measure.bytes, 1 << 20);
 	assert_int_equal(g.rev.at_once, 8);
 	again = scale_kept_json(&g.api);
@@ -266,9 +270,10 @@ static void what_makes_no_sense_is_left_out(void **state)
 		"",
 		"[]",
 		"{\"asleep\":3,\"held\":-1,\"held_until_ms\":\"x\"}",
-		"{\"load_ns\":{\"process\":-5},\"gaps\":[[99,1,3],7,[1,-1]]}",
+		"{\"load_ns\":{\"process\":-5},\"levels\":[[99,1,3],7,[1,-1,2]]"
+		"}",
 		"{\"held\":2,\"held_until_ms\":1}",
-		"{\"gaps\":{},\"revision\":[],\"service_ns\":1.5}",
+		"{\"levels\":{},\"revision\":[],\"service_ns\":1.5}",
 	};
 	struct fixture f;
 
