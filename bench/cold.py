@@ -62,17 +62,6 @@ def _warm(apis, times):
     return told[1:]
 
 
-def _held(apis):
-    """What is there of it at zero: memory as Soma counts it (PSS), and that but for the weights, in MiB."""
-    if apis.level == "frozen":
-        pids = [f["pid"] for f in apis.api(apis.names[0])["frozen"]]
-        return {"mib": zero.pss_mib(pids), "own_mib": zero.pss_mib(pids, zero.weights().name)}
-    zygote = apis.zygote(apis.names[0]) if apis.level != "none" else None
-    if not zygote:
-        return {"mib": 0, "own_mib": 0}
-    return {"mib": zygote["memory_bytes"] / (1 << 20), "own_mib": zero.pss_mib([zygote["pid"]], zero.weights().name)}
-
-
 def _init():
     """Of the class's __init__ alone."""
     command = [peers.install_environment("cold") / "bin/python", "-c", ONLY_INIT, APPS / "cold", zero.weights()]
@@ -158,7 +147,7 @@ def run(options):
         apis = {level: zero.Apis(soma, [f"cold-{level}"], level) for level in LEVELS}
         for level, name in LEVELS.items():
             apis[level].to_zero()
-            told["tier"][name], told["held"][name] = apis[level].tier(), _held(apis[level])
+            told["tier"][name], told["held"][name] = apis[level].tier(), apis[level].held()
         for _ in range(options.rounds):
             keep(FLOOR, lambda: zero.floor(starts))
             for level, name in LEVELS.items():

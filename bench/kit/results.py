@@ -1,5 +1,6 @@
 """What was measured, as JSON under build/bench/results and as bench/RESULTS.md."""
 import json
+import re
 import statistics
 
 from .paths import BENCH, WORK
@@ -52,16 +53,26 @@ def load(name):
         return None
 
 
+def _sections():
+    """The page's as it is, by title."""
+    try:
+        text = PAGE.read_text()
+    except FileNotFoundError:
+        return {}
+    return {title: body.strip().split("\n") for title, body in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", text, re.M | re.S)}
+
+
 def write_page(benches):
-    """RESULTS.md from what has been measured; a bench that has not been is left out."""
+    """RESULTS.md from what has been measured here; what has not been stays as the page has it."""
+    before = _sections()
     text = ["# Results", "",
             "Written by `bench/run` from its last measurements; [README.md](README.md) says what is compared, with which "
             "settings, and how to read it.", ""]
     for name, bench in benches.items():
         told = load(name)
-        if not told:
-            continue
-        text += [f"## {bench.TITLE}", "", *describe(told), "", *bench.render(told), ""]
+        section = [*describe(told), "", *bench.render(told)] if told else before.get(bench.TITLE)
+        if section:
+            text += [f"## {bench.TITLE}", "", *section, ""]
     PAGE.write_text("\n".join(text).rstrip() + "\n")
 
 

@@ -35,14 +35,16 @@ def until(what, condition, pause_s=0.002):
 
 
 class Apis:
-    """The class under several names, in one Soma; up to `most` replicas of each. level: a zygote's, none or frozen."""
+    """A class under several names, in one Soma; up to `most` replicas of each. level: a zygote's, none or frozen. app: a folder's
+    predictor.py; weights_file: what it maps; keys: more of its predictor."""
 
-    def __init__(self, soma, names, level, most=1):
-        self.soma, self.names, self.level = soma, names, level
-        predictor = {"path": "predictor.py", "python": str(peers.install_environment("cold") / "bin/python"),
-                     "config": {"weights": str(weights())}, "zygote": "none" if level == "frozen" else level,
-                     "freeze": "always" if level == "frozen" else "never", "start_timeout": "5m"}
-        soma.deploy({"predictor.py": APPS / "cold/predictor.py"},
+    def __init__(self, soma, names, level, most=1, app="cold", weights_file=None, **keys):
+        self.soma, self.names, self.level, self.weights_name = soma, names, level, (weights_file or weights()).name
+        if app == "cold":
+            keys = {"python": str(peers.install_environment("cold") / "bin/python"), "config": {"weights": str(weights())}}
+        predictor = {"path": "predictor.py", "zygote": "none" if level == "frozen" else level,
+                     "freeze": "always" if level == "frozen" else "never", "start_timeout": "5m", **keys}
+        soma.deploy({"predictor.py": APPS / app / "predictor.py"},
                     [{"name": name, "predictor": predictor, "autoscaling": {"min_replicas": 0, "max_replicas": most}} for name in names])
         if level not in ("none", "frozen"):
             for name in names:
@@ -67,6 +69,16 @@ class Apis:
         if self.level == "frozen":
             return not api["replicas"] and api["frozen"] and all(f["stopped"] for f in api["frozen"])
         return not api["replicas"]
+
+    def held(self):
+        """What is there of the first at zero: memory as Soma counts it (PSS), and that but for the weights, in MiB."""
+        if self.level == "frozen":
+            pids = [f["pid"] for f in self.api(self.names[0])["frozen"]]
+            return {"mib": pss_mib(pids), "own_mib": pss_mib(pids, self.weights_name)}
+        zygote = self.zygote(self.names[0]) if self.level != "none" else None
+        if not zygote:
+            return {"mib": 0, "own_mib": 0}
+        return {"mib": zygote["memory_bytes"] / (1 << 20), "own_mib": pss_mib([zygote["pid"]], self.weights_name)}
 
     def tier(self):
         return {"none": "process", "frozen": "frozen"}.get(self.level, f"zygote-{self.level}")
