@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import sys
+import time
 
 from _soma import pools
 
@@ -15,17 +16,37 @@ AFTER = {"worker": "after the start of the interpreter", "imports": "after the i
 # Devices that have no state of an opener's.
 PLAIN_DEVICES = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd")
+ENDING_S = 0.5  # for threads and children that are about to end
 
 
 # --- whether it is safe -------------------------------------------------------
 
 
+def _python_threads():
+    threading = sys.modules.get("threading")
+    return threading.enumerate() if threading else []
+
+
+def _end_helpers():
+    """Threads that only look after others, and are made anew when these come: tqdm's, which redraws progress bars that hang."""
+    for thread in _python_threads():
+        if type(thread).__module__ == "tqdm._monitor":
+            thread.exit()
+            thread.tqdm_cls.monitor = None
+
+
 def _threads():
     own = os.getpid()
     for thread in os.listdir("/proc/self/task"):
-        if int(thread) != own:
+        if int(thread) == own:
+            continue
+        try:
             with open("/proc/self/task/%s/comm" % thread) as f:
-                return "a thread runs (%s)" % f.read().strip()
+                name = f.read().strip()
+        except OSError:  # it has ended meanwhile
+            continue
+        names = [t.name for t in _python_threads() if t.native_id == int(thread)]
+        return "a thread runs (%s)" % (names or [name])[0]
     return None
 
 
@@ -94,7 +115,15 @@ def _descriptors(own):
 
 def unsafe(control):
     """Why a fork now would not give what this process is, in words; None: it would."""
-    return _threads() or _children() or _descriptors({0, 1, 2, control})
+    _end_helpers()
+    until = time.monotonic() + ENDING_S
+    while True:
+        why = _threads() or _children()
+        if not why:
+            return _descriptors({0, 1, 2, control})
+        if time.monotonic() > until:
+            return why
+        time.sleep(0.005)
 
 
 # --- being one ----------------------------------------------------------------
@@ -115,6 +144,7 @@ def wait(worker, config, loading):
     loading.to(level)
     if level == "imports":
         loading.import_ahead(config.get("imports") or ())
+    gc.collect()  # pools of threads end with their owner
     why = unsafe(control)
     if why:
         worker.unsafe(json.dumps({"level": level, "why": "%s %s" % (AFTER[level], why)}).encode("utf-8"))

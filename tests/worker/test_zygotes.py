@@ -670,6 +670,49 @@ def test_libgomp_in_every_slot(zygote, openmp):
     assert answers == [3, 3]
 
 
+# As tqdm's own: a thread that looks after progress bars, and is there from the first one on.
+LIKE_TQDM = """
+    import threading
+
+    class TMonitor(threading.Thread):
+        def __init__(self, tqdm_cls):
+            super().__init__(name="tqdm_monitor", daemon=True)
+            self.tqdm_cls, self.was_killed = tqdm_cls, threading.Event()
+            self.start()
+
+        def run(self):
+            self.was_killed.wait()
+
+        def exit(self):
+            self.was_killed.set()
+            self.join()
+    """
+BARS = """
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+    from tqdm._monitor import TMonitor
+
+    class Bar:
+        monitor = None
+
+    class PythonPredictor:
+        def __init__(self, config):
+            list(ThreadPoolExecutor(2).map(abs, range(9)))
+            Bar.monitor = TMonitor(Bar)
+            self.begun = threading.active_count()
+
+        def predict(self, payload):
+            return [self.begun > 1, Bar.monitor is None]
+    """
+
+
+def test_threads_that_only_look_after_progress_bars_end(zygote):
+    """And those of a pool that nobody has any more."""
+    z = zygote({"predictor.py": BARS, "tqdm/__init__.py": "", "tqdm/_monitor.py": LIKE_TQDM})
+    assert z.level() == "init"
+    assert z.replica().predict(1).json() == [True, True]
+
+
 NUMPY = """
     import os
     import numpy
