@@ -270,8 +270,8 @@ static void what_makes_no_sense_is_left_out(void **state)
 		"",
 		"[]",
 		"{\"asleep\":3,\"held\":-1,\"held_until_ms\":\"x\"}",
-		"{\"load_ns\":{\"process\":-5},\"levels\":[[99,1,3],7,[1,-1,2]]"
-		"}",
+		"{\"load_ns\":{\"process\":-5}}",
+		"{\"levels\":[[99,1,3],7,[1,-1,2]]}",
 		"{\"held\":2,\"held_until_ms\":1}",
 		"{\"levels\":{},\"revision\":[],\"service_ns\":1.5}",
 	};
