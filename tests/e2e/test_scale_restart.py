@@ -88,9 +88,9 @@ def test_what_was_learned_outlives_the_daemon(own_daemon):
     assert daemon.admin.post("/wise", json=1).json() == 1
     daemon.stop()
     before = kept(daemon, "wise")
-    assert before["gaps"][0] and before["service_ns"] > 0 and before["load_ns"]["process"] > 500e6
+    assert before["levels"][0] and before["service_ns"] > 0 and before["load_ns"]["process"] > 500e6
     daemon.start()
     wait_zero(daemon, "wise")
     assert daemon.cli("explain", "wise", "-o", "json", check=0).json()["numbers"]["load_ms"] > 500
     daemon.stop()
-    assert kept(daemon, "wise")["gaps"] == before["gaps"]
+    assert kept(daemon, "wise")["levels"] == before["levels"]
