@@ -11,11 +11,7 @@ enum {
 		   */
 };
 
-static const double NS = 1e9, FADE = 1.0 / 64, PRIOR = 0.5, NEVER = 0.4;
-/* Gaps of a level nobody has seen: up to a day, and more often than others what
- * people set clocks to. */
-enum { PRIOR_BINS = 53, ROUND = 6, ROUNDS = 7 };
-
+static const double NS = 1e9;
 void autoscale_fini(struct autoscale *a)
 {
 	free(a->levels);
@@ -67,57 +63,8 @@ static void resize(struct autoscale *a, uint64_t window, uint64_t now)
 	a->counts[a->bucket % AUTOSCALE_WINDOW] = a->count;
 }
 
-/* --- gaps ------------------------------------------------------------------
+/* --- how long ---------------------------------------------------------------
  */
-
-/* The end of a bin, in seconds. */
-static double bin_end(uint32_t i)
-{
-	return ldexp(i & 1 ? 1e-3 * M_SQRT2 : 1e-3, (int)(i / 2));
-}
-
-static uint32_t bin_of(double gap)
-{
-	uint32_t i;
-
-	if (gap <= 1e-3)
-		return 0;
-	i = (uint32_t)ceil(2 * log2(gap * 1e3) - 1e-9);
-	return MIN(i, AUTOSCALE_BINS - 1u);
-}
-
-/* What came long ago fades, but in each bin only by those that come as far:
- * short gaps say nothing of how long ones go on. */
-static void learn(struct scale_gaps *g, double gap)
-{
-	const float keep = (float)(1 - FADE);
-	uint32_t last = bin_of(gap);
-
-	for (uint32_t i = 0; i <= last; i++) {
-		g->came[i] = g->came[i] * keep + 1;
-		g->ended[i] *= keep;
-	}
-	g->ended[last] += 1;
-}
-
-/* Of PRIOR, how much ends in a bin. */
-static double prior_in(uint32_t i)
-{
-	double each = PRIOR * (1 - NEVER) / (PRIOR_BINS + ROUNDS * (ROUND - 1));
-
-	switch (i) {
-	case 32: /* a minute */
-	case 37: /* 5 */
-	case 39: /* 10 */
-	case 40: /* 15 */
-	case 42: /* 30 */
-	case 44: /* an hour */
-	case 46: /* 2 */
-		return ROUND * each;
-	default:
-		return i < PRIOR_BINS ? each : 0;
-	}
-}
 
 struct choice {
 	double keep;	 /* seconds */
@@ -125,39 +72,18 @@ struct choice {
 	double expected; /* how likely the level is needed meanwhile */
 };
 
-/* How likely the next need comes in each bin of time after a replica is there,
- * `from` seconds after a gap has begun. A gap that is longer ends the rest of
- * it later. Shorter ones come one after the other meanwhile, and one of them
- * has begun when the replica is there. */
-static void expect(const struct scale_level *l, double from,
-		   double w[AUTOSCALE_BINS])
-{
-	const struct scale_gaps *g = &l->gaps;
-	uint32_t first = from > 0 ? bin_of(from) + 1 : AUTOSCALE_BINS;
-	double left = 1, prior = PRIOR;
-
-	memset(w, 0, AUTOSCALE_BINS * sizeof *w);
-	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
-		double in = prior_in(i);
-		double x = left * (g->ended[i] + in) / (g->came[i] + prior);
-
-		w[i < first ? i : bin_of(bin_end(i) - from)] += x;
-		left -= x;
-		prior -= in;
-	}
-}
-
-/* How long that replica is to be kept. */
+/* How long a replica is to be kept that is there `from` seconds after its level
+ * was no longer needed. */
 static struct choice choose(const struct scale_level *l, double from,
 			    double price)
 {
 	struct choice best = {0};
-	double w[AUTOSCALE_BINS], cost = 0, met = 0;
+	double w[GAPS_BINS], cost = 0, met = 0;
 	double before = 0;
 
-	expect(l, from, w);
-	for (uint32_t i = 0; i < AUTOSCALE_BINS; i++) {
-		double end = bin_end(i), saved;
+	gaps_expect(&l->gaps, from, w);
+	for (uint32_t i = 0; i < GAPS_BINS; i++) {
+		double end = gaps_bin_end(i), saved;
 
 		met += w[i];
 		cost += w[i] * (before + end) / 2;
@@ -192,8 +118,7 @@ static void reserve(struct autoscale *a, uint32_t n)
 	a->n_levels = n;
 }
 
-const struct scale_gaps *autoscale_gaps(const struct autoscale *a,
-					uint32_t level)
+const struct gaps *autoscale_gaps(const struct autoscale *a, uint32_t level)
 {
 	return level < a->n_levels && a->levels[level].gaps.came[0] > 0
 		       ? &a->levels[level].gaps
@@ -201,7 +126,7 @@ const struct scale_gaps *autoscale_gaps(const struct autoscale *a,
 }
 
 void autoscale_recall(struct autoscale *a, uint32_t level,
-		      const struct scale_gaps *gaps)
+		      const struct gaps *gaps)
 {
 	reserve(a, level + 1);
 	a->levels[level].gaps = *gaps;
@@ -238,7 +163,7 @@ static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
 
 		if (!l->idle_since)
 			continue;
-		learn(&l->gaps, (double)(now - l->idle_since) / NS);
+		gaps_learn(&l->gaps, (double)(now - l->idle_since) / NS);
 		a->learned++;
 	}
 	for (uint32_t k = needed; k < a->needed; k++) {

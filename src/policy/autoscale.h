@@ -27,17 +27,12 @@
  *     price = load + worth * max(0, load - w)
  *
  * the time of loading, which a replica takes up, too, and the time that
- * somebody waits for it, at `worth` replica-seconds for each second of it. The
- * histogram is one of hazards (Kaplan and Meier, 1958): of the gaps that are as
- * long as this bin, how many end in it; so a thousand short gaps between two
- * that take an hour leave what is known of an hour. A level that was never seen
- * has gaps like any others: as many of 1 to 2 s as of 1 to 2 h (log-uniform),
- * more of what clocks are set to, and often none that ends. As many replicas
- * are kept as there are levels whose time is not over. This is the ski-rental
- * problem with a known distribution (Karlin et al., "Competitive randomized
- * algorithms for non-uniform problems", 1990), for each level of concurrency;
- * "Serverless in the Wild" (Shahrad et al., ATC 2020) learns gaps of whole
- * functions.
+ * somebody waits for it, at `worth` replica-seconds for each second of it.
+ * gaps.h says what is known of a level's gaps. As many replicas are kept as
+ * there are levels whose time is not over. This is the ski-rental problem with
+ * a known distribution (Karlin et al., "Competitive randomized algorithms for
+ * non-uniform problems", 1990), for each level of concurrency; "Serverless in
+ * the Wild" (Shahrad et al., ATC 2020) learns gaps of whole functions.
  *
  * Starting. A replica is started for a level that is needed where its being
  * there at the needs to come is worth its start, by the same sum from the time
@@ -53,8 +48,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Bins of gaps: from 1 ms, two for each doubling, to 12 days. */
-enum { AUTOSCALE_BINS = 60, AUTOSCALE_WINDOW = 8 };
+#include "policy/gaps.h"
+
+enum { AUTOSCALE_WINDOW = 8 };
 
 /* What is so. Times in ns. */
 struct scale_view {
@@ -100,18 +96,11 @@ struct scale_advice {
 	double price;	 /* seconds; 0: nothing is lost by a start */
 };
 
-/* Bin i is of those up to 1 ms * 2^(i/2): how many were longer than the bins
- * before it, and how many of these ended in it; the newest weighs 1. */
-struct scale_gaps {
-	float came[AUTOSCALE_BINS];
-	float ended[AUTOSCALE_BINS];
-};
-
 struct scale_level {
 	uint64_t idle_since; /* 0: never was needed */
 	uint64_t keep_until;
 	float expected;
-	struct scale_gaps gaps;
+	struct gaps gaps;
 };
 
 struct autoscale {
@@ -133,10 +122,9 @@ struct autoscale {
 void autoscale_fini(struct autoscale *a);
 /* What it has learned of a level's gaps (the first is 0), for keeping, and back
  * again. Borrowed; NULL: nothing. */
-const struct scale_gaps *autoscale_gaps(const struct autoscale *a,
-					uint32_t level);
+const struct gaps *autoscale_gaps(const struct autoscale *a, uint32_t level);
 void autoscale_recall(struct autoscale *a, uint32_t level,
-		      const struct scale_gaps *gaps);
+		      const struct gaps *gaps);
 /* A request has come. */
 void autoscale_arrived(struct autoscale *a, uint64_t now);
 /* Call it when a request has come or gone, a replica has become ready or ended,

@@ -55,9 +55,9 @@ static void put_gaps(yyjson_mut_doc *doc, yyjson_mut_val *root,
 
 	for (uint32_t k = 0; k < LEVELS_KEPT && k < a->n_levels; k++) {
 		yyjson_mut_val *level = yyjson_mut_arr_add_arr(doc, levels);
-		const struct scale_gaps *g = autoscale_gaps(a, k);
+		const struct gaps *g = autoscale_gaps(a, k);
 
-		for (uint32_t i = 0; g && i < AUTOSCALE_BINS; i++) {
+		for (uint32_t i = 0; g && i < GAPS_BINS; i++) {
 			if (!(g->came[i] > 0))
 				continue;
 			yyjson_mut_arr_add_uint(doc, level, i);
@@ -119,7 +119,7 @@ static void recall_by_hand(struct scale *s, yyjson_val *root)
 
 static void recall_level(struct autoscale *a, uint32_t level, yyjson_val *bins)
 {
-	struct scale_gaps g = {.came = {0}};
+	struct gaps g = {.came = {0}};
 	size_t n = yyjson_arr_size(bins);
 
 	for (size_t i = 0; i + 2 < n; i += 3) {
@@ -127,7 +127,7 @@ static void recall_level(struct autoscale *a, uint32_t level, yyjson_val *bins)
 		double came = yyjson_get_num(yyjson_arr_get(bins, i + 1));
 		double ended = yyjson_get_num(yyjson_arr_get(bins, i + 2));
 
-		if (bin >= AUTOSCALE_BINS || !(came > 0))
+		if (bin >= GAPS_BINS || !(came > 0))
 			continue;
 		came = fmin(came, WEIGHT_MAX);
 		g.came[bin] = (float)came;

@@ -11,6 +11,7 @@ from soma.projects import predictor, python_api, python_project
 from soma.waiting import seconds, wait_for
 
 HASTY = {"max_wait": "100ms", "wait_worth": 0}
+END = b"\r\n0\r\n\r\n"  # of a chunked answer
 SLOW = "import time; time.sleep(7)"  # longer than who waits is left without a word
 
 
@@ -56,21 +57,21 @@ def test_events_come_behind_the_comment(own_daemon):
     s = Stream(own_daemon, body=json.dumps(1).encode())
     assert 4 < s.until(b": waiting for a replica\n\n") < 7 + seconds(1)
     assert s.got.startswith(b"HTTP/1.1 200 OK\r\n") and b"content-type: text/event-stream\r\n" in s.got.lower()
-    s.until(b"0\r\n\r\n")
+    s.until(END)
     text = s.text()
     assert text.startswith(": waiting for a replica\n\n") and "event: error" not in text, text
     assert text.count("data: ") == 3
     # The connection goes on, and a replica is there.
     s.got = b""
     s.sock.sendall(b"POST /py HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\nContent-Length: 1\r\n\r\n1")
-    s.until(b"0\r\n\r\n")
+    s.until(END)
     assert "waiting" not in s.text()
 
 
 def test_an_answer_that_is_no_stream_is_one_event(own_daemon):
     deploy(own_daemon, predictor('return {"a": "line\\n two"}', SLOW))
     s = Stream(own_daemon)
-    s.until(b"0\r\n\r\n")
+    s.until(END)
     _, _, event = s.text().partition("\n\n")
     assert event.startswith("data: ") and event.endswith("\n\n") and event.count("\n") == 2
     assert json.loads(event.removeprefix("data: ")) == {"a": "line\n two"}
@@ -79,7 +80,7 @@ def test_an_answer_that_is_no_stream_is_one_event(own_daemon):
 def test_an_error_is_one_event(own_daemon):
     deploy(own_daemon, predictor("raise ValueError('no')", SLOW))
     s = Stream(own_daemon)
-    s.until(b"0\r\n\r\n")
+    s.until(END)
     _, _, event = s.text().partition("\n\n")
     kind, data = event.strip().split("\n")
     assert kind == "event: error" and json.loads(data.removeprefix("data: "))["error"]
@@ -88,7 +89,7 @@ def test_an_error_is_one_event(own_daemon):
 def test_a_deadline_ends_the_stream(own_daemon):
     deploy(own_daemon, predictor("return 1", SLOW.replace("7", "20")), request_timeout="8s")
     s = Stream(own_daemon)
-    s.until(b"0\r\n\r\n")
+    s.until(END)
     assert '"code":"unavailable"' in s.text() and "has no ready replica" in s.text()
 
 

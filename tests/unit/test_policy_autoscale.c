@@ -270,7 +270,7 @@ static void bursts_do_not_hide_what_is_between_them(void **state)
 		now += 40 * 60 * S;
 	}
 	assert_true(s.kept > 40 * 60 * S && s.kept < 2 * 3600 * S);
-	assert_true(s.expected > 0.99F);
+	assert_true(s.expected > 0.98F);
 	autoscale_fini(&a.scale);
 }
 
@@ -338,6 +338,56 @@ static void every_reason_has_a_word(void **state)
 		assert_true(scale_why_word(w)[0] != '\0');
 }
 
+/* Two bins for each doubling, and one that ends just behind a clock's time; of
+ * the prior, all is in them but what never ends. */
+static void bins_are_as_they_say(void **state)
+{
+	static const double clocks[] = {60, 300, 600, 900, 1800, 3600, 7200};
+	const struct gaps none = {.came = {0}};
+	double w[GAPS_BINS], sum = 0, end = 1e-3;
+	uint32_t n = 0;
+
+	(void)state;
+	gaps_expect(&none, 0, w);
+	for (uint32_t i = 0; i < GAPS_BINS; i++) {
+		double is = gaps_bin_end(i), clock = n < 7 ? clocks[n] : 0;
+
+		sum += w[i];
+		if (n < 7 && clock * 1.01 < end) {
+			assert_true(is == clock * 1.01);
+			assert_true(w[i] > 5 * w[i - 1]);
+			n++;
+			continue;
+		}
+		assert_true(is > end * 0.99999 && is < end * 1.00001);
+		end *= 1.4142135623730951;
+	}
+	assert_int_equal(n, 7);
+	assert_true(sum > 0.59999 && sum < 0.60001);
+}
+
+/* Of a gap that is as long as a bin, whatever shorter ones came since. */
+static void short_gaps_say_nothing_of_long_ones(void **state)
+{
+	struct gaps g = {.came = {0}};
+	double w[GAPS_BINS], left = 1, hour = 0;
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		gaps_learn(&g, 3590);
+	for (int i = 0; i < 10000; i++)
+		gaps_learn(&g, 0.5);
+	gaps_expect(&g, 0, w);
+	for (uint32_t i = 0; i < GAPS_BINS; i++) {
+		if (gaps_bin_end(i) < 3000)
+			left -= w[i];
+		else if (gaps_bin_end(i) < 3700)
+			hour += w[i];
+	}
+	assert_true(left < 0.1);
+	assert_true(hour > 0.8 * left);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -349,6 +399,8 @@ int main(void)
 		cmocka_unit_test(the_first_answer_tells),
 		cmocka_unit_test(min_and_max),
 		cmocka_unit_test(a_jump_ahead_is_a_long_gap),
+		cmocka_unit_test(bins_are_as_they_say),
+		cmocka_unit_test(short_gaps_say_nothing_of_long_ones),
 		cmocka_unit_test(bursts_do_not_hide_what_is_between_them),
 		cmocka_unit_test(what_was_learned_comes_back),
 		cmocka_unit_test(who_waits_long_gets_another),
