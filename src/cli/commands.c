@@ -271,7 +271,12 @@ static const struct command commands[] = {
 			 "arrivals are drawn from counts per minute, what a "
 			 "miss is, and which settings each of the others is "
 			 "run with.",
-		.flags = {{"load", 'l', "TIMES",
+		.flags = {{"config", 0, "FILE",
+			   "of each api in this config file, its requests "
+			   "alone, with its settings: --wait, --slots, --max "
+			   "and --worth from max_wait, the slots of a replica, "
+			   "max_replicas and wait_worth, and min_replicas"},
+			  {"load", 'l', "TIMES",
 			   "how long a replica takes to be ready "
 			   "(5ms,2s,60s)"},
 			  {"wait", 0, "TIME",

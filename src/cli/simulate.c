@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/simulate_config.h"
 #include "core/mem.h"
 #include "core/str.h"
 #include "loop/log.h"
@@ -24,7 +25,8 @@ struct order {
 	size_t n_loads;
 	const struct sim_policy *only; /* or NULL: all */
 	bool curve;
-	double worth; /* Soma's setting; below 0: as documented */
+	double worth;	 /* Soma's setting; below 0: as documented */
+	const char *api; /* of a config file; NULL: all that are in a trace */
 	enum sim_half half;
 	uint64_t seed;
 	enum output output;
@@ -80,6 +82,9 @@ static int read_order(struct order *o, const struct args *a)
 			    .seed = 1,
 			    .worth = -1,
 			    .curve = args_has(a, "curve")};
+	if (args_value(a, "config") && (wait || slots || max || worth))
+		return wrong("--wait, --slots, --max and --worth are what "
+			     "--config says");
 	if (output_read(a, &o->output) ||
 	    read_loads(o, load ? load : "5ms,2s,60s"))
 		return CLI_USAGE;
@@ -235,6 +240,8 @@ static void run_class(struct report *rep, yyjson_mut_val *classes,
 		print_head();
 	} else {
 		class = yyjson_mut_obj(rep->doc);
+		if (o->api)
+			yyjson_mut_obj_add_str(rep->doc, class, "api", o->api);
 		yyjson_mut_obj_add_real(rep->doc, class, "load_seconds",
 					(double)load / 1e9);
 		yyjson_mut_obj_add_real(rep->doc, class, "wait_seconds",
@@ -249,8 +256,44 @@ static void run_class(struct report *rep, yyjson_mut_val *classes,
 			run_policy(rep, &c, policies[i], &oracle);
 }
 
-static void run_trace(const struct order *o, const char *path,
-		      const struct sim_loads *loads)
+static const struct sim_load *load_of(const struct sim_loads *loads,
+				      const char *api)
+{
+	for (size_t i = 0; i < loads->n; i++)
+		if (!strcmp(loads->all[i].name, api))
+			return &loads->all[i];
+	return NULL;
+}
+
+/* One api of the config file, its requests alone. */
+static void run_api(const struct report *all, yyjson_mut_val *classes,
+		    const struct spec *spec)
+{
+	const struct sim_load *load = load_of(all->loads, spec->name);
+	struct order o = *all->order;
+	struct sim_loads one = {.all = (struct sim_load *)(uintptr_t)load,
+				.n = 1};
+	struct report rep = {.order = &o, .loads = &one, .doc = all->doc};
+
+	if (!load) {
+		fprintf(stderr, "soma simulate: no request of '%s' is there\n",
+			spec->name);
+		return;
+	}
+	o.api = spec->name;
+	o.half = SIM_ALL;
+	simulate_config_apply(spec, &o.base, &o.worth);
+	if (o.output == OUTPUT_TABLE)
+		printf("\n%s: %zu requests; %u to %u replicas of %u slots, "
+		       "wait_worth %g\n",
+		       o.api, load->n, o.base.min, o.base.max, o.base.slots,
+		       o.worth);
+	for (size_t i = 0; i < o.n_loads; i++)
+		run_class(&rep, classes, o.loads[i]);
+}
+
+static void run_trace(const struct order *o, const struct spec_set *config,
+		      const char *path, const struct sim_loads *loads)
 {
 	struct report rep = {.order = o, .loads = loads};
 	yyjson_mut_val *root, *classes;
@@ -266,8 +309,10 @@ static void run_trace(const struct order *o, const char *path,
 	yyjson_mut_obj_add_val(rep.doc, root, "classes", classes);
 	if (o->output == OUTPUT_TABLE)
 		printf("%s: %zu api%s\n", path, n, n == 1 ? "" : "s");
-	for (size_t i = 0; i < o->n_loads; i++)
+	for (size_t i = 0; !config && i < o->n_loads; i++)
 		run_class(&rep, classes, o->loads[i]);
+	for (uint32_t i = 0; config && i < config->n_specs; i++)
+		run_api(&rep, classes, &config->specs[i]);
 	if (o->output != OUTPUT_TABLE) {
 		made = yyjson_mut_doc_imut_copy(rep.doc, NULL);
 		output_print_item(o->output, yyjson_doc_get_root(made));
@@ -278,19 +323,25 @@ static void run_trace(const struct order *o, const char *path,
 
 int cmd_simulate(const struct args *a)
 {
+	const char *config = args_value(a, "config");
+	struct spec_set set = {.specs = NULL};
 	struct sim_loads loads;
 	struct err err = {0};
 	struct order o;
 	int rc;
 
 	rc = read_order(&o, a);
+	if (!rc && config)
+		rc = simulate_config_read(&set, config);
 	for (size_t i = 0; !rc && i < a->n_words; i++) {
 		if (sim_read(&loads, a->words[i], o.seed, &err)) {
 			fprintf(stderr, "soma simulate: %s\n", err.msg);
-			return CLI_FAILED;
+			rc = CLI_FAILED;
+			break;
 		}
-		run_trace(&o, a->words[i], &loads);
+		run_trace(&o, config ? &set : NULL, a->words[i], &loads);
 		sim_loads_fini(&loads);
 	}
+	spec_set_fini(&set);
 	return rc;
 }

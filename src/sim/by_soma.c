@@ -13,8 +13,10 @@ static void *soma_open(const struct sim_case *c, double knob)
 {
 	struct soma *m = mem_alloc(sizeof *m);
 
-	m->rule = (struct scale_rule){
-		.max = c->max, .patience = c->patience, .worth = knob};
+	m->rule = (struct scale_rule){.min = c->min,
+				      .max = c->max,
+				      .patience = c->patience,
+				      .worth = knob};
 	m->slots = c->slots;
 	return m;
 }

@@ -16,7 +16,8 @@ struct sim_case {
 	uint64_t load;	   /* of a replica */
 	uint64_t patience; /* who waits longer has missed the objective */
 	uint32_t slots;	   /* requests that a replica serves at once */
-	uint32_t max;	   /* replicas */
+	uint32_t min, max; /* replicas; the least is ours to keep, others know
+			      none */
 };
 
 /* What a policy is told. */

@@ -44,6 +44,35 @@ def test_worked_by_hand(tmp_path):
     assert kept["replica_seconds"] == pytest.approx(101, abs=0.1)
 
 
+CONFIG = """
+- name: a
+  predictor: {path: p.py, threads_per_process: 2}
+  autoscaling: {min_replicas: 1, max_replicas: 3, max_wait: 1s, wait_worth: 5}
+- name: absent
+  predictor: {path: p.py}
+"""
+
+
+def test_the_settings_of_a_config_file(tmp_path):
+    """min_replicas keeps the one that the first request starts; b is not in the file, absent not in the trace."""
+    trace = recorded(tmp_path / "two.csv", [(10, "a", 1), (20, "b", 1), (110, "a", 1)])
+    config = tmp_path / "soma.yaml"
+    config.write_text(CONFIG)
+    done = simulate(trace, "--config", config, "--load", "2s", "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "soma simulate: no request of 'absent' is there\n")
+    class_, = json.loads(done.stdout)["classes"]
+    assert (class_["api"], class_["wait_seconds"]) == ("a", 1)
+    ours, = rows_of(json.loads(done.stdout), "soma")
+    assert (ours["setting"], ours["requests"], ours["misses"], ours["starts"]) == (5, 2, 1, 1)
+    assert "a: 2 requests; 1 to 3 replicas of 2 slots, wait_worth 5\n" in simulate(trace, "--config", config, "--load", "2s").stdout
+    for words, code, text in [(["--worth", "3"], 2, "are what --config says"), (["--config", tmp_path / "none.yaml"], 2, "none.yaml")]:
+        done = simulate(trace, "--config", config, *words)
+        assert done.returncode == code and text in done.stderr, done.stderr
+    config.write_text(CONFIG.replace("max_wait", "max_wayt"))
+    done = simulate(trace, "--config", config)
+    assert done.returncode == 5 and "soma.yaml:4:" in done.stderr and "did you mean 'max_wait'?" in done.stderr
+
+
 def test_an_access_log(tmp_path):
     """The same two, as the daemon logs them: at their ends, with others between, a refusal, and a line that is not whole."""
     log = tmp_path / "access.jsonl"
