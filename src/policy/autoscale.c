@@ -152,6 +152,17 @@ static void count_kept(struct autoscale *a, uint64_t now)
 	}
 }
 
+/* Within 15% of it, by chance. Times end with bins, and many levels are alike,
+ * such as those that nobody has seen: all of them would be kept for the next
+ * bin, too, from some price on, and the hour that some are needed in is not
+ * worth that of all. */
+static double about(double price, uint64_t now)
+{
+	uint64_t hash = now * UINT64_C(0x9e3779b97f4a7c15) >> 40;
+
+	return price * (0.85 + 0.3 * (double)hash / (1 << 24));
+}
+
 /* The first `ready` levels have a replica, those above them one that is
  * loading, if any. */
 static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
@@ -169,7 +180,7 @@ static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
 	for (uint32_t k = needed; k < a->needed; k++) {
 		struct scale_level *l = &a->levels[k];
 		double from = k < ready ? 0 : load;
-		struct choice c = choose(l, from, price);
+		struct choice c = choose(l, from, about(price, now));
 
 		l->idle_since = MAX(now, (uint64_t)1);
 		l->keep_until = l->idle_since;

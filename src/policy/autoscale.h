@@ -28,11 +28,13 @@
  *
  * the time of loading, which a replica takes up, too, and the time that
  * somebody waits for it, at `worth` replica-seconds for each second of it.
- * gaps.h says what is known of a level's gaps. As many replicas are kept as
- * there are levels whose time is not over. This is the ski-rental problem with
- * a known distribution (Karlin et al., "Competitive randomized algorithms for
- * non-uniform problems", 1990), for each level of concurrency; "Serverless in
- * the Wild" (Shahrad et al., ATC 2020) learns gaps of whole functions.
+ * gaps.h says what is known of a level's gaps. The price is off by chance, up
+ * to 15%: what apis that are alike do changes with it bit by bit. As many
+ * replicas are kept as there are levels whose time is not over. This is the
+ * ski-rental problem with a known distribution (Karlin et al., "Competitive
+ * randomized algorithms for non-uniform problems", 1990), for each level of
+ * concurrency; "Serverless in the Wild" (Shahrad et al., ATC 2020) learns gaps
+ * of whole functions.
  *
  * Starting. A replica is started for a level that is needed where its being
  * there at the needs to come is worth its start, by the same sum from the time
