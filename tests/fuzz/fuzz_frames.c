@@ -44,6 +44,21 @@ static void check_batching(struct str payload)
 		abort();
 }
 
+static void check_ready(struct str payload)
+{
+	cleanup_free char *sample = told_sample(payload),
+			  *note = told_note(payload),
+			  *imports = told_imports(payload);
+
+	if (sample)
+		check_text(sample);
+	if (note)
+		check_text(note);
+	if (imports && (strlen(imports) > TOLD_IMPORTS_MAX ||
+			strpbrk(imports, " \r\n\x1b/\\")))
+		abort();
+}
+
 static void on_frame(struct process *p, const struct frame *f,
 		     struct str payload)
 {
@@ -52,6 +67,10 @@ static void on_frame(struct process *p, const struct frame *f,
 	(void)p;
 	if (f->type == FRAME_BATCHING) {
 		check_batching(payload);
+		return;
+	}
+	if (f->type == FRAME_READY) {
+		check_ready(payload);
 		return;
 	}
 	text = f->type == FRAME_LOADING ? told_loading(payload)
@@ -66,8 +85,14 @@ static void on_frame(struct process *p, const struct frame *f,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct process_ops ops = {.on_frame = on_frame};
-	struct process p = {.ops = &ops, .state = PROCESS_RUNNING};
+	static char name[] = "a-1-0";
+	struct local local = {.loop = NULL};
+	struct process p = {.local = &local,
+			    .name = name,
+			    .ops = &ops,
+			    .state = PROCESS_RUNNING};
 
+	list_init(&local.processes);
 	while (size > 0) {
 		size_t n = MIN((size_t)data[0], size - 1);
 		cleanup_free uint8_t *exact = mem_alloc(n + 1);
