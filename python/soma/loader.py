@@ -1,7 +1,6 @@
 """Loads the user's predictor, and says what is wrong with it."""
 import difflib
 import importlib.util
-import itertools
 import json
 import os
 import re
@@ -239,10 +238,20 @@ def _summary(kind, client):
     return json.dumps(answer, separators=(",", ":"), default=str)
 
 
+def _comes_with_python(name):
+    """Whether it does, and no file of the project or of a package has its name."""
+    if name.partition(".")[0] not in getattr(sys, "stdlib_module_names", ()):  # from Python 3.10
+        return False
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    origin = getattr(spec, "origin", None) or ""
+    home = os.path.dirname(os.__file__) + os.sep
+    return origin in ("built-in", "frozen") or (origin.startswith(home) and "-packages" + os.sep not in origin)
+
+
 def _own_modules(count):
     """Of the modules that were imported last, those that come with Python: nothing that a program sets changes what they are."""
-    own = getattr(sys, "stdlib_module_names", ())  # from Python 3.10
-    return [name for name in itertools.islice(reversed(sys.modules), max(count, 0)) if name.partition(".")[0] in own][::-1]
+    names = list(sys.modules)  # a thread may go on importing
+    return [name for name in names[len(names) - max(count, 0) :] if _comes_with_python(name)]
 
 
 class Loading:
@@ -255,8 +264,9 @@ class Loading:
         self._say = say  # takes a word on progress
         self._hand_over = hand_over  # takes the Predictor
         self._done = []
-        self.known = False  # the daemon knows where we are: in a fork, until the next word
-        self.imported = []  # modules of Python itself that __init__ has imported
+        self.known = None  # a fork's first word, which the daemon knows without it
+        self.tells = not settings.get("zygote")  # nor its forks
+        self.imported = []  # modules of Python itself that __init__ has imported, where it tells
 
     def to(self, level):
         """Takes the steps up to this one that are still to be taken. Raises Failure."""
@@ -264,17 +274,21 @@ class Loading:
             getattr(self, "_" + step)()
             self._done.append(step)
 
+    def next_word(self):
+        """What is begun next."""
+        return "running __init__" if len(self._done) > self.STEPS.index("imports") else "importing %s" % self.settings["path"]
+
     def import_ahead(self, names):
         """What __init__ will import of Python itself, as another replica has told: then its forks need not."""
         for name in names:
             try:
                 importlib.import_module(name)
-            except Exception:
+            except BaseException:
                 pass  # it is for __init__ to meet
 
     def _begin(self, word):
-        self._say(word, self.known)
-        self.known = False
+        self._say(word, word == self.known)
+        self.known = None
 
     def _worker(self):
         settings = self.settings
@@ -298,13 +312,14 @@ class Loading:
 
     def _init(self):
         settings, kind, signatures = self.settings, self._kind, self._signatures
-        store = _store(settings, kind, self._say)
-        client = _client(kind, signatures, store, self._say)
+        store = _store(settings, kind, self._begin)
+        client = _client(kind, signatures, store, self._begin)
         self._begin("running __init__")
         arguments = {"config": settings.get("config") or {}, kind.client: client, "metrics_client": _metrics_client(signatures)}
         before = len(sys.modules)
         instance = _make(self._class, signatures, arguments, settings["path"], kind)
-        self.imported = _own_modules(len(sys.modules) - before)
+        if self.tells:
+            self.imported = _own_modules(len(sys.modules) - before)
         if store is not None and kind.client != "onnx_client":
             client.load_model = instance.load_model
         _set_up_logging(settings.get("log_level", "info"))

@@ -44,6 +44,7 @@ class Torch:
     def __init__(self):
         self.chosen = None
         self._module = self._set = self._get = None
+        self._held = True  # what user code has taken of the module stays in its hands
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name, path=None, target=None):
@@ -66,11 +67,14 @@ class Torch:
         self._module, self._set, self._get = module, module.set_num_threads, module.get_num_threads
 
         def set_num_threads(number):
-            self._set(min(number, 1))  # it starts its threads at once, and knows what is no number
+            # It starts its threads at once; and it is who knows what is no number.
+            self._set(type(number)(1) if self._held and number > 1 else number)
             self.chosen = number
 
-        module.set_num_threads = set_num_threads
-        module.get_num_threads = lambda: self.chosen or self._get()
+        def get_num_threads():
+            return self.chosen if self._held and self.chosen else self._get()
+
+        module.set_num_threads, module.get_num_threads = set_num_threads, get_num_threads
 
     def _go(self):
         if self in sys.meta_path:
@@ -79,6 +83,7 @@ class Torch:
     def release(self, threads):
         """threads: as many as it would have had. It tells its own."""
         self._go()
+        self._held = False
         if self._module is None:
             return
         self._module.set_num_threads, self._module.get_num_threads = self._set, self._get

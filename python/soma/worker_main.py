@@ -156,7 +156,7 @@ def main():
         signal.set_wakeup_fd(worker.wakeup_fd(), warn_on_full_buffer=False)
         answers.expose_tracebacks = config.get("expose_tracebacks", False)
         loading.start()
-        if loading.imported and pools is None:
+        if loading.imported:
             worker.facts(json.dumps({"imports": loading.imported}))
     except failure.Failure as why:
         fail(worker, why)

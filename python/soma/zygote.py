@@ -157,7 +157,7 @@ def wait(worker, config, loading):
     worker.end_lines()
     worker.zygote(json.dumps({"level": level}).encode("utf-8"))
     config = worker.start()
-    loading.known = True
+    loading.known = loading.next_word()
     held.release()
     _reseed()
     return config, held

@@ -47,8 +47,9 @@ int step_session(struct launch *l)
 int step_cgroup(struct launch *l)
 {
 	const struct box_options *o = l->o;
-	struct cgroup_limits limits = {.mem_bytes = o->mem_limit,
-				       .cpu_millis = o->cpu_millis};
+	struct cgroup_limits limits = {
+		.mem_bytes = o->mem_limit,
+		.cpu_millis = o->cpu_weight ? o->cpu_weight : o->cpu_millis};
 	const char *slash = o->cgroup ? strchr(o->cgroup, '/') : NULL;
 	cleanup_free char *instance = NULL;
 	struct cgroups cg;

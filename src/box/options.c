@@ -44,6 +44,8 @@ static const struct option table[] = {
 	 "processors reserved, in thousandths: weight of the group when "
 	 "processors are short, and the thread-count variables (rounded up) "
 	 "that the environment does not set itself. Not a limit"},
+	{"--cpu-weight", "N", OPT_NUMBER, AT(cpu_weight), 0, 1024 * 1000,
+	 "weight of the group, where it is not what is reserved"},
 	{"--cpus", "LIST", OPT_TEXT, AT(cpus), 0, 0,
 	 "run on these processors only (0-3,8): a limit, set by nothing else"},
 	{"--oom-score-adj", "N", OPT_NUMBER, AT(oom_score_adj), -1000, 1000,

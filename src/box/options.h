@@ -29,6 +29,7 @@ struct box_options {
 	int64_t uid, gid;     /* 0: stay */
 	int64_t mem_limit;    /* bytes, 0: none */
 	int64_t cpu_millis;   /* 0: nothing reserved */
+	int64_t cpu_weight;   /* as cpu_millis; 0: that */
 	int64_t oom_score_adj;
 	int64_t nofile;	    /* 0: stay */
 	int64_t parent_pid; /* 0: not checked */

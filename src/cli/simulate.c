@@ -82,9 +82,9 @@ static int read_order(struct order *o, const struct args *a)
 			    .seed = 1,
 			    .worth = -1,
 			    .curve = args_has(a, "curve")};
-	if (args_value(a, "config") && (wait || slots || max || worth))
+	if (args_value(a, "config") && (wait || slots || max || worth || half))
 		return wrong("--wait, --slots, --max and --worth are what "
-			     "--config says");
+			     "--config says, and --half is of all apis");
 	if (output_read(a, &o->output) ||
 	    read_loads(o, load ? load : "5ms,2s,60s"))
 		return CLI_USAGE;

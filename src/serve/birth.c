@@ -24,7 +24,7 @@
 #include "loop/log.h"
 #include "serve/process_parts.h"
 
-enum { NEWBORN_MS = 1000, LOADING_MS = 50 };
+enum { NEWBORN_MS = 1000 };
 
 static void wean(struct process *p);
 
@@ -243,7 +243,7 @@ void local__wean(struct local *l)
 		struct process *p =
 			LIST_ENTRY(it, struct process, newborn_link);
 
-		int64_t after = p->soon ? LOADING_MS : NEWBORN_MS;
+		int64_t after = p->soon ? PROCESS_BEGUN_MS : NEWBORN_MS;
 
 		if (!p->weaning && !p->stays &&
 		    (p->config || now - p->started_ms >= after))

@@ -191,6 +191,7 @@ static int start(struct process **ret, struct revision *rev,
 	assert(n <= NEED_MAX);
 	p->dir = rev->project_dir;
 	p->uid = rev->api->uid;
+	p->cpu_millis = spec->compute.cpu_millis;
 	p->mem_limit = spec->compute.mem_limit;
 	p->need = need;
 	rc = process_start(ret, &rev->api->serve->local, p, ops, data, err);
@@ -283,6 +284,7 @@ static int start_ours(struct replica *r, struct process_spec *p,
 	if (check_config(config, err))
 		return err->code;
 	p->uid = r->rev->api->uid;
+	p->cpu_millis = spec->compute.cpu_millis;
 	p->mem_limit = spec->compute.mem_limit;
 	p->soon = r->tier != COLD_ZYGOTE_INIT;
 	r->detail = zygote_next_word(&r->rev->zygote);
@@ -309,7 +311,7 @@ int replica__launch(struct replica *r, struct err *err)
 				       "no free TCP port on loopback");
 	}
 	p.meta = meta = meta_of(r, name, zygote);
-	p.cpu_millis = weigh_replica(r);
+	p.weight = weigh_replica(r);
 	rc = replica__is_ours(r) ? start_ours(r, &p, zygote, err)
 				 : start_command(r, &p, err);
 	return rc ? rc : replica__open_upstream(r, err);

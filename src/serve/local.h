@@ -46,6 +46,7 @@ struct process_spec {
 	const char *home; /* HOME, or NULL */
 	uid_t uid;	  /* 0: stay who we are */
 	int64_t cpu_millis; /* 0: unsaid */
+	int64_t weight;	    /* of its control group, as cpu_millis; 0: that */
 	int64_t mem_limit;  /* bytes; 0: none */
 	const char **need;  /* NULL-ended: what its user must be able to read */
 	bool listen;	    /* inherits a listening Unix socket */

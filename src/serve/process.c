@@ -282,7 +282,11 @@ static char *launch_failure(struct process *p)
  * that a start from its program would not do as well. */
 static bool is_stillborn(struct process *p)
 {
+	int64_t now = (int64_t)uv_now(p->local->loop);
+
 	if (!p->zygote || p->killed)
+		return false;
+	if (p->soon && !p->unborn && now - p->started_ms > PROCESS_BEGUN_MS)
 		return false;
 	if (p->control_open)
 		chan_drain(&p->control);

@@ -50,6 +50,8 @@ void process__adopt_forked(struct process *p, yyjson_val *meta);
 void process__end_unborn(struct process *zygote);
 /* Takes it off the list of those that are still in their zygote's group. */
 void process__weaned(struct process *p);
+/* A fork that has user code to run has begun it by then. */
+enum { PROCESS_BEGUN_MS = 50 };
 /* Moves those to groups of their own that are old enough, or wait for it. */
 void local__wean(struct local *l);
 

@@ -122,6 +122,8 @@ static yyjson_mut_val *box_argv(yyjson_mut_doc *doc, const struct local *l,
 	}
 	if (s->cpu_millis)
 		add_opt_num(doc, argv, "--cpu-millis", s->cpu_millis);
+	if (s->weight)
+		add_opt_num(doc, argv, "--cpu-weight", s->weight);
 	if (s->mem_limit)
 		add_opt_num(doc, argv, "--mem-limit", s->mem_limit);
 	/* Before the daemon, when the machine runs out of memory. */
@@ -240,6 +242,13 @@ static int not_made(struct process *p, int fds[7], struct err *err)
 	return err->code;
 }
 
+static void take_limits(struct process *p, const struct process_spec *s)
+{
+	p->weight = s->weight ? s->weight : s->cpu_millis;
+	p->limits = (struct cgroup_limits){.mem_bytes = s->mem_limit,
+					   .cpu_millis = p->weight};
+}
+
 int process_start(struct process **ret, struct local *l,
 		  const struct process_spec *s, const struct process_ops *ops,
 		  void *data, struct err *err)
@@ -252,9 +261,7 @@ int process_start(struct process **ret, struct local *l,
 	p->ops = ops;
 	p->data = data;
 	p->uid = s->uid ? s->uid : geteuid();
-	p->limits = (struct cgroup_limits){.mem_bytes = s->mem_limit,
-					   .cpu_millis = s->cpu_millis};
-	p->weight = s->cpu_millis;
+	take_limits(p, s);
 	if (make_fds(p, s, fds, err))
 		return not_made(p, fds, err);
 	if (s->control && s->config)
@@ -291,9 +298,7 @@ int process_fork(struct process **ret, struct process *zygote,
 	p->uid = s.uid ? s.uid : geteuid();
 	p->zygote = mem_strdup(zygote->name);
 	p->unborn = true;
-	p->limits = (struct cgroup_limits){.mem_bytes = s.mem_limit,
-					   .cpu_millis = s.cpu_millis};
-	p->weight = s.cpu_millis;
+	take_limits(p, &s);
 	if (make_fds(p, &s, fds, err))
 		return not_made(p, fds, err);
 	p->soon = s.soon;

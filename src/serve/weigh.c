@@ -1,52 +1,58 @@
 #include "serve/weigh.h"
 
-#include <limits.h>
-
 #include "core/mem.h"
 #include "policy/share.h"
 #include "serve/replica.h"
 #include "serve/revision.h"
 #include "serve/serve.h"
 
-/* `at` is the replica's place among those of its revision, the first is 0. */
-static int64_t share(const struct revision *rev, unsigned at)
+/* The place of a replica among those of its revision that are not in back-off;
+ * its processes have one index. n: places up to and with this one. */
+struct place {
+	unsigned n;
+	unsigned index;
+};
+
+static void step(struct place *p, const struct replica *r)
+{
+	if (r->state == REPLICA_BACKOFF || (p->n && r->index == p->index))
+		return;
+	p->n++;
+	p->index = r->index;
+}
+
+static int64_t share(const struct revision *rev, const struct place *p)
 {
 	const struct spec *spec = rev->spec;
 	unsigned promised = MAX(rev->api->scale.scheduled,
 				MAX(spec->scale.min_replicas, 1u));
 
 	return share_millis(spec->compute.cpu_millis, spec->predictor.processes,
-			    at >= promised);
-}
-
-/* The next one in their order, and its place. Processes of one replica have one
- * index; *at is UINT_MAX at first. */
-static struct replica *next(const struct revision *rev, struct replica *r,
-			    unsigned *at)
-{
-	struct replica *then = replica_next(&rev->replicas, r);
-
-	*at += then && (!r || then->index != r->index);
-	return then;
+			    p->n > promised);
 }
 
 int64_t weigh_replica(const struct replica *r)
 {
-	struct replica *other = NULL;
-	unsigned at = UINT_MAX;
+	const struct replica *other = NULL;
+	struct place p = {.n = 0};
 
-	while ((other = next(r->rev, other, &at)) && other != r)
-		;
-	return share(r->rev, at);
+	while ((other = replica_next(&r->rev->replicas, other))) {
+		step(&p, other);
+		if (other == r)
+			break;
+	}
+	return share(r->rev, &p);
 }
 
 void weigh_tick(const struct revision *rev)
 {
 	struct replica *r = NULL;
-	unsigned at = UINT_MAX;
+	struct place p = {.n = 0};
 
-	/* One that starts may have no control group yet. */
-	while ((r = next(rev, r, &at)))
+	while ((r = replica_next(&rev->replicas, r))) {
+		step(&p, r);
+		/* One that starts may have no control group yet. */
 		if (r->process && r->state == REPLICA_READY)
-			process_weigh(r->process, share(rev, at));
+			process_weigh(r->process, share(rev, &p));
+	}
 }

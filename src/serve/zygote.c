@@ -125,8 +125,7 @@ static int start(struct zygote *z, struct err *err)
 				 .meta = meta,
 				 .control = true,
 				 .config = config,
-				 .forks = true,
-				 .cpu_millis = rev->spec->compute.cpu_millis};
+				 .forks = true};
 
 	return launch__ours(&z->process, rev, &p, &zygote_ops, z, err);
 }

@@ -324,23 +324,26 @@ def weight(pid):
 
 
 def test_replicas_beyond_what_is_promised_weigh_little(daemon):
-    daemon.admin.deploy(python("weigh", min_replicas=2, max_replicas=4, **TENACIOUS))
+    daemon.admin.deploy(python_project(predictor("return payload"), python_api("weigh", compute={"cpu": 2}, predictor={"zygote": "none"},
+                                                                               autoscaling={"min_replicas": 2, "max_replicas": 4, **TENACIOUS})))
     wait_for("two", lambda: daemon.admin.api("weigh")["ready"] == 2)
     if weight(daemon.admin.pids("weigh")[0]) is None:
         pytest.skip("no control groups with weights for this user")
 
     def weights():
         return [weight(pid) for pid in daemon.admin.pids("weigh")]
-    assert weights() == [200, 200]
+    assert weights() == [2000, 2000]
     daemon.cli("scale", "weigh", 4, check=0)
     wait_for("four", lambda: daemon.admin.api("weigh")["ready"] == 4)
-    assert weights() == [200, 200, 10, 10]
+    assert weights() == [2000, 2000, 120, 120]
+    # Threads are as many as are reserved, whatever it weighs.
+    assert [procs.environ(pid)["OMP_NUM_THREADS"] for pid in daemon.admin.pids("weigh")] == ["2"] * 4
     # Whichever are left are those that are promised.
     for pid in daemon.admin.pids("weigh")[:2]:
         os.kill(pid, signal.SIGKILL)
     wait_for("four again", lambda: daemon.admin.api("weigh")["ready"] == 4)
     daemon.cli("scale", "weigh", 2, check=0)
-    wait_for("two are left, and weigh all", lambda: weights() == [200, 200])
+    wait_for("two are left, and weigh all", lambda: weights() == [2000, 2000])
 
 
 @pytest.mark.parametrize("n, code, words", [

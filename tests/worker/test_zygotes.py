@@ -89,9 +89,10 @@ LAZY = """
 
 @pytest.mark.skipif(not STDLIB_IS_KNOWN, reason="Python knows the names of its own modules from 3.10 on")
 def test_what_init_imports_of_python_is_told_and_imported_ahead(start, zygote):
-    files = {"predictor.py": LAZY, "beside.py": ""}
+    # A file of the project that has the name of one of Python's is not Python's.
+    files = {"predictor.py": LAZY.replace("colorsys, beside", "colorsys, beside, sndhdr, turtle"), "beside.py": "", "turtle.py": "", "sndhdr.py": ""}
     told = json.loads(start(files).expect(READY)[2])
-    assert "colorsys" in told["imports"] and "beside" not in told["imports"]
+    assert "colorsys" in told["imports"] and not {"beside", "sndhdr", "turtle"} & set(told["imports"])
     z = zygote(files, level="imports", imports=[*told["imports"], "no_such_module"])
     assert z.level() == "imports"
     assert z.replica().predict(1).json() == [False, True]
@@ -648,10 +649,10 @@ LIKE_TORCH = """
 
 
 @pytest.mark.parametrize("level", ["init", "imports", "worker"])
-@pytest.mark.parametrize("init, then", [("torch.set_num_threads(1)", 1), ("torch.set_num_threads(2)", 2), ("pass", 3)])
+@pytest.mark.parametrize("init, then", [("torch.set_num_threads(1)", 1), ("torch.set_num_threads(2)", 2), ("pass", 3), ("given(2)", 2)])
 def test_a_number_that_torch_was_told_stays(zygote, openmp, level, init, then):
     """One is what nearly all choose, and what it has while it is held."""
-    source = CHOOSES.replace("import ctypes, os", "import ctypes, os, torch") % ("", init)
+    source = CHOOSES.replace("import ctypes, os", "import ctypes, os, torch\n    from torch import set_num_threads as given") % ("", init)
     z = zygote({"predictor.py": source, "torch.py": LIKE_TORCH, "libpool.so": openmp}, level=level, env={"OMP_NUM_THREADS": "3"})
     assert z.level() == level
     assert z.replica().predict(1).json() == [then, "3"]
