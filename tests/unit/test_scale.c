@@ -219,7 +219,7 @@ static void who_takes_long_to_take_an_answer(void **state)
 static void what_is_kept_comes_back(void **state)
 {
 	const struct gaps gaps = {.came = {[7] = 1.5F, [59] = 0.25F},
-					.ended = {[59] = 0.25F}};
+				  .ended = {[59] = 0.25F}};
 	const struct gaps *back;
 	cleanup_free char *json = NULL, *again = NULL;
 	struct fixture f, g;
