@@ -56,9 +56,9 @@ static struct sim_want soma_want(void *state, const struct sim_state *s)
 }
 
 static const double settings[] = {
-	0.01, 0.1, 0.3,	  0.5, 1,     1.5, 2,	3,   5,	  7,   10,
-	15,   20,  30,	  50,  70,    100, 150, 200, 300, 500, 700,
-	1e3,  2e3, 3e3,	  4e3, 5e3,   7e3, 1e4, 2e4, 3e4, 4e4, 5e4,
+	0.01, 0.1, 0.3,	  0.5, 1,     1.5, 2,	3,   5,	  7,   10,  15,
+	20,   30,  50,	  70,  100,   110, 120, 135, 150, 200, 300, 500,
+	700,  1e3, 2e3,	  3e3, 4e3,   5e3, 7e3, 1e4, 2e4, 3e4, 4e4, 5e4,
 	7e4,  1e5, 1.5e5, 2e5, 2.5e5, 3e5, 5e5, 7e5, 1e6, 1e7, 0};
 
 const struct sim_policy sim_soma = {
