@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from building import OFFLINE, UV, Env, make_wheel, path_with
 from harness import Worker
+from zygotes import Zygote
 
 
 @pytest.fixture
@@ -21,6 +22,19 @@ def start():
     yield start
     for worker in workers:
         worker.close()
+
+
+@pytest.fixture
+def zygote():
+    made = []
+
+    def zygote(files, **more):
+        made.append(Zygote(files, **more))
+        return made[-1]
+
+    yield zygote
+    for z in made:
+        z.close()
 
 
 @pytest.fixture
