@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/command.h"
 #include "core/mem.h"
@@ -32,19 +31,8 @@ int simulate_config_read(struct spec_set *set, const char *path)
 void simulate_config_apply(const struct spec *spec, struct sim_case *c,
 			   double *ret_worth)
 {
-	bool batches = spec->predictor.max_batch_size &&
-		       !spec->predictor.latency_target_ms;
-	uint32_t slots = spec->predictor.processes;
-
-	/* As many as a replica takes at once: serve/room.c. */
-	if (spec->predictor.type == PREDICTOR_COMMAND)
-		slots = spec->predictor.max_concurrency;
-	else if (!batches || spec->predictor.type != PREDICTOR_PYTHON)
-		slots *= spec->predictor.threads;
-	if (batches && spec->predictor.type != PREDICTOR_COMMAND)
-		slots *= spec->predictor.max_batch_size;
 	c->patience = spec->scale.max_wait_ms * UINT64_C(1000000);
-	c->slots = MAX(slots, 1u);
+	c->slots = spec_at_once(spec);
 	c->min = spec->scale.min_replicas;
 	c->max = spec->scale.max_replicas;
 	*ret_worth = spec->scale.wait_worth;

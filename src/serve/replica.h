@@ -132,9 +132,6 @@ uint32_t replica_slots(const struct replica *r);
 /* The same, with all of a batch for those that batch; of one without a limit as
  * many as answers tell. 1 or more. */
 uint32_t replica_at_once(const struct replica *r);
-/* The same of a whole replica that is to be started; 1 where it is not known.
- */
-uint32_t replica_at_once_of(const struct spec *spec);
 /* Whether a request's place is free again with the head of its answer, unless
  * that is a stream: predict is over then. A command may compute on, and says
  * so only by ending its answer. */

@@ -54,24 +54,13 @@ static void set_room(struct replica *r)
 	r->room = asked ? asked : balance_room(&p);
 }
 
-/* A class with server_side_batching runs one batch at a time: its threads are
- * those of the requests that wait. */
-static uint32_t slots_of(const struct spec *spec)
-{
-	bool batches = spec->predictor.type == PREDICTOR_PYTHON &&
-		       spec->predictor.max_batch_size &&
-		       !spec->predictor.latency_target_ms;
-
-	return batches ? 1 : spec->predictor.threads;
-}
-
 void replica__room_init(struct replica *r)
 {
 	if (!replica__is_ours(r)) {
 		r->room = spec_of(r)->predictor.max_concurrency;
 		return;
 	}
-	r->slots = slots_of(spec_of(r));
+	r->slots = spec_slots(spec_of(r));
 	set_room(r);
 }
 
@@ -147,17 +136,6 @@ uint32_t replica_at_once(const struct replica *r)
 	if (r->slots)
 		return r->slots * MAX(batch, 1u);
 	return r->room ? r->room : MAX((uint32_t)(r->together + 0.5), 1u);
-}
-
-uint32_t replica_at_once_of(const struct spec *spec)
-{
-	bool learns = spec->predictor.latency_target_ms;
-	uint32_t n = spec->predictor.max_concurrency;
-
-	if (spec->predictor.type != PREDICTOR_COMMAND)
-		n = slots_of(spec) *
-		    (learns ? 1 : MAX(spec->predictor.max_batch_size, 1u));
-	return MAX(n, 1u) * MAX(spec->predictor.processes, 1u);
 }
 
 bool replica_is_suspicious(const struct replica *r)

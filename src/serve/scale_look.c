@@ -30,7 +30,7 @@ uint64_t scale_load_ns(const struct revision *rev)
 
 uint32_t scale__at_once(const struct revision *rev)
 {
-	return rev->at_once ? rev->at_once : replica_at_once_of(rev->spec);
+	return rev->at_once ? rev->at_once : spec_at_once(rev->spec);
 }
 
 /* Of the processes that are ready. */

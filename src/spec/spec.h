@@ -205,6 +205,13 @@ void spec_set_fini(struct spec_set *set);
 const char *spec_problem_line(struct spec_set *set, const char *file_name,
 			      const struct problem *p);
 
+/* Slots of one of its processes. A class with server_side_batching runs one
+ * batch at a time: its threads are those of the requests that wait. */
+uint32_t spec_slots(const struct spec *spec);
+/* Requests that a whole replica works on at the same time, all of a batch for
+ * those that batch; 1 where it is not known. */
+uint32_t spec_at_once(const struct spec *spec);
+
 /* The normalised form that the store keeps: stable, defaults included.
  * free() it. Reading it back gives an equal spec; a set of one. */
 char *spec_to_json(const struct spec *spec);
