@@ -6,7 +6,8 @@
  *   floor hops PORT [LIBRARY [MODEL INPUTS]...]
  *                              two processes: the proxy, and the echo behind it
  *                              on a Unix socket. /call/N is answered when the
- *                              Nth model, from 0, has been called
+ *                              Nth model, from 0, has been called; /json/N with
+ *                              what it says to the body's inputs
  *   floor loop LIBRARY MODEL INPUTS SECONDS
  *                              calls a model, without HTTP
  *
@@ -145,33 +146,42 @@ static size_t message_size(const char *p, size_t n, size_t *ret_head)
 /* --- echo -------------------------------------------------------------------
  */
 
-/* "POST /call/0 HTTP/1.1" */
-static bool call(const char *head)
+/* The model that "POST /call/0 HTTP/1.1" names, of those at /call/: NULL for
+ * another path. False if there is no such model. */
+static bool named(const char *head, const char *at, struct call **ret)
 {
 	const char *path = strchr(head, ' ');
+	size_t n = strlen(at);
 	unsigned long which;
 
-	if (!path || strncmp(path, " /call/", 7) != 0)
+	*ret = NULL;
+	if (!path || strncmp(path + 1, at, n) != 0)
 		return true;
-	which = strtoul(path + 7, NULL, 10);
+	which = strtoul(path + 1 + n, NULL, 10);
 	if (which >= n_calls)
 		return false;
-	call_once(calls[which]);
+	*ret = calls[which];
 	return true;
 }
 
 static bool answer(struct side *s, const char *p, size_t head, size_t size)
 {
 	static char out[BUFFER];
+	struct call *called, *asked;
 	size_t body = size - head;
+	const char *text = p + head;
 	int n;
 
+	if (!named(p, "/call/", &called) || !named(p, "/json/", &asked))
+		return false;
+	if (called)
+		call_once(called);
+	if (asked && !(text = call_json(asked, p + head, body, &body)))
+		return false;
 	if (!body && strncmp(p, "GET /", 5) == 0)
 		body = strtoul(p + 5, NULL, 10);
 	if (!body)
 		body = 2;
-	if (!call(p))
-		return false;
 	if (body > sizeof out - HEAD_ROOM)
 		return false;
 	n = snprintf(out, HEAD_ROOM,
@@ -179,7 +189,7 @@ static bool answer(struct side *s, const char *p, size_t head, size_t size)
 		     "application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
 		     body);
 	if (size > head)
-		memcpy(out + n, p + head, body);
+		memcpy(out + n, text, body);
 	else
 		memset(out + n, 'x', body);
 	return send_all(s->fd, out, (size_t)n + body);

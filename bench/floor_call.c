@@ -2,13 +2,20 @@
 
 #include <dlfcn.h>
 #include <onnxruntime_c_api.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <yyjson.h>
 
-enum { INPUTS_MAX = 8, RANK_MAX = 8, OUTPUTS_MAX = 8 };
+enum {
+	INPUTS_MAX = 8,
+	RANK_MAX = 8,
+	OUTPUTS_MAX = 8,
+	JSON_MEMORY = 1 << 20,
+};
 
 struct input {
 	char name[64];
@@ -124,10 +131,10 @@ struct call *call_open(const char *library, const char *model,
 	return c;
 }
 
-float call_once(struct call *c)
+/* The outputs are the caller's. */
+static void run(struct call *c, OrtValue **out)
 {
-	OrtValue *in[INPUTS_MAX], *out[OUTPUTS_MAX] = {0};
-	float *value, first;
+	OrtValue *in[INPUTS_MAX];
 
 	for (size_t i = 0; i < c->n_in; i++)
 		check(ort->CreateTensorWithDataAsOrtValue(
@@ -137,14 +144,127 @@ float call_once(struct call *c)
 	check(ort->Run(c->session, NULL, c->in_names,
 		       (const OrtValue *const *)in, c->n_in, c->out_names,
 		       c->n_out, out));
-	check(ort->GetTensorMutableData(out[0], (void **)&value));
-	first = value[0];
 	for (size_t i = 0; i < c->n_in; i++)
 		ort->ReleaseValue(in[i]);
+}
+
+float call_once(struct call *c)
+{
+	OrtValue *out[OUTPUTS_MAX] = {0};
+	float *value, first;
+
+	run(c, out);
+	check(ort->GetTensorMutableData(out[0], (void **)&value));
+	first = value[0];
 	for (size_t i = 0; i < c->n_out; i++)
 		ort->ReleaseValue(out[i]);
 	return first;
 }
+
+/* --- JSON -------------------------------------------------------------------
+ */
+
+/* Numbers of any depth, one behind the other. */
+static bool flatten(yyjson_val *v, struct input *in, size_t *at)
+{
+	size_t i, max;
+	yyjson_val *item;
+
+	if (yyjson_is_arr(v)) {
+		yyjson_arr_foreach(
+			v, i, max,
+			item) if (!flatten(item, in, at)) return false;
+		return true;
+	}
+	if (!yyjson_is_num(v))
+		return false;
+	switch ((ONNXTensorElementDataType)in->type) {
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
+		if ((*at + 1) * sizeof(float) > in->bytes)
+			return false;
+		((float *)in->data)[(*at)++] = (float)yyjson_get_num(v);
+		return true;
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+		if ((*at + 1) * sizeof(int32_t) > in->bytes)
+			return false;
+		((int32_t *)in->data)[(*at)++] = (int32_t)yyjson_get_sint(v);
+		return true;
+	case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
+		if ((*at + 1) * sizeof(int64_t) > in->bytes)
+			return false;
+		((int64_t *)in->data)[(*at)++] = yyjson_get_sint(v);
+		return true;
+	default:
+		die("a type of INPUTS that is not read from JSON");
+	}
+	return false;
+}
+
+static bool read_json(struct call *c, yyjson_val *root)
+{
+	size_t i, max;
+	yyjson_val *key, *value;
+
+	yyjson_obj_foreach(root, i, max, key, value)
+	{
+		struct input *in = c->inputs;
+		size_t at = 0;
+
+		while (in < c->inputs + c->n_in &&
+		       !yyjson_equals_str(key, in->name))
+			in++;
+		if (in == c->inputs + c->n_in || !flatten(value, in, &at))
+			return false;
+	}
+	return true;
+}
+
+/* Outputs are of float32, as those of the bench's models are. */
+static void write_json(struct call *c, OrtValue **out, yyjson_mut_doc *doc)
+{
+	yyjson_mut_val *root = yyjson_mut_obj(doc);
+
+	yyjson_mut_doc_set_root(doc, root);
+	for (size_t i = 0; i < c->n_out; i++) {
+		OrtTensorTypeAndShapeInfo *info;
+		size_t n;
+		float *value;
+
+		check(ort->GetTensorTypeAndShape(out[i], &info));
+		check(ort->GetTensorShapeElementCount(info, &n));
+		ort->ReleaseTensorTypeAndShapeInfo(info);
+		check(ort->GetTensorMutableData(out[i], (void **)&value));
+		yyjson_mut_obj_add_val(
+			doc, root, c->out_names[i],
+			yyjson_mut_arr_with_float(doc, value, n));
+	}
+}
+
+const char *call_json(struct call *c, const char *body, size_t n, size_t *ret_n)
+{
+	static char memory_in[JSON_MEMORY], memory_out[JSON_MEMORY];
+	OrtValue *out[OUTPUTS_MAX] = {0};
+	yyjson_alc alc_in, alc_out;
+	yyjson_mut_doc *answer;
+	yyjson_doc *doc;
+	char *text;
+
+	yyjson_alc_pool_init(&alc_in, memory_in, sizeof memory_in);
+	yyjson_alc_pool_init(&alc_out, memory_out, sizeof memory_out);
+	doc = yyjson_read_opts((char *)(uintptr_t)body, n, 0, &alc_in, NULL);
+	if (!doc || !read_json(c, yyjson_doc_get_root(doc)))
+		return NULL;
+	run(c, out);
+	answer = yyjson_mut_doc_new(&alc_out);
+	write_json(c, out, answer);
+	text = yyjson_mut_write_opts(answer, 0, &alc_out, ret_n, NULL);
+	for (size_t i = 0; i < c->n_out; i++)
+		ort->ReleaseValue(out[i]);
+	return text;
+}
+
+/* --- in a loop --------------------------------------------------------------
+ */
 
 static double now(clockid_t clock)
 {

@@ -17,6 +17,7 @@ import predictor
 TITLE = "ONNX models"
 CONNECTIONS = (1, 8)
 FLOOR, HOPS, LOOP = "floor (bare echo)", "floor (proxy, echo and call)", "C API in a loop"
+READS = "floor (that reads and writes JSON, too)"
 # Of the C API: the number, and struct's letter.
 TYPES = {"float32": (1, "f"), "int32": (6, "i"), "int64": (7, "q")}
 PROTOCOL = {"float32": "FP32", "int32": "INT32", "int64": "INT64"}
@@ -150,6 +151,7 @@ def case_of(model, server):
     if server.name == LOOP:
         return model.name
     path, body = {"Soma": (f"/{model.name}", model.plain()), FLOOR: ("/", model.plain()), HOPS: (f"/call/{model.number}", model.plain()),
+                  READS: (f"/json/{model.number}", model.plain()),
                   "MLServer": (f"/v2/models/{model.name}/infer", model.tensors()),
                   "BentoML": ("/infer", {"model": model.name, "inputs": model.plain()})}[server.name]
     is_right = (lambda answer: True) if server.name in (FLOOR, HOPS) else model.is_right
@@ -165,7 +167,7 @@ def run(options):
     with peers.all_ended() as started:
         floors = []
         called = [library(), *(each for files in loop.files.values() for each in files)]
-        for name, mode, more in ((FLOOR, "echo", []), (HOPS, "hops", called)):
+        for name, mode, more in ((FLOOR, "echo", []), (HOPS, "hops", called), (READS, "hops", called)):
             port = peers.free_port()
             floors.append(Server(name, [loop.program, mode, port, *more], port))
         ours, deploy = soma(made)
@@ -186,16 +188,16 @@ def render(told):
     text = ["CPU time per request of the whole process tree, in microseconds: median (least to most of the rounds). The last "
             "columns are the floor's share of Soma's: floor.c's HTTP with a body of the same size, which reads no JSON, and a "
             "call of the C API. First as one server: a bare proxy and a bare echo behind it, as a request to Soma goes by the "
-            "daemon to a replica, and the echo makes the call itself. Then as a sum: the echo without a proxy, plus the call in "
-            "its loop.", ""]
+            "daemon to a replica, and the echo makes the call itself. Then the same, but its inputs come from the request's JSON, "
+            "by yyjson, and its outputs are the answer's. Then as a sum: the echo without a proxy, plus the call in its loop.", ""]
     rows = []
     for model, c in cells.groups():
         ours = cells.median("Soma", model, c, "cpu_us")
-        shares = [cells.median(HOPS, model, c, "cpu_us") / ours,
+        shares = [cells.median(HOPS, model, c, "cpu_us") / ours, cells.median(READS, model, c, "cpu_us") / ours,
                   (cells.median(FLOOR, model, c, "cpu_us") + cells.median(LOOP, model, c, "cpu_us")) / ours]
         rows.append([f"{model}, c={c}", *(cells.spread(s, model, c, "cpu_us") for s in servers),
                      *(f"{share:.0%}" for share in shares)])
-    text += results.table(["", *servers, "proxy, echo and call ÷ Soma", "echo + call ÷ Soma"], rows)
+    text += results.table(["", *servers, "proxy, echo and call ÷ Soma", "with JSON ÷ Soma", "echo + call ÷ Soma"], rows)
     text += ["", "Requests per second.", ""]
     text += results.table(["", *servers], [[f"{model}, c={c}", *(cells.spread(s, model, c, "rps", 0) for s in servers)]
                                            for model, c in cells.groups()])

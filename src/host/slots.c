@@ -10,7 +10,9 @@ enum {
 	NOBODY = -1,
 	NS_PER_MS = 1000000,
 	TICK_NS = 2000000,
-	DOZE_TICKS = 50,      /* so many without need, and the watchdog dozes */
+	CALM_TICK_NS = 8000000,
+	CALM_TICKS = 50, /* so many without need, and ticks are longer */
+	DOZE_TICKS = 50, /* as many with a leader, and the watchdog dozes */
 	WORTH_A_WAKE = 50000, /* ns: a run from which on another thread is woken
 				 to lead */
 };
@@ -337,12 +339,12 @@ static void *slot_main(void *data)
 
 /* ---- the watchdog ---- */
 
-static void tick_l(struct slots *s)
+static void tick_l(struct slots *s, long ns)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += TICK_NS;
+	until.tv_nsec += ns;
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_nsec -= 1000000000;
 		until.tv_sec++;
@@ -354,20 +356,24 @@ static void *watchdog_main(void *data)
 {
 	struct slots *s = data;
 	uint64_t serial = 0;
-	unsigned quiet = 0;
+	unsigned quiet = 0, calm = 0;
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->ended) {
+		calm = MIN(calm + 1, (unsigned)CALM_TICKS);
 		if (s->leader != NOBODY) {
 			quiet++;
-		} else if (s->serial == serial && !slots__wake_idle_l(s)) {
-			lead_l(s, (int)s->n);
-			slots__wake_idle_l(s);
-			quiet = 0;
+		} else if (s->serial == serial) {
+			calm = 0;
+			if (!slots__wake_idle_l(s)) {
+				lead_l(s, (int)s->n);
+				slots__wake_idle_l(s);
+				quiet = 0;
+			}
 		}
 		serial = s->serial;
 		if (quiet < DOZE_TICKS) {
-			tick_l(s);
+			tick_l(s, calm < CALM_TICKS ? TICK_NS : CALM_TICK_NS);
 			continue;
 		}
 		quiet = 0;

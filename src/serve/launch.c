@@ -74,6 +74,13 @@ static char **variables(struct revision *rev, const char *port, struct err *err)
 	char **env = NULL;
 	size_t n = 0;
 
+	/* Each run of a model takes and gives back hundreds of small pieces of
+	 * memory: of a size malloc keeps seven at hand for each thread. This
+	 * many take 3% to 7% off a small model's run, and 2 MiB at most. */
+	if (spec->predictor.type == PREDICTOR_ENGINE &&
+	    !getenv("GLIBC_TUNABLES"))
+		extra[n++] = mem_strdup(
+			"GLIBC_TUNABLES=glibc.malloc.tcache_count=64");
 	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
 		const struct spec_var *v = &spec->predictor.env[i];
 		const char *value = v->value;

@@ -43,6 +43,19 @@ def test_a_bare_model_is_an_api(linear):
     assert linear.api("linear")["predictor"] == "onnx"
 
 
+def test_memory_of_runs_is_kept_at_hand(linear):
+    """Unless the user says what malloc shall do."""
+    own = "glibc.malloc.arena_max=2"
+    linear.deploy(onnx_project(models.linear(), onnx_api("own", predictor={"env": {"GLIBC_TUNABLES": own}})))
+
+    def told(name):
+        lines = pathlib.Path(f"/proc/{linear.pids(name)[0]}/environ").read_bytes().decode().split("\0")
+        return [line for line in lines if line.startswith("GLIBC_TUNABLES=")]
+    assert told("linear") == ["GLIBC_TUNABLES=glibc.malloc.tcache_count=64"]
+    assert told("own") == ["GLIBC_TUNABLES=" + own]
+    linear.delete("own")
+
+
 def test_the_command_line_that_is_told_works(linear):
     """An input of any size is of size 1 in it. A model with much to say has a GET instead."""
     line = linear.api("linear")["sample"]

@@ -30,7 +30,7 @@ from kit import machine, peers, results, zero  # noqa: E402
 def floor(tmp_path_factory):
     program = tmp_path_factory.mktemp("floor") / "floor"
     subprocess.run(["cc", *peers.FLOOR_FLAGS, "-Wall", "-Wextra", "-Werror", "-o", program, ROOT / "bench/floor.c",
-                    ROOT / "bench/floor_call.c", "-ldl"], check=True)
+                    ROOT / "bench/floor_call.c", *peers.FLOOR_LIBRARIES], check=True)
     return program
 
 
@@ -90,6 +90,10 @@ def test_the_floor_calls_models(floor, tmp_path):
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         client.request("POST", "/call/0", b"y" * 200)
         assert client.getresponse().read() == b"y" * 200
+        for x in ([1, 2, 3], [0, 0, 0]):
+            client.request("POST", "/json/0", json.dumps({"x": [x]}))
+            told = json.loads(client.getresponse().read())["y"]
+            assert told == pytest.approx([0.5 + (x[0] and 1.6), 0.5 + (x[0] and 2.2)], rel=1e-6)
         client.request("POST", "/call/1", b"y" * 200)
         with pytest.raises(http.client.HTTPException):
             client.getresponse()  # there is no such model
