@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 
 #include "core/err.h"
+#include "loop/touched.h"
 
 enum { OUT_KEPT = 1 << 20 }; /* bytes of a slot's buffer, for the next answer */
 
@@ -192,6 +193,7 @@ void slot_answer(struct slot *s, struct request *r, const struct reply *reply)
 		request_end(r);
 	else
 		hooks_after(r);
+	touched_note();
 }
 
 void slot_end(struct slot *s)

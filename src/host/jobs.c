@@ -10,6 +10,7 @@
 #include "host/host.h"
 #include "host/tensors.h"
 #include "loop/log.h"
+#include "loop/touched.h"
 
 enum {
 	FREE_JOBS = 64,
@@ -434,6 +435,7 @@ static void on_done(struct work *w)
 				   j->text.len);
 	}
 	job_put(j);
+	touched_note();
 }
 
 static void stop(struct work *first)

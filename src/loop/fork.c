@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "loop/touched.h"
+
 enum { SEND_PATIENCE_MS = 5000 };
 
 static pid_t keeper; /* 0: this is neither a zygote nor a zygote's child */
@@ -30,6 +32,7 @@ void fork_init(void)
 	keeper = getppid();
 	mark_at = getenv(FORK_MARK);
 	mark_room = mark_at ? strlen(mark_at) : 0;
+	touched_init();
 }
 
 bool fork_is_complete(const struct fork_order *o)
@@ -157,8 +160,16 @@ static void set_mark(const char *mark)
 	memcpy(mark_at, mark, n);
 }
 
+/* Whose memory is limited gets it when what it takes is its own. */
+static bool has_config(int control)
+{
+	return recv(control, NULL, 0, MSG_PEEK | MSG_DONTWAIT) >= 0;
+}
+
 void fork_settle(const struct fork_order *o)
 {
+	if (has_config(o->fds[FORK_CONTROL]))
+		touched_ahead();
 	setsid();
 	dup2(o->fds[FORK_LOG], STDOUT_FILENO);
 	dup2(o->fds[FORK_LOG], STDERR_FILENO);

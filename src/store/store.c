@@ -18,8 +18,12 @@
  *                                          BEGIN, each in a SAVEPOINT, COMMIT
  *   on_finished ◀── finished, uv_async ─── durable, or why not
  *
- * While the disk syncs one batch, the next one gathers in the queue.
+ * While the disk syncs one batch, the next one gathers in the queue. What
+ * nobody waits for gathers a while longer: a replica that is started in a
+ * millisecond has not to share it with a transaction about that.
  */
+
+enum { GATHER_MS = 50 };
 
 enum op {
 	OP_PUT_API,
@@ -50,6 +54,7 @@ struct job {
 
 struct store {
 	uv_async_t async; /* referenced while `pending` > 0 */
+	uv_timer_t later; /* wakes the thread for what nobody waits for */
 	pthread_t thread;
 	size_t pending; /* of the loop: queued, done not called yet */
 	bool closing;	/* of the loop */
@@ -68,6 +73,8 @@ struct store {
 static void *thread_main(void *data);
 static void on_finished(uv_async_t *async);
 static void on_async_closed(uv_handle_t *handle);
+static void on_later(uv_timer_t *timer);
+static void on_later_closed(uv_handle_t *handle);
 
 int store_open(struct store **ret, uv_loop_t *loop, const char *dir,
 	       struct err *err)
@@ -91,6 +98,8 @@ int store_open(struct store **ret, uv_loop_t *loop, const char *dir,
 	rc = uv_async_init(loop, &s->async, on_finished);
 	assert(rc == 0);
 	uv_unref((uv_handle_t *)&s->async);
+	uv_timer_init(loop, &s->later);
+	uv_unref((uv_handle_t *)&s->later);
 	rc = pthread_create(&s->thread, NULL, thread_main, s);
 	assert(rc == 0);
 	*ret = s;
@@ -303,6 +312,13 @@ static void on_finished(uv_async_t *async)
 static void on_async_closed(uv_handle_t *handle)
 {
 	struct store *s = CONTAINER_OF(handle, struct store, async);
+
+	uv_close((uv_handle_t *)&s->later, on_later_closed);
+}
+
+static void on_later_closed(uv_handle_t *handle)
+{
+	struct store *s = CONTAINER_OF(handle, struct store, later);
 	void (*closed_cb)(void *data) = s->closed_cb;
 	void *data = s->closed_data;
 
@@ -326,6 +342,15 @@ static struct job *job_new(enum op op, store_done *done, void *data)
 	return job;
 }
 
+static void on_later(uv_timer_t *timer)
+{
+	struct store *s = CONTAINER_OF(timer, struct store, later);
+
+	pthread_mutex_lock(&s->mutex);
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->mutex);
+}
+
 static void submit(struct store *s, struct job *job)
 {
 	if (s->pending++ == 0)
@@ -337,7 +362,10 @@ static void submit(struct store *s, struct job *job)
 		uv_async_send(&s->async);
 	} else {
 		list_push_back(&s->queue, &job->link);
-		pthread_cond_signal(&s->wake);
+		if (job->op != OP_ADD_EVENT)
+			pthread_cond_signal(&s->wake);
+		else if (!uv_is_active((uv_handle_t *)&s->later))
+			uv_timer_start(&s->later, on_later, GATHER_MS, 0);
 	}
 	pthread_mutex_unlock(&s->mutex);
 }

@@ -88,7 +88,8 @@ void store_mark_deleting(struct store *s, const char *api, store_done *done,
 /* Removes the api, its revisions and events. */
 void store_remove_api(struct store *s, const char *api, store_done *done,
 		      void *data);
-/* Keeps the newest 1000 of an api. */
+/* Keeps the newest 1000 of an api. Written within 50 ms, or with what is
+ * written before. */
 void store_add_event(struct store *s, const struct store_event *e);
 void store_put_secret(struct store *s, const struct store_secret *v,
 		      store_done *done, void *data);
