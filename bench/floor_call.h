@@ -17,9 +17,9 @@ struct call *call_open(const char *library, const char *model,
 float call_once(struct call *c);
 
 /* The same as a server of JSON must do it: reads the inputs out of {"name":
- * nested lists, ...} and returns {"name": list, ...} of the outputs, valid until
- * the next call, with yyjson and no memory taken but once. NULL for a body that
- * is not that. Shapes stay those of INPUTS. */
+ * nested lists, ...} and returns {"name": list, ...} of the outputs, valid
+ * until the next call, with yyjson and no memory taken but once. NULL for a
+ * body that is not that. Shapes stay those of INPUTS. */
 const char *call_json(struct call *c, const char *body, size_t n,
 		      size_t *ret_n);
 
