@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <poll.h>
+#include <sched.h>
 #include <time.h>
 
 #include "core/mem.h"
@@ -318,6 +319,10 @@ static void *slot_main(void *data)
 	struct slot *slot = data;
 	struct slots *s = slot->slots;
 
+	/* Work in bulk, to the kernel: a wake-up does not push the daemon off
+	 * the core they share, and so the next requests come together. The
+	 * watchdog stays as it is: it is to come in time. */
+	sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
 	pthread_mutex_lock(&s->lock);
 	/* A stuck run that has ended all the same leaves its slot unused: the
 	 * process is being replaced. */
