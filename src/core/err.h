@@ -107,21 +107,24 @@ struct err {
 	char msg[ERR_MSG_MAX];
 };
 
-/* Sets code and text, replacing what was there. Returns code, so that a
+/* The functions that set one are cold: what leads to them is kept out of the
+ * code that runs for each request.
+ *
+ * Sets code and text, replacing what was there. Returns code, so that a
  * function can end in `return err_set(err, E_X, ...)`. err may be NULL. */
 int err_set(struct err *err, int code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+	__attribute__((cold, format(printf, 3, 4)));
 int err_setv(struct err *err, int code, const char *fmt, va_list args)
-	__attribute__((format(printf, 3, 0)));
+	__attribute__((cold, format(printf, 3, 0)));
 
 /* Puts "text: " before the message that is there. Returns err->code. */
 int err_wrap(struct err *err, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+	__attribute__((cold, format(printf, 2, 3)));
 
 /* As err_set, with ": " and the text of errno value `sys` behind; picks the
  * code from sys (ENOENT: E_NOTFOUND, ENOSPC: E_NOSPACE, ...). */
 int err_sys(struct err *err, int sys, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+	__attribute__((cold, format(printf, 3, 4)));
 
 /* A row of the list, for the page; NULL behind the last. */
 struct err_row {

@@ -152,7 +152,8 @@ void http_reply_drop(struct http_req *req, struct str names);
 void http_reply(struct http_req *req, unsigned status, const char *type,
 		const void *body, size_t len);
 void http_replyf(struct http_req *req, unsigned status, const char *type,
-		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+		 const char *fmt, ...)
+	__attribute__((cold, format(printf, 4, 5)));
 
 /* A streamed reply (chunked for 1.1, until close for 1.0). chunk returns false
  * when more than LANE_READ_SIZE is waiting to be written: wait for on_drain. */
@@ -174,15 +175,15 @@ void http_reply_abort(struct http_req *req);
 /* {"error":{"code":WORD,"message":TEXT,"request_id":ID}} with err_http(code).
  */
 void http_reply_error(struct http_req *req, int code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+	__attribute__((cold, format(printf, 3, 4)));
 /* The same with a status of its own (0: err_http(code)), and the members "api"
  * and "cause" where they are not NULL. */
 void http_reply_error_full(struct http_req *req, int code, unsigned status,
 			   const char *api, const char *cause, const char *fmt,
-			   ...) __attribute__((format(printf, 6, 7)));
+			   ...) __attribute__((cold, format(printf, 6, 7)));
 /* The same with members of the document behind "error", as JSON. */
 void http_reply_error_with(struct http_req *req, int code, const char *api,
 			   const char *more, const char *fmt, ...)
-	__attribute__((format(printf, 5, 6)));
+	__attribute__((cold, format(printf, 5, 6)));
 
 #endif

@@ -32,7 +32,7 @@ bool log_level_of(const char *word, enum log_level *ret);
 /* One line on fd 2, written at once; safe from any thread. fields may be NULL.
  */
 void log_emit(enum log_level level, const struct log_field *fields,
-	      const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+	      const char *fmt, ...) __attribute__((cold, format(printf, 3, 4)));
 bool log_wants(enum log_level level);
 
 #define log_debug(...) log_emit(LOG_DEBUG, __VA_ARGS__)
