@@ -65,7 +65,7 @@ def together(worker, values):
 
 
 def test_lists_in_and_a_list_out(serve):
-    w = serve(PREDICTOR, config={"delay": 0.3}, **BATCHES)
+    w = serve(PREDICTOR, config={"delay": 1}, **BATCHES)
     first = later(w, "a", path="/?k=1", headers={"x-mine": "A"})
     time.sleep(0.1)
     rest = [later(w, i, path=f"/?k={i}", headers={"x-mine": str(i)}) for i in range(5)]
@@ -98,7 +98,7 @@ def test_those_who_ask_again_are_waited_for(serve):
 
 
 def test_one_of_them_fails_alone(serve):
-    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    w = serve(PREDICTOR, config={"delay": 1}, **BATCHES)
     got = together(w, [1, "fail", 2])
     assert [g.status for g in got] == [200, 500, 200]
     assert got[1].error["message"] == "KeyError: 'alone'"
@@ -111,14 +111,14 @@ def test_one_of_them_fails_alone(serve):
     ("short", 500, "ValueError: predict returned a list of 2 for 3 requests: with batching it returns one result for each"),
 ])
 def test_what_fails_for_all(serve, value, status, message):
-    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    w = serve(PREDICTOR, config={"delay": 1}, **BATCHES)
     got = together(w, [value] * 3)
     assert [(g.status, g.error["message"]) for g in got] == [(status, message)] * 3
     assert w.predict("x").json()["got"] == "x"
 
 
 def test_an_item_is_no_stream(serve):
-    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    w = serve(PREDICTOR, config={"delay": 1}, **BATCHES)
     got = together(w, ["stream", "plain"])
     assert (got[0].status, got[0].error["message"]) == (500, "TypeError: predict returned a generator for one of its requests: with batching each "
                                                          "answer is made in one piece; join its chunks, or stream from an api that does not batch")
@@ -126,19 +126,19 @@ def test_an_item_is_no_stream(serve):
 
 
 def test_one_traceback_for_all(serve):
-    w = serve(PREDICTOR, config={"delay": 0.2}, expose_tracebacks=True, **BATCHES)
+    w = serve(PREDICTOR, config={"delay": 1}, expose_tracebacks=True, **BATCHES)
     got = together(w, ["raise"] * 3)
     assert [g.status for g in got] == [500] * 3
     assert w.wait_log("ValueError: the whole batch").count("in predict") == 1
 
 
 def test_an_exception_with_a_status(serve):
-    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    w = serve(PREDICTOR, config={"delay": 1}, **BATCHES)
     assert [(g.status, g.body) for g in together(w, ["teapot"] * 3)] == [(418, b"short and stout")] * 3
 
 
 def test_one_that_is_no_json_does_not_join(serve):
-    w = serve(PREDICTOR, config={"delay": 0.2}, **BATCHES)
+    w = serve(PREDICTOR, config={"delay": 1}, **BATCHES)
     first = later(w, "first")
     time.sleep(0.05)
     good = [later(w, i) for i in range(2)]
@@ -148,7 +148,7 @@ def test_one_that_is_no_json_does_not_join(serve):
 
 
 def test_those_whose_clients_went_leave_the_batch(serve):
-    w = serve(PREDICTOR, config={"delay": 0.3}, **BATCHES)
+    w = serve(PREDICTOR, config={"delay": 1}, **BATCHES)
     first = later(w, "first")
     time.sleep(0.1)
     stays = later(w, "stays")
@@ -173,7 +173,7 @@ def test_a_batch_that_takes_too_long(serve):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_stopping_answers_those_who_wait(serve, threads):
-    w = serve(PREDICTOR.replace("self.inside = threading.Lock()", "self.inside = threading.Semaphore(2)"), config={"delay": 0.3}, **{**BATCHES, "threads": threads})
+    w = serve(PREDICTOR.replace("self.inside = threading.Lock()", "self.inside = threading.Semaphore(2)"), config={"delay": 1}, **{**BATCHES, "threads": threads})
     answers = [later(w, i) for i in range(5)]
     time.sleep(0.1)
     w.send(4, 5000)
