@@ -4,6 +4,7 @@ import os
 import subprocess
 import textwrap
 import threading
+import time
 
 import pytest
 
@@ -306,8 +307,11 @@ def test_standard_output_that_is_closed(zygote):
 
 
 def marks(pid):
-    with open("/proc/%d/environ" % pid, "rb") as f:
-        return [item.decode() for item in f.read().split(b"\0") if item.startswith(b"SOMA_REPLICA=")]
+    text, deadline = b"", time.monotonic() + 10
+    while not text and time.monotonic() < deadline:  # there is none for a moment within exec()
+        with open("/proc/%d/environ" % pid, "rb") as f:
+            text = f.read()
+    return [item.decode() for item in text.split(b"\0") if item.startswith(b"SOMA_REPLICA=")]
 
 
 MARKS = """
