@@ -96,7 +96,7 @@ def answer(x, scale=2):
 
 
 def test_what_waits_runs_in_one_go(serve, rows):
-    h = serve(**rows(delay_ms=200))
+    h = serve(**rows(delay_ms=900))
     first = later(h, {"x": [[0]]})
     time.sleep(0.1)
     rest = [later(h, {"x": [[i]] * (1 + i % 3)}) for i in range(1, 9)]
