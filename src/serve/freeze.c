@@ -13,8 +13,11 @@
 #include "core/mem.h"
 #include "serve/replica_parts.h"
 
-/* Longer than it takes to hear of what has changed in a replica. */
-enum { QUIET_MS = 200 };
+enum {
+	QUIET_MS = 200, /* longer than it takes to hear of what has changed in a
+			   replica */
+	SURELY_MS = 2,
+};
 
 static void on_quiet(uv_timer_t *timer);
 
@@ -59,10 +62,20 @@ void replica__run_on(struct replica *r)
 	r->stopped = false;
 }
 
+static void on_surely(uv_timer_t *timer)
+{
+	replica__run_on(timer->data);
+}
+
 void replica_thaw(struct replica *r)
 {
 	uv_timer_stop(&r->timer);
-	replica__run_on(r);
+	if (r->stopped && r->process) {
+		/* A word to the keeper takes as long as an answer: it is told
+		 * behind that, since its stop may still be on its way. */
+		process_run_on(r->process);
+		uv_timer_start(&r->timer, on_surely, SURELY_MS, 0);
+	}
 	r->state = REPLICA_READY;
 	r->tier = COLD_FROZEN;
 	r->there_ns = r->started_ns = r->thawed_ns = uv_hrtime();

@@ -181,6 +181,9 @@ int process_fork(struct process **ret, struct process *zygote,
 void process_abandon(struct process *p);
 /* To its whole process group. Nothing happens when it is dead. */
 void process_signal(struct process *p, int signum);
+/* SIGCONT to the same, by the daemon itself where it may: sooner than by the
+ * keeper, and before what the keeper was told and has not done. */
+void process_run_on(struct process *p);
 void process_send(struct process *p, enum frame_type type, uint32_t arg,
 		  const char *payload);
 /* What it may claim of the processors beside others, in thousandths of one. */

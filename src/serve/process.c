@@ -70,6 +70,15 @@ void process_signal(struct process *p, int signum)
 		local__tell(p->local, KEEP_SIGNAL, p->id, signum);
 }
 
+void process_run_on(struct process *p)
+{
+	/* Its group's, as the keeper's. One that has ended since is a number of
+	 * nobody, or of somebody who runs anyhow. */
+	if (p->state != PROCESS_RUNNING || p->pid <= 1 ||
+	    kill(-p->pid, SIGCONT))
+		process_signal(p, SIGCONT);
+}
+
 static void on_abandoned_exit(struct process *p, const char *cause,
 			      bool launched)
 {
