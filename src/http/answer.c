@@ -130,6 +130,7 @@ static bool begin(struct link *l, struct text *ret_head)
 		r->keep_alive = false;
 	p->state = h->status == 101 ? PROXY_IS_TUNNEL : PROXY_IS_ANSWER;
 	proxy__forget_body(r);
+	buf_fini(&r->body);
 	p->keep_lost = true;
 	if (r->early)
 		begin_late(r, h);
@@ -270,6 +271,10 @@ void answer__feed(struct link *l, const char *p, size_t n)
 	struct text head = {0};
 	size_t used;
 
+	if (r->conn->parked) {
+		park__hold(l, p, n);
+		return;
+	}
 	if (r->proxy.state == PROXY_IS_TUNNEL) {
 		tunnel__from_upstream(r, p, n);
 		return;

@@ -5,6 +5,7 @@
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 static void on_flushed(struct out *o, int status);
 static void on_closed(uv_handle_t *h);
+static void closed(struct conn *c);
 
 /* Which states may follow which. */
 static const uint16_t moves[] = {
@@ -307,6 +308,7 @@ void conn__close(struct conn *c)
 {
 	if (c->state == CONN_CLOSING)
 		return;
+	park__take(c);
 	tell_over(c, true);
 	drop_request(c);
 	buf_fini(&c->hold);
@@ -320,7 +322,9 @@ void conn__close(struct conn *c)
 	}
 	move(c, CONN_CLOSING);
 	list_remove(&c->link);
-	if (c->lost)
+	if (c->parked)
+		closed(c);
+	else if (c->lost)
 		lane__close_later(c->lane, c);
 	else
 		conn__close_socket(c);
@@ -331,15 +335,23 @@ void conn__close_socket(struct conn *c)
 	uv_close(&c->h.handle, on_closed);
 }
 
-static void on_closed(uv_handle_t *h)
+static void closed(struct conn *c)
 {
-	struct conn *c = CONTAINER_OF(h, struct conn, h);
 	struct http_server *s = c->server;
 	struct lane *lane = c->lane;
 
 	lane->n_conns--;
+	s->n_parked -= c->parked;
 	lane__put_conn(lane, c);
 	server__conn_closed(s);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct conn *c = CONTAINER_OF(h, struct conn, h);
+	struct lane *lane = c->lane;
+
+	closed(c);
 	lane__run(lane);
 }
 
@@ -452,9 +464,12 @@ void conn__step(struct conn *c)
 		}
 		if (r && !r->over && c->state != CONN_HEAD) {
 			request__step(r);
-			proxy__step(r);
-			if (c->cut || c->lost) {
+			if (c->req == r)
+				proxy__step(r);
+			if (c->cut || c->lost || c->req != r) {
 				again = true;
+			} else if (r->answered && c->parked) {
+				c->cut = again = true;
 			} else if (r->answered && c->out.pending == 0) {
 				answer_is_out(c);
 				again = true;

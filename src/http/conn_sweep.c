@@ -56,6 +56,8 @@ void conn__sweep(struct conn *c, uint64_t now)
 	case CONN_WAIT:
 		if (left_unseen(c))
 			c->lost = true;
+		if (c->parked && waited > PARK_MS)
+			c->cut = true;
 		break;
 	case CONN_DRAIN:
 	case CONN_LINGER:

@@ -24,6 +24,8 @@
 enum {
 	SWEEP_MS = 100,
 	LINGER_MS = 2000,	 /* a refused client may read its answer */
+	PARKED_MAX = 1024,	 /* of a server */
+	PARK_MS = 10000,	 /* a request goes on without a client */
 	DRAIN_MAX = 64 * 1024,	 /* of a body nobody wants, to keep alive */
 	READ_AHEAD = 16 * 1024,	 /* of a body nobody has asked for yet */
 	SMALL_BODY = 1024,	 /* copied behind a head, to be one piece */
@@ -116,6 +118,7 @@ struct conn {
 	bool cut;	      /* we give up on it: the same */
 	bool reset;	      /* so that the client sees an unfinished answer */
 	bool refused;	      /* bad framing: nothing behind is served */
+	bool parked;	      /* no socket, and no client (park.c) */
 	uint8_t peer_n, ip_n; /* of peer: "ip:port", and the ip alone */
 	char peer[56];
 };
@@ -173,6 +176,7 @@ struct proxy {
 	struct str not_begun;
 	void (*on_head)(struct http_req *req, unsigned status, bool stream,
 			void *data);
+	void (*on_held)(struct http_req *req, void *data);
 	void (*on_end)(struct http_req *req, enum http_proxy_end end,
 		       void *data);
 	void *data;
@@ -279,6 +283,7 @@ struct link {
 	struct message in;
 	struct gather *pieces; /* of the feed that is running */
 	struct text *head;     /* the same: not written yet */
+	struct buf held; /* of an answer for which nobody is there (park.c) */
 	uint64_t idle_since;
 	unsigned interim; /* 1xx answers so far */
 	bool connecting, reading, reused, eof, closing;
@@ -381,6 +386,15 @@ void proxy__fail_waiting(struct lane *lane, struct http_upstream *up);
 bool answer__piece(struct message *m, const char *p, size_t n);
 void answer__feed(struct link *l, const char *p, size_t n);
 void answer__eof(struct link *l, int status);
+
+/* park.c */
+/* c's client has left: whether its request goes on all the same it decides;
+ * then c has none any more. */
+void park__take(struct conn *c);
+void park__hold(struct link *l, const char *p, size_t n);
+/* Somebody is there: what was held is fed. Whether there was anything. */
+bool park__resume(struct request *r);
+void park__end_all(struct http_server *s);
 
 /* tunnel.c */
 void tunnel__begin(struct request *r);

@@ -117,6 +117,7 @@ void http_proxy(struct http_req *req, struct http_upstream *up,
 	p->up = up;
 	p->not_begun = opts->not_begun;
 	p->on_head = opts->on_head;
+	p->on_held = opts->on_held;
 	p->on_end = opts->on_end;
 	p->data = opts->data;
 	if (r->over || r->faulted || r->conn->lost || r->conn->cut) {
@@ -125,6 +126,11 @@ void http_proxy(struct http_req *req, struct http_upstream *up,
 		return;
 	}
 	p->keep_max = opts->keep_body ? opts->keep_body : KEEP_BODY;
+	/* The handler has collected it. */
+	if (r->body.len) {
+		p->kept = r->body.data;
+		p->kept_n = p->kept_cap = r->body.len;
+	}
 	build_head(r, opts);
 	p->fresh = p->reopen = false;
 	p->tries = 0;
@@ -324,7 +330,7 @@ void proxy__step(struct request *r)
 		p->reopen = false;
 		proxy__open(r);
 	}
-	if (p->state != PROXY_IS_SEND || !p->link)
+	if (p->state != PROXY_IS_SEND || !p->link || park__resume(r))
 		return;
 	if (!r->in.complete)
 		request__ask_body(r);

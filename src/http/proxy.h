@@ -78,6 +78,9 @@ struct http_proxy_opts {
 	 * making. May be NULL. */
 	void (*on_head)(struct http_req *req, unsigned status, bool stream,
 			void *data);
+	/* The answer has begun to come, and waits for a client (req->keep).
+	 * on_head comes when there is one. May be NULL. */
+	void (*on_held)(struct http_req *req, void *data);
 	void (*on_end)(struct http_req *req, enum http_proxy_end end,
 		       void *data);
 	void *data;
@@ -87,7 +90,7 @@ struct http_proxy_opts {
  * returns. After DONE, GONE and CUT req must not be touched again by the
  * caller except in its on_over, which comes right after on_end. After the
  * others req is the caller's: proxy again (if http_proxy_repeatable) or reply.
- */
+ * A body that was collected before is sent. */
 void http_proxy(struct http_req *req, struct http_upstream *up,
 		const struct http_proxy_opts *opts);
 

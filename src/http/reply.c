@@ -72,7 +72,7 @@ void reply__write(struct request *r, uv_buf_t *iov, unsigned n)
 {
 	struct conn *c = r->conn;
 
-	if (c->lost || c->cut || c->state == CONN_CLOSING)
+	if (c->lost || c->cut || c->parked || c->state == CONN_CLOSING)
 		return;
 	if (out__write(&c->out, iov, n))
 		c->lost = true;
@@ -214,9 +214,9 @@ bool http_reply_early(struct http_req *req)
 	struct text t;
 
 	/* One that awaits 100 Continue is to get that first. */
-	if (r->early || r->conn->lost || r->conn->cut || r->over ||
-	    req->status || req->minor == 0 || req->method == HTTP_HEAD ||
-	    r->expects)
+	if (r->early || r->conn->lost || r->conn->cut || r->conn->parked ||
+	    r->over || req->status || req->minor == 0 ||
+	    req->method == HTTP_HEAD || r->expects)
 		return r->early;
 	r->early = true;
 	decide_keep_alive(r);

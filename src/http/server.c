@@ -179,6 +179,7 @@ void http_server_drain(struct http_server *s,
 	s->on_closed = on_server_closed;
 	uv_close(&l->h.handle, on_listener_closed);
 	close_idle(s);
+	park__end_all(s);
 }
 
 void http_server_cut(struct http_server *s)

@@ -59,6 +59,10 @@ struct http_req {
 
 	/* The handler's. */
 	void *user;
+	/* Its client's leaving does not end it, if its body is all here and
+	 * nothing of its answer was sent: it goes on for 10 s without one, for
+	 * http_req_swap. Replies to it are lost until then. */
+	bool keep;
 	/* Called exactly once, when the request is over: answered in full, or
 	 * the client is gone (`gone`), or the connection was cut. The request's
 	 * memory goes after it returns. May be NULL. */
@@ -97,8 +101,9 @@ struct http_server {
 	struct list conns; /* private: with a request, swept one by one */
 	struct list idle;  /* private: between requests, oldest first */
 	uint32_t n_conns;
-	bool draining; /* private */
-	void *impl;    /* private: the listening handle */
+	uint32_t n_parked; /* private: of these, without a client */
+	bool draining;	   /* private */
+	void *impl;	   /* private: the listening handle */
 	void (*on_closed)(struct http_server *s); /* private */
 };
 
@@ -171,6 +176,15 @@ void http_reply_comment(struct http_req *req, const char *text);
 void http_reply_end(struct http_req *req);
 /* Ends a reply that has begun so that the client can tell it is not whole. */
 void http_reply_abort(struct http_req *req);
+
+/* Whether somebody else may have its answer: `keep` is set, it is all here, and
+ * nothing was sent. */
+bool http_req_may_swap(const struct http_req *req);
+/* The client of `req` gets the answer of `running` instead, and that one's
+ * client, if it is still there, what is replied to `req`, which is all here and
+ * unanswered, too, and at no upstream. Both are the same server's. false: that
+ * client had left, and `req` is over soon. Start times stay. */
+bool http_req_swap(struct http_req *running, struct http_req *req);
 
 /* {"error":{"code":WORD,"message":TEXT,"request_id":ID}} with err_http(code).
  */

@@ -160,6 +160,7 @@ void upstream__put(struct link *l, bool reusable)
 	list_remove(&l->node);
 	l->req = NULL;
 	message_fini(&l->in);
+	buf_fini(&l->held);
 	if (!reusable || l->eof || l->connecting || l->out.pending ||
 	    up->closing || up->n_idle >= up->max_idle) {
 		close_link(l);

@@ -23,11 +23,13 @@ void gate_init(struct gate *g)
 	for (int i = 0; i < PRIORITIES; i++)
 		list_init(&g->queue[i]);
 	list_init(&g->suspects);
+	map_init(&g->calls);
 }
 
 void gate_fini(struct gate *g)
 {
 	heap_fini(&g->due);
+	map_fini(&g->calls);
 }
 
 static void to_state(struct waiter *w, enum waiter_state state)
@@ -39,8 +41,10 @@ static void to_state(struct waiter *w, enum waiter_state state)
 		list_remove(&w->queue);
 	}
 	w->state = state;
-	if (state == ANSWERED)
+	if (state == ANSWERED) {
+		w->req->keep = false;
 		heap_remove(&w->api->gate.due, &w->due);
+	}
 }
 
 void gate__fail(struct waiter *w, int code, const char *cause, const char *text)
@@ -105,8 +109,7 @@ static bool may_repeat(const struct waiter *w)
 	const struct revision *rev = gate_serving(w->api);
 	const struct repeat_facts facts = {
 		.idempotent_method = idempotent(w->req->method_name),
-		.idempotency_key =
-			http_req_header(w->req, "Idempotency-Key").n > 0,
+		.idempotency_key = w->key.n > 0 && !w->aws_key,
 		.retry_safe = rev && rev->spec->retry_safe,
 		.body_kept = http_proxy_repeatable(w->req),
 	};
@@ -164,7 +167,8 @@ static void on_head(struct http_req *req, unsigned status, bool stream,
 
 	(void)req;
 	(void)status;
-	replica_answered(w->replica, now - w->sent_ns, w->ahead);
+	if (!w->held)
+		replica_answered(w->replica, now - w->sent_ns, w->ahead);
 	/* Answered, as far as deadlines go: a stream may take its time. */
 	heap_remove(&w->api->gate.due, &w->due);
 	w->stage = STAGE_ANSWER;
@@ -173,6 +177,21 @@ static void on_head(struct http_req *req, unsigned status, bool stream,
 	/* A client that reads slowly holds its connection, not the place. */
 	if (!stream && replica_frees_at_head(w->replica))
 		room |= free_place(w, now);
+	if (room)
+		gate_flush(w->api);
+}
+
+/* As far as the replica goes it is answered. */
+static void on_held(struct http_req *req, void *data)
+{
+	struct waiter *w = data;
+	uint64_t now = uv_hrtime();
+	bool room = stop_alone(w);
+
+	(void)req;
+	w->held = true;
+	replica_answered(w->replica, now - w->sent_ns, w->ahead);
+	room |= free_place(w, now);
 	if (room)
 		gate_flush(w->api);
 }
@@ -252,6 +271,7 @@ static void send_to(struct waiter *w, struct replica *r)
 		.n_add = w->timing && replica__is_ours(r),
 		.not_begun = STR("soma-not-begun"),
 		.on_head = on_head,
+		.on_held = on_held,
 		.on_end = on_proxy_end,
 		.data = w,
 	};
@@ -262,6 +282,7 @@ static void send_to(struct waiter *w, struct replica *r)
 	w->replica = r;
 	w->stage = STAGE_REPLICA;
 	w->placed = true;
+	w->held = false;
 	w->alone = w->suspect;
 	r->alone = w->alone;
 	w->ahead = ++r->placed;
@@ -352,6 +373,7 @@ static void on_over(struct http_req *req)
 	if (req->gone && (w->left || w->state != ANSWERED))
 		a->gate.counts.cancelled[w->stage]++;
 	to_state(w, ANSWERED);
+	gate__call_over(w);
 	a->gate.in_flight--;
 	scale_on_over(a);
 	stats_add(&a->stats, outcome(w), (req->end_ns - req->start_ns) / 1000);
@@ -416,8 +438,21 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 	}
 	if (!gate__admit(w, rev->spec))
 		return;
-	scale_on_request(a, rev, req->start_ns);
 	w->target = target_of(req, rest);
+	if (!gate__joins(w))
+		gate__go(w, req->start_ns);
+}
+
+void gate__go(struct waiter *w, uint64_t now_ns)
+{
+	struct api *a = w->api;
+	struct revision *rev = gate_serving(a);
+
+	if (!rev || ending(a)) {
+		gate__turn_away(w);
+		return;
+	}
+	scale_on_request(a, rev, now_ns);
 	/* Nobody overtakes who waits already, but those who go alone: these
 	 * wait for a replica that has nothing else. */
 	if (would_overtake(&a->gate) || !try_send(w))

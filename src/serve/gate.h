@@ -7,6 +7,7 @@
 
 #include "core/heap.h"
 #include "core/list.h"
+#include "core/map.h"
 #include "http/server.h"
 #include "policy/queue.h"
 
@@ -35,6 +36,7 @@ struct gate {
 					  arrival */
 	struct list suspects; /* those, too, whose replica died: each is sent
 				 again alone, before all others */
+	struct map calls;   /* by key: the waiter who made it (gate_calls.c) */
 	uint32_t in_flight; /* admitted and not over, answered ones included */
 	uint32_t queued;    /* in all queues */
 	uint32_t passed;    /* priority_next's */

@@ -54,6 +54,8 @@ bool gate__admit(struct waiter *w, const struct spec *spec)
 		return false;
 	}
 	w->priority = wish.priority;
+	w->key = wish.key;
+	w->aws_key = wish.aws_key;
 	w->tell_cold = wish.cold;
 	w->come_again = wish.on_cold == WISH_RETRY ||
 			(wish.on_cold == WISH_AS_API && spec->cold_retry);

@@ -1,6 +1,7 @@
 /* gate_parts.h: what the files of the gate share: the way of a request
- * (gate.c), who may come in (gate_admit.c), where it goes (gate_pick.c), and
- * what it is told when no replica answers it (gate_words.c). */
+ * (gate.c), who may come in (gate_admit.c), who asks for the same once more
+ * (gate_calls.c), where it goes (gate_pick.c), and what it is told when no
+ * replica answers it (gate_words.c). */
 #ifndef SERVE_GATE_PARTS_H
 #define SERVE_GATE_PARTS_H
 
@@ -9,11 +10,11 @@
 /*
  * A request's way, one struct in its arena:
  *
- *   accept -> QUEUED <-> SENT -> answered by the replica
- *               |          |  \-> MOURNING -> 502 with the cause
- *               +- timeout +----> 503, 504
+ *   accept -> (JOINING) -> QUEUED <-> SENT -> answered by the replica
+ *                           |          |  \-> MOURNING -> 502 with the cause
+ *                           +- timeout +----> 503, 504
  */
-enum waiter_state { QUEUED, SENT, MOURNING, ANSWERED };
+enum waiter_state { QUEUED, SENT, MOURNING, JOINING, ANSWERED };
 
 struct waiter {
 	struct heap_node due; /* in gate.due while it is unanswered: the end of
@@ -26,6 +27,8 @@ struct waiter {
 	enum waiter_state state;
 	enum priority priority;
 	struct str target;
+	struct str key;	    /* of its call; n == 0: none */
+	struct str body;    /* JOINING and in gate.calls: the request's */
 	uint32_t limit_ms;  /* from its arrival; 0: none */
 	bool limit_is_wish; /* the caller's, not request_timeout */
 	bool timing;	    /* its answer is to have Server-Timing */
@@ -37,8 +40,11 @@ struct waiter {
 	bool reached;	    /* some replica may have begun to work on it */
 	bool suspect;	    /* one of ours died while it had it */
 	bool alone;	    /* SENT: the replica has nothing else to do */
-	bool left;	    /* its client went away from `stage` */
-	bool cut; /* its replica broke off in the middle of the answer */
+	bool aws_key; /* says that it is one call, not that it may run twice */
+	bool held;    /* its answer came while it had no client */
+	bool is_call; /* in gate.calls, by `key` */
+	bool left;    /* its client went away from `stage` */
+	bool cut;     /* its replica broke off in the middle of the answer */
 	enum gate_stage stage;
 	uint64_t said_at; /* events: uv_now of the last comment */
 	uint64_t sent_ns; /* uv_hrtime */
@@ -60,6 +66,16 @@ bool gate__admit(struct waiter *w, const struct spec *spec);
 /* Whether it may wait, when no replica has room. A queue in which everybody
  * waits in vain would keep the slots at work for nobody. */
 bool gate__may_wait(struct waiter *w, const struct spec *spec);
+
+/* gate_calls.c */
+/* Whether its body is awaited first: it may be a call that is there already. It
+ * goes on by itself then. */
+bool gate__joins(struct waiter *w);
+/* It is over. */
+void gate__call_over(struct waiter *w);
+
+/* gate.c: to a replica, or to wait for one. */
+void gate__go(struct waiter *w, uint64_t now_ns);
 
 /* gate_pick.c */
 /* The replica for w, or NULL when none has room. */

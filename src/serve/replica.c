@@ -91,6 +91,7 @@ void replica_start(struct replica *r)
 	r->started_ns = uv_hrtime();
 	r->tier = COLD_PROCESS;
 	r->thawed_ns = 0;
+	r->stopped = false;
 	work_begin(&r->work, false);
 	set_text(&r->detail, NULL);
 	set_text(&r->failed, NULL);

@@ -56,7 +56,7 @@ static bool read_on_cold(struct str value, enum wish_on_cold *ret)
 	return *ret != WISH_AS_API;
 }
 
-enum { TIMEOUT, PRIORITY, TIMING, COLD, ON_COLD, WISHES };
+enum { TIMEOUT, PRIORITY, TIMING, COLD, ON_COLD, KEY, AWS_KEY, WISHES };
 
 /* The first value of each. Once over the headers, since each request is asked
  * and most wish for nothing. */
@@ -69,6 +69,8 @@ static void find(const struct http_req *req, struct str values[WISHES])
 		[TIMING] = NAME(WISH_TIMING),
 		[COLD] = NAME(WISH_COLD),
 		[ON_COLD] = NAME(WISH_ON_COLD),
+		[KEY] = NAME(WISH_KEY),
+		[AWS_KEY] = NAME(WISH_AWS_KEY),
 #undef NAME
 	};
 
@@ -76,7 +78,7 @@ static void find(const struct http_req *req, struct str values[WISHES])
 	for (uint32_t i = 0; i < req->n_headers; i++) {
 		const struct http_header *h = &req->headers[i];
 
-		if ((h->name.p[0] | 0x20) != 'x')
+		if (!strchr("xia", h->name.p[0] | 0x20))
 			continue;
 		for (int k = 0; k < WISHES; k++)
 			if (!values[k].p && str_ieq(h->name, names[k]))
@@ -94,7 +96,12 @@ const char *wish_read(struct http_req *req, struct wish *ret)
 	timing = values[TIMING];
 	cold = values[COLD];
 	on_cold = values[ON_COLD];
-	*ret = (struct wish){.timeout_ms = -1, .priority = PRIORITY_NORMAL};
+	*ret = (struct wish){
+		.timeout_ms = -1,
+		.priority = PRIORITY_NORMAL,
+		.key = values[KEY].n ? values[KEY] : values[AWS_KEY],
+		.aws_key = !values[KEY].n && values[AWS_KEY].n,
+	};
 	if (timeout.p && !read_timeout(req, timeout, &ret->timeout_ms))
 		return arena_printf(req->arena,
 				    WISH_TIMEOUT

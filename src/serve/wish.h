@@ -10,6 +10,9 @@
 #define WISH_TIMING "X-Soma-Timing"
 #define WISH_COLD "X-Soma-Cold"
 #define WISH_ON_COLD "X-Soma-On-Cold"
+/* The same call has the same key, however often it is sent. */
+#define WISH_KEY "Idempotency-Key"
+#define WISH_AWS_KEY "amz-sdk-invocation-id" /* what AWS's clients send */
 
 enum wish_timing { WISH_UNSAID, WISH_TIMED, WISH_UNTIMED };
 
@@ -22,6 +25,8 @@ struct wish {
 	enum wish_timing timing; /* whether Server-Timing is wanted */
 	bool cold; /* whether the answer is to say how cold the start was */
 	enum wish_on_cold on_cold;
+	struct str key; /* n == 0: none */
+	bool aws_key;	/* it is WISH_AWS_KEY's */
 };
 
 /* NULL, or what is wrong with them, in the request's arena. */
