@@ -16,14 +16,15 @@ from soma import projects
 from soma.client import error_of
 from soma.waiting import seconds, wait_for
 
-# Runs until a file is there; says how often it has run in all.
+# Runs until a file is there; says which run of its id it was, from 1.
 SOURCE = projects.predictor("""
-with open(self.runs, "a") as f:
+with open(self.runs, "a+") as f:
     f.write(f"{payload['id']}\\n")
+    f.seek(0)
+    runs = f.read().split().count(payload["id"])
 while payload.get("hold") and not os.path.exists(payload["hold"]):
     time.sleep(0.002)
-with open(self.runs) as f:
-    return {"id": payload["id"], "runs": f.read().split().count(payload["id"]), "pad": "x" * payload.get("pad", 0)}
+return {"id": payload["id"], "runs": runs, "pad": "x" * payload.get("pad", 0)}
 """, init='self.runs = config["runs"]', imports="import os, time")
 
 
