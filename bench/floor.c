@@ -7,7 +7,9 @@
  *                              two processes: the proxy, and the echo behind it
  *                              on a Unix socket. /call/N is answered when the
  *                              Nth model, from 0, has been called; /json/N with
- *                              what it says to the body's inputs
+ *                              what it says to the body's inputs; /batch/N/SIZE
+ *                              so, too, but SIZE at once, or those that came
+ *                              within 5 ms
  *   floor loop LIBRARY MODEL INPUTS SECONDS
  *                              calls a model, without HTTP
  *
@@ -33,11 +35,18 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "floor_call.h"
 
-enum { BUFFER = 128 * 1024, EVENTS = 256, HEAD_ROOM = 256, CALLS_MAX = 8 };
+enum {
+	BUFFER = 128 * 1024,
+	EVENTS = 256,
+	HEAD_ROOM = 256,
+	CALLS_MAX = 8,
+	GATHER_MS = 5,
+};
 
 /* A connection of either side. */
 struct side {
@@ -57,6 +66,10 @@ static struct side *pool; /* idle connections to the backend, newest first */
 static struct side *dead; /* freed when no event can speak of them */
 static struct call *calls[CALLS_MAX];
 static size_t n_calls;
+static struct call *batch;		 /* what those in `rows` are for */
+static struct side *rows[CALL_ROWS_MAX]; /* NULL: has gone since */
+static size_t n_rows;
+static double batch_due; /* seconds of CLOCK_MONOTONIC */
 
 static void die(const char *what)
 {
@@ -164,35 +177,100 @@ static bool named(const char *head, const char *at, struct call **ret)
 	return true;
 }
 
-static bool answer(struct side *s, const char *p, size_t head, size_t size)
+static bool reply(struct side *s, const char *text, size_t n)
 {
 	static char out[BUFFER];
-	struct call *called, *asked;
-	size_t body = size - head;
-	const char *text = p + head;
-	int n;
+	int head;
 
-	if (!named(p, "/call/", &called) || !named(p, "/json/", &asked))
+	if (n > sizeof out - HEAD_ROOM)
 		return false;
+	head = snprintf(out, HEAD_ROOM,
+			"HTTP/1.1 200 OK\r\nContent-Type: "
+			"application/octet-stream\r\nContent-Length: "
+			"%zu\r\n\r\n",
+			n);
+	if (text)
+		memcpy(out + head, text, n);
+	else
+		memset(out + head, 'x', n);
+	return send_all(s->fd, out, (size_t)head + n);
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Whoever cannot be answered has gone, which its next event tells. */
+static void run_batch(void)
+{
+	call_rows(batch, n_rows);
+	for (size_t i = 0; i < n_rows; i++) {
+		size_t n;
+		const char *text = call_told(batch, i, &n);
+
+		if (rows[i] && text)
+			reply(rows[i], text, n);
+	}
+	n_rows = 0;
+}
+
+/* `head` names a model that "/batch/N/SIZE" has put there. */
+static bool gather(struct side *s, struct call *c, const char *head,
+		   const char *body, size_t n)
+{
+	size_t size = strtoul(strstr(head, "/batch/") + strlen("/batch/0/"),
+			      NULL, 10);
+
+	if (!size || size > CALL_ROWS_MAX || (n_rows && c != batch) ||
+	    !call_put(c, n_rows, body, n))
+		return false;
+	if (!n_rows)
+		batch_due = now() + GATHER_MS / 1e3;
+	batch = c;
+	rows[n_rows++] = s;
+	if (n_rows >= size)
+		run_batch();
+	return true;
+}
+
+/* For how long epoll may sleep: 0 when the batch is due. */
+static int gather_ms(void)
+{
+	double left;
+
+	if (!n_rows)
+		return -1;
+	left = (batch_due - now()) * 1e3;
+	return left > 0 ? (int)left + 1 : 0;
+}
+
+static bool answer(struct side *s, const char *p, size_t head, size_t size)
+{
+	struct call *called, *asked, *gathered;
+	size_t body = size - head;
+	const char *text = size > head ? p + head : NULL;
+
+	if (!named(p, "/call/", &called) || !named(p, "/json/", &asked) ||
+	    !named(p, "/batch/", &gathered))
+		return false;
+	if (gathered)
+		return gather(s, gathered, p, p + head, body);
 	if (called)
 		call_once(called);
-	if (asked && !(text = call_json(asked, p + head, body, &body)))
-		return false;
+	if (asked) {
+		if (!call_put(asked, 0, p + head, body))
+			return false;
+		call_rows(asked, 1);
+		if (!(text = call_told(asked, 0, &body)))
+			return false;
+	}
 	if (!body && strncmp(p, "GET /", 5) == 0)
 		body = strtoul(p + 5, NULL, 10);
-	if (!body)
-		body = 2;
-	if (body > sizeof out - HEAD_ROOM)
-		return false;
-	n = snprintf(out, HEAD_ROOM,
-		     "HTTP/1.1 200 OK\r\nContent-Type: "
-		     "application/octet-stream\r\nContent-Length: %zu\r\n\r\n",
-		     body);
-	if (size > head)
-		memcpy(out + n, text, body);
-	else
-		memset(out + n, 'x', body);
-	return send_all(s->fd, out, (size_t)n + body);
+	return reply(s, text, body ? body : 2);
 }
 
 static bool echo(struct side *s, char *p, size_t n)
@@ -282,6 +360,9 @@ static void end(struct side *s)
 		die("the backend went away");
 	if (s->peer) /* its answer would go nowhere */
 		bury(s->peer);
+	for (size_t i = 0; i < n_rows; i++)
+		if (rows[i] == s)
+			rows[i] = NULL;
 	bury(s);
 }
 
@@ -341,13 +422,15 @@ static void serve(int listening)
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, listening, &e))
 		die("epoll");
 	for (;;) {
-		n = epoll_wait(epoll, events, EVENTS, -1);
+		n = epoll_wait(epoll, events, EVENTS, gather_ms());
 		for (int i = 0; i < n; i++) {
 			if (events[i].data.ptr)
 				on_readable(events[i].data.ptr);
 			else
 				accept_all(listening);
 		}
+		if (gather_ms() == 0)
+			run_batch();
 		free_dead();
 	}
 }

@@ -20,9 +20,9 @@ enum {
 struct input {
 	char name[64];
 	int type;
-	size_t bytes, rank;
+	size_t bytes, rank; /* of one row */
 	int64_t shape[RANK_MAX];
-	void *data;
+	void *data; /* CALL_ROWS_MAX rows */
 };
 
 struct call {
@@ -31,6 +31,8 @@ struct call {
 	OrtMemoryInfo *memory;
 	OrtSession *session;
 	size_t n_in, n_out;
+	OrtValue *told[OUTPUTS_MAX]; /* of call_rows() */
+	size_t rows;
 };
 
 static const OrtApi *ort;
@@ -68,7 +70,7 @@ static size_t read_inputs(const char *path, struct input *inputs)
 			in->shape[in->rank++] = dim;
 			at += more;
 		}
-		in->data = malloc(in->bytes);
+		in->data = malloc(CALL_ROWS_MAX * in->bytes);
 		if (!in->data || fread(in->data, 1, in->bytes, f) != in->bytes)
 			die("INPUTS is cut short");
 	}
@@ -132,15 +134,21 @@ struct call *call_open(const char *library, const char *model,
 }
 
 /* The outputs are the caller's. */
-static void run(struct call *c, OrtValue **out)
+static void run(struct call *c, size_t rows, OrtValue **out)
 {
 	OrtValue *in[INPUTS_MAX];
 
-	for (size_t i = 0; i < c->n_in; i++)
+	for (size_t i = 0; i < c->n_in; i++) {
+		struct input *from = &c->inputs[i];
+		int64_t shape[RANK_MAX];
+
+		memcpy(shape, from->shape, sizeof shape);
+		shape[0] *= (int64_t)rows;
 		check(ort->CreateTensorWithDataAsOrtValue(
-			c->memory, c->inputs[i].data, c->inputs[i].bytes,
-			c->inputs[i].shape, c->inputs[i].rank,
-			(ONNXTensorElementDataType)c->inputs[i].type, &in[i]));
+			c->memory, from->data, rows * from->bytes, shape,
+			from->rank, (ONNXTensorElementDataType)from->type,
+			&in[i]));
+	}
 	check(ort->Run(c->session, NULL, c->in_names,
 		       (const OrtValue *const *)in, c->n_in, c->out_names,
 		       c->n_out, out));
@@ -153,7 +161,7 @@ float call_once(struct call *c)
 	OrtValue *out[OUTPUTS_MAX] = {0};
 	float *value, first;
 
-	run(c, out);
+	run(c, 1, out);
 	check(ort->GetTensorMutableData(out[0], (void **)&value));
 	first = value[0];
 	for (size_t i = 0; i < c->n_out; i++)
@@ -164,8 +172,8 @@ float call_once(struct call *c)
 /* --- JSON -------------------------------------------------------------------
  */
 
-/* Numbers of any depth, one behind the other. */
-static bool flatten(yyjson_val *v, struct input *in, size_t *at)
+/* Numbers of any depth, one behind the other, up to `end` bytes of data. */
+static bool flatten(yyjson_val *v, struct input *in, size_t end, size_t *at)
 {
 	size_t i, max;
 	yyjson_val *item;
@@ -173,24 +181,24 @@ static bool flatten(yyjson_val *v, struct input *in, size_t *at)
 	if (yyjson_is_arr(v)) {
 		yyjson_arr_foreach(
 			v, i, max,
-			item) if (!flatten(item, in, at)) return false;
+			item) if (!flatten(item, in, end, at)) return false;
 		return true;
 	}
 	if (!yyjson_is_num(v))
 		return false;
 	switch ((ONNXTensorElementDataType)in->type) {
 	case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
-		if ((*at + 1) * sizeof(float) > in->bytes)
+		if ((*at + 1) * sizeof(float) > end)
 			return false;
 		((float *)in->data)[(*at)++] = (float)yyjson_get_num(v);
 		return true;
 	case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
-		if ((*at + 1) * sizeof(int32_t) > in->bytes)
+		if ((*at + 1) * sizeof(int32_t) > end)
 			return false;
 		((int32_t *)in->data)[(*at)++] = (int32_t)yyjson_get_sint(v);
 		return true;
 	case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
-		if ((*at + 1) * sizeof(int64_t) > in->bytes)
+		if ((*at + 1) * sizeof(int64_t) > end)
 			return false;
 		((int64_t *)in->data)[(*at)++] = yyjson_get_sint(v);
 		return true;
@@ -200,7 +208,12 @@ static bool flatten(yyjson_val *v, struct input *in, size_t *at)
 	return false;
 }
 
-static bool read_json(struct call *c, yyjson_val *root)
+static size_t size_of(int type)
+{
+	return type == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64 ? 8 : 4;
+}
+
+static bool read_json(struct call *c, size_t row, yyjson_val *root)
 {
 	size_t i, max;
 	yyjson_val *key, *value;
@@ -208,19 +221,23 @@ static bool read_json(struct call *c, yyjson_val *root)
 	yyjson_obj_foreach(root, i, max, key, value)
 	{
 		struct input *in = c->inputs;
-		size_t at = 0;
+		size_t at, end;
 
 		while (in < c->inputs + c->n_in &&
 		       !yyjson_equals_str(key, in->name))
 			in++;
-		if (in == c->inputs + c->n_in || !flatten(value, in, &at))
+		if (in == c->inputs + c->n_in)
+			return false;
+		end = (row + 1) * in->bytes;
+		at = row * in->bytes / size_of(in->type);
+		if (!flatten(value, in, end, &at))
 			return false;
 	}
 	return true;
 }
 
 /* Outputs are of float32, as those of the bench's models are. */
-static void write_json(struct call *c, OrtValue **out, yyjson_mut_doc *doc)
+static void write_json(struct call *c, size_t row, yyjson_mut_doc *doc)
 {
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
 
@@ -230,37 +247,48 @@ static void write_json(struct call *c, OrtValue **out, yyjson_mut_doc *doc)
 		size_t n;
 		float *value;
 
-		check(ort->GetTensorTypeAndShape(out[i], &info));
+		check(ort->GetTensorTypeAndShape(c->told[i], &info));
 		check(ort->GetTensorShapeElementCount(info, &n));
 		ort->ReleaseTensorTypeAndShapeInfo(info);
-		check(ort->GetTensorMutableData(out[i], (void **)&value));
+		check(ort->GetTensorMutableData(c->told[i], (void **)&value));
+		n /= c->rows;
 		yyjson_mut_obj_add_val(
 			doc, root, c->out_names[i],
-			yyjson_mut_arr_with_float(doc, value, n));
+			yyjson_mut_arr_with_float(doc, value + row * n, n));
 	}
 }
 
-const char *call_json(struct call *c, const char *body, size_t n, size_t *ret_n)
+bool call_put(struct call *c, size_t row, const char *body, size_t n)
 {
-	static char memory_in[JSON_MEMORY], memory_out[JSON_MEMORY];
-	OrtValue *out[OUTPUTS_MAX] = {0};
-	yyjson_alc alc_in, alc_out;
-	yyjson_mut_doc *answer;
+	static char memory[JSON_MEMORY];
+	yyjson_alc alc;
 	yyjson_doc *doc;
-	char *text;
 
-	yyjson_alc_pool_init(&alc_in, memory_in, sizeof memory_in);
-	yyjson_alc_pool_init(&alc_out, memory_out, sizeof memory_out);
-	doc = yyjson_read_opts((char *)(uintptr_t)body, n, 0, &alc_in, NULL);
-	if (!doc || !read_json(c, yyjson_doc_get_root(doc)))
-		return NULL;
-	run(c, out);
-	answer = yyjson_mut_doc_new(&alc_out);
-	write_json(c, out, answer);
-	text = yyjson_mut_write_opts(answer, 0, &alc_out, ret_n, NULL);
+	yyjson_alc_pool_init(&alc, memory, sizeof memory);
+	doc = yyjson_read_opts((char *)(uintptr_t)body, n, 0, &alc, NULL);
+	return doc && read_json(c, row, yyjson_doc_get_root(doc));
+}
+
+void call_rows(struct call *c, size_t rows)
+{
 	for (size_t i = 0; i < c->n_out; i++)
-		ort->ReleaseValue(out[i]);
-	return text;
+		if (c->told[i])
+			ort->ReleaseValue(c->told[i]);
+	memset(c->told, 0, sizeof c->told);
+	c->rows = rows;
+	run(c, rows, c->told);
+}
+
+const char *call_told(struct call *c, size_t row, size_t *ret_n)
+{
+	static char memory[JSON_MEMORY];
+	yyjson_alc alc;
+	yyjson_mut_doc *doc;
+
+	yyjson_alc_pool_init(&alc, memory, sizeof memory);
+	doc = yyjson_mut_doc_new(&alc);
+	write_json(c, row, doc);
+	return yyjson_mut_write_opts(doc, 0, &alc, ret_n, NULL);
 }
 
 /* --- in a loop --------------------------------------------------------------

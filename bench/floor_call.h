@@ -2,6 +2,7 @@
 #ifndef FLOOR_CALL_H
 #define FLOOR_CALL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct call;
@@ -16,12 +17,21 @@ struct call *call_open(const char *library, const char *model,
  * and runs. Returns the first number of the first output. */
 float call_once(struct call *c);
 
-/* The same as a server of JSON must do it: reads the inputs out of {"name":
- * nested lists, ...} and returns {"name": list, ...} of the outputs, valid
- * until the next call, with yyjson and no memory taken but once. NULL for a
- * body that is not that. Shapes stay those of INPUTS. */
-const char *call_json(struct call *c, const char *body, size_t n,
-		      size_t *ret_n);
+/* The same as a server of JSON must do it, for as many rows at once as have
+ * been put, with yyjson and no memory taken but once. */
+enum { CALL_ROWS_MAX = 64 };
+
+/* Reads the inputs of a row, below CALL_ROWS_MAX, out of {"name": nested lists,
+ * ...}. INPUTS has one row, whose shapes stay; in a call of several, each
+ * input's first dimension counts the rows. False for a body that is not that.
+ */
+bool call_put(struct call *c, size_t row, const char *body, size_t n);
+
+/* Calls once with the first `rows` rows. */
+void call_rows(struct call *c, size_t rows);
+
+/* {"name": list, ...} of a row's outputs, valid until the next. */
+const char *call_told(struct call *c, size_t row, size_t *ret_n);
 
 /* Calls in a bare loop for so many seconds; prints one line of JSON. */
 void call_loop(struct call *c, double seconds);

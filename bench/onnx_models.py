@@ -1,16 +1,14 @@
 """Small ONNX models over HTTP, beside ONNX Runtime's C API in a bare loop and the frameworks that serve such models."""
-import itertools
 import json
 import math
 import random
 import shutil
-import struct
 import subprocess
-from pathlib import Path
 
-from kit import machine, peers, results, rounds
+from kit import machine, onnx, peers, results, rounds
 from kit.load import Case
-from kit.paths import APPS, BENCH, ROOT, WORK
+from kit.onnx import flat
+from kit.paths import APPS, WORK
 from kit.peers import Server
 import predictor
 
@@ -18,8 +16,6 @@ TITLE = "ONNX models"
 CONNECTIONS = (1, 8)
 FLOOR, HOPS, LOOP = "floor (bare echo)", "floor (proxy, echo and call)", "C API in a loop"
 READS = "floor (that reads and writes JSON, too)"
-# Of the C API: the number, and struct's letter.
-TYPES = {"float32": (1, "f"), "int32": (6, "i"), "int64": (7, "q")}
 PROTOCOL = {"float32": "FP32", "int32": "INT32", "int64": "INT64"}
 
 
@@ -27,10 +23,6 @@ def _fill(shape, make):
     if not shape:
         return make()
     return [_fill(shape[1:], make) for _ in range(shape[0])]
-
-
-def _flat(value):
-    return list(itertools.chain.from_iterable(map(_flat, value))) if isinstance(value, list) else [value]
 
 
 class Model:
@@ -45,24 +37,14 @@ class Model:
         return {name: value for name, (_, _, value) in self.inputs.items()}
 
     def tensors(self):
-        return {"inputs": [{"name": name, "datatype": PROTOCOL[dtype], "shape": shape or [1], "data": _flat(value)}
+        return {"inputs": [{"name": name, "datatype": PROTOCOL[dtype], "shape": shape or [1], "data": flat(value)}
                            for name, (dtype, shape, value) in self.inputs.items()]}
-
-    def floor_inputs(self):
-        """The file that the floor reads."""
-        path = WORK / "onnx" / f"{self.name}.inputs"
-        with open(path, "wb") as f:
-            for name, (dtype, shape, value) in self.inputs.items():
-                number, letter = TYPES[dtype]
-                data = struct.pack(f"{len(_flat(value))}{letter}", *_flat(value))
-                f.write(f"{name} {number} {len(data)} {' '.join(map(str, shape))}\n".encode() + data)
-        return path
 
     def is_right(self, answer):
         told = json.loads(answer)
         if "outputs" in told:
             told = {each["name"]: each["data"] for each in told["outputs"]}
-        return math.isclose(_flat(told[self.output])[0], self.first, rel_tol=1e-4)
+        return math.isclose(flat(told[self.output])[0], self.first, rel_tol=1e-4)
 
 
 def models():
@@ -88,24 +70,16 @@ def models():
 # --- servers -----------------------------------------------------------------
 
 
-def library():
-    """ONNX Runtime, as make build has fetched it for Soma."""
-    found = sorted(Path(ROOT / "build/onnxruntime").glob("libonnxruntime.so*"))
-    if not found:
-        raise RuntimeError("there is no build/onnxruntime/libonnxruntime.so*: make build fetches it")
-    return found[0]
-
-
 class Loop(Server):
     """The C API: not a server, but measured in its turn."""
 
     def __init__(self, made):
         super().__init__(LOOP, [], 0)
         self.program = peers.build_floor()
-        self.files = {model.name: [model.path, model.floor_inputs()] for model in made}
+        self.files = {model.name: [model.path, onnx.write_inputs(WORK / "onnx" / f"{model.name}.inputs", model.inputs)] for model in made}
 
     def measure(self, name, seconds):
-        command = [self.program, "loop", library(), *self.files[name], seconds]
+        command = [self.program, "loop", onnx.library(), *self.files[name], seconds]
         done = subprocess.run(machine.pinned(machine.SERVER_CORE, command), capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
@@ -166,7 +140,7 @@ def run(options):
         model.first, model.number = loop.measure(model.name, 1)["first"], number
     with peers.all_ended() as started:
         floors = []
-        called = [library(), *(each for files in loop.files.values() for each in files)]
+        called = [onnx.library(), *(each for files in loop.files.values() for each in files)]
         for name, mode, more in ((FLOOR, "echo", []), (HOPS, "hops", called), (READS, "hops", called)):
             port = peers.free_port()
             floors.append(Server(name, [loop.program, mode, port, *more], port))
