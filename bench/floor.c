@@ -3,6 +3,8 @@
  *
  *   floor echo PORT            answers a body with itself, GET /N with N bytes
  *   floor proxy PORT BACKEND   passes messages on to BACKEND and back
+ *   floor gate PORT BACKEND LOG
+ *                              does what else a gateway does: floor_gate.h
  *   floor hops PORT [LIBRARY [MODEL INPUTS]...]
  *                              two processes: the proxy, and the echo behind it
  *                              on a Unix socket. /call/N is answered when the
@@ -34,11 +36,13 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "floor_call.h"
+#include "floor_gate.h"
 
 enum {
 	BUFFER = 128 * 1024,
@@ -46,6 +50,9 @@ enum {
 	HEAD_ROOM = 256,
 	CALLS_MAX = 8,
 	GATHER_MS = 5,
+	SIDES_MAX = 65536,
+	SMALL = 1024,
+	IDLE_S = 75,
 };
 
 /* A connection of either side. */
@@ -57,9 +64,15 @@ struct side {
 	size_t left;	   /* of the message that is coming in */
 	size_t have;	   /* echo: bytes of it so far */
 	char *message;	   /* echo: a message that came in pieces */
+	struct gate *gate; /* gate: of a client */
+	uint64_t at;	   /* gate: when something came last */
 };
 
 static int epoll;
+static bool gate;
+static uint64_t gated_at; /* ns of CLOCK_MONOTONIC, the last message */
+static struct side *sides[SIDES_MAX]; /* gate: by fd */
+static int sides_end;
 static const char *backend; /* NULL: this is the echo */
 static char buffer[BUFFER];
 static struct side *pool; /* idle connections to the backend, newest first */
@@ -77,6 +90,25 @@ static void die(const char *what)
 	exit(1);
 }
 
+static void note_side(struct side *s)
+{
+	struct sockaddr_in addr;
+	socklen_t len = sizeof addr;
+
+	if (s->fd >= SIDES_MAX)
+		die("too many connections");
+	sides[s->fd] = s;
+	if (s->fd >= sides_end)
+		sides_end = s->fd + 1;
+	if (s->upstream)
+		return;
+	s->gate = calloc(1, sizeof *s->gate);
+	if (!s->gate || getpeername(s->fd, (struct sockaddr *)&addr, &len))
+		die("a client");
+	snprintf(s->gate->peer, sizeof s->gate->peer, "127.0.0.1:%u",
+		 ntohs(addr.sin_port));
+}
+
 static struct side *watch(int fd, bool upstream)
 {
 	struct side *s = calloc(1, sizeof *s);
@@ -87,6 +119,8 @@ static struct side *watch(int fd, bool upstream)
 		die("memory");
 	s->fd = fd;
 	s->upstream = upstream;
+	if (gate)
+		note_side(s);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e))
 		die("epoll_ctl");
@@ -313,9 +347,36 @@ static struct side *to_backend(void)
 	return watch(fd, true);
 }
 
+/* The head of a message and what came with it, small pieces at once. */
+static bool send_gated(struct side *s, const char *p, size_t n, size_t head)
+{
+	static char out[BUFFER];
+	size_t more = n - head, len;
+	struct iovec iov[2];
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+	ssize_t done;
+
+	len = s->upstream
+		      ? gate_answer(s->peer->gate, p, head, s->left, out,
+				    &s->at)
+		      : gate_request(s->gate, p, head, s->left, out, &s->at);
+	gated_at = s->at;
+	if (more <= SMALL) {
+		memcpy(out + len, p + head, more);
+		return send_all(s->peer->fd, out, len + more);
+	}
+	iov[0] = (struct iovec){out, len};
+	iov[1] = (struct iovec){(char *)(uintptr_t)p + head, more};
+	done = sendmsg(s->peer->fd, &msg, MSG_NOSIGNAL);
+	if (done < (ssize_t)len)
+		return false;
+	return send_all(s->peer->fd, p + head + ((size_t)done - len),
+			more - ((size_t)done - len));
+}
+
 static bool pass(struct side *s, const char *p, size_t n)
 {
-	size_t head;
+	size_t head = 0;
 
 	if (!s->peer) {
 		if (s->upstream)
@@ -331,7 +392,10 @@ static bool pass(struct side *s, const char *p, size_t n)
 			exit(1);
 		}
 	}
-	if (n > s->left || !send_all(s->peer->fd, p, n))
+	if (n > s->left || n > BUFFER - GATE_MORE)
+		return false;
+	if (!(gate && head ? send_gated(s, p, n, head)
+			   : send_all(s->peer->fd, p, n)))
 		return false;
 	s->left -= n;
 	if (s->upstream && !s->left) { /* answered: both are free */
@@ -348,6 +412,8 @@ static bool pass(struct side *s, const char *p, size_t n)
 
 static void bury(struct side *s)
 {
+	if (gate)
+		sides[s->fd] = NULL;
 	close(s->fd);
 	s->fd = -1;
 	s->next = dead;
@@ -373,6 +439,7 @@ static void free_dead(void)
 
 		dead = s->next;
 		free(s->message);
+		free(s->gate);
 		free(s);
 	}
 }
@@ -412,6 +479,21 @@ static void accept_all(int listening)
 		watch(fd, false);
 }
 
+/* Once a second: the log, and clients who say nothing. */
+static void sweep(double at)
+{
+	static double due;
+
+	if (at < due)
+		return;
+	due = at + 1;
+	gate_flush();
+	for (int i = 0; i < sides_end; i++)
+		if (sides[i] && sides[i]->at && !sides[i]->upstream &&
+		    !sides[i]->peer && at - (double)sides[i]->at / 1e9 > IDLE_S)
+			end(sides[i]);
+}
+
 static void serve(int listening)
 {
 	struct epoll_event events[EVENTS], e = {.events = EPOLLIN};
@@ -422,14 +504,17 @@ static void serve(int listening)
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, listening, &e))
 		die("epoll");
 	for (;;) {
-		n = epoll_wait(epoll, events, EVENTS, gather_ms());
+		n = epoll_wait(epoll, events, EVENTS,
+			       gate ? 1000 : gather_ms());
 		for (int i = 0; i < n; i++) {
 			if (events[i].data.ptr)
 				on_readable(events[i].data.ptr);
 			else
 				accept_all(listening);
 		}
-		if (gather_ms() == 0)
+		if (gate)
+			sweep(n ? (double)gated_at / 1e9 : now());
+		else if (gather_ms() == 0)
 			run_batch();
 		free_dead();
 	}
@@ -464,6 +549,11 @@ int main(int argc, char **argv)
 	} else if (argc == 4 && strcmp(argv[1], "proxy") == 0) {
 		backend = argv[3];
 		serve(listener(argv[2]));
+	} else if (argc == 5 && strcmp(argv[1], "gate") == 0) {
+		backend = argv[3];
+		gate = true;
+		gate_open(argv[4]);
+		serve(listener(argv[2]));
 	} else if (argc >= 3 && strcmp(argv[1], "hops") == 0) {
 		serve_hops(argc - 2, argv + 2);
 	} else if (argc == 6 && strcmp(argv[1], "loop") == 0) {
@@ -472,6 +562,7 @@ int main(int argc, char **argv)
 	}
 	fprintf(stderr, "usage: floor echo PORT\n"
 			"       floor proxy PORT BACKEND\n"
+			"       floor gate PORT BACKEND LOG\n"
 			"       floor hops PORT [LIBRARY [MODEL INPUTS]...]\n"
 			"       floor loop LIBRARY MODEL INPUTS SECONDS\n");
 	return 2;
