@@ -36,80 +36,35 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "floor.h"
 #include "floor_call.h"
-#include "floor_gate.h"
 
-enum {
-	BUFFER = 128 * 1024,
-	EVENTS = 256,
-	HEAD_ROOM = 256,
-	CALLS_MAX = 8,
-	GATHER_MS = 5,
-	SIDES_MAX = 65536,
-	SMALL = 1024,
-	IDLE_S = 75,
-};
-
-/* A connection of either side. */
-struct side {
-	int fd;
-	bool upstream;
-	struct side *peer; /* proxy: whom its bytes go to */
-	struct side *next; /* in `pool` or `dead` */
-	size_t left;	   /* of the message that is coming in */
-	size_t have;	   /* echo: bytes of it so far */
-	char *message;	   /* echo: a message that came in pieces */
-	struct gate *gate; /* gate: of a client */
-	uint64_t at;	   /* gate: when something came last */
-};
+enum { EVENTS = 256 };
 
 static int epoll;
-static bool gate;
-static uint64_t gated_at; /* ns of CLOCK_MONOTONIC, the last message */
-static struct side *sides[SIDES_MAX]; /* gate: by fd */
-static int sides_end;
-static const char *backend; /* NULL: this is the echo */
+static bool is_proxy;
 static char buffer[BUFFER];
-static struct side *pool; /* idle connections to the backend, newest first */
 static struct side *dead; /* freed when no event can speak of them */
-static struct call *calls[CALLS_MAX];
-static size_t n_calls;
-static struct call *batch;		 /* what those in `rows` are for */
-static struct side *rows[CALL_ROWS_MAX]; /* NULL: has gone since */
-static size_t n_rows;
-static double batch_due; /* seconds of CLOCK_MONOTONIC */
 
-static void die(const char *what)
+void die(const char *what)
 {
 	fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
 	exit(1);
 }
 
-static void note_side(struct side *s)
+double now(void)
 {
-	struct sockaddr_in addr;
-	socklen_t len = sizeof addr;
+	struct timespec t;
 
-	if (s->fd >= SIDES_MAX)
-		die("too many connections");
-	sides[s->fd] = s;
-	if (s->fd >= sides_end)
-		sides_end = s->fd + 1;
-	if (s->upstream)
-		return;
-	s->gate = calloc(1, sizeof *s->gate);
-	if (!s->gate || getpeername(s->fd, (struct sockaddr *)&addr, &len))
-		die("a client");
-	snprintf(s->gate->peer, sizeof s->gate->peer, "127.0.0.1:%u",
-		 ntohs(addr.sin_port));
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static struct side *watch(int fd, bool upstream)
+struct side *watch(int fd, bool upstream)
 {
 	struct side *s = calloc(1, sizeof *s);
 	struct epoll_event e = {.events = EPOLLIN, .data.ptr = s};
@@ -119,17 +74,15 @@ static struct side *watch(int fd, bool upstream)
 		die("memory");
 	s->fd = fd;
 	s->upstream = upstream;
-	if (gate)
-		note_side(s);
+	proxy_note(s);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e))
 		die("epoll_ctl");
 	return s;
 }
 
-/* An open socket for PORT or @NAME, and its address. */
-static int make_socket(const char *where, struct sockaddr_storage *addr,
-		       socklen_t *len)
+int make_socket(const char *where, struct sockaddr_storage *addr,
+		socklen_t *len)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)addr;
 	struct sockaddr_un *un = (struct sockaddr_un *)addr;
@@ -153,8 +106,7 @@ static int make_socket(const char *where, struct sockaddr_storage *addr,
 	return fd;
 }
 
-/* All of it: a full socket is waited for. */
-static bool send_all(int fd, const char *p, size_t n)
+bool send_all(int fd, const char *p, size_t n)
 {
 	while (n) {
 		ssize_t done = send(fd, p, n, MSG_NOSIGNAL);
@@ -173,8 +125,7 @@ static bool send_all(int fd, const char *p, size_t n)
 	return true;
 }
 
-/* Bytes of the message whose head begins at p; 0 when that is not whole. */
-static size_t message_size(const char *p, size_t n, size_t *ret_head)
+size_t message_size(const char *p, size_t n, size_t *ret_head)
 {
 	static const char name[] = "\r\ncontent-length:";
 	const char *end = memmem(p, n, "\r\n\r\n", 4);
@@ -190,245 +141,22 @@ static size_t message_size(const char *p, size_t n, size_t *ret_head)
 	return *ret_head;
 }
 
-/* --- echo -------------------------------------------------------------------
- */
-
-/* The model that "POST /call/0 HTTP/1.1" names, of those at /call/: NULL for
- * another path. False if there is no such model. */
-static bool named(const char *head, const char *at, struct call **ret)
-{
-	const char *path = strchr(head, ' ');
-	size_t n = strlen(at);
-	unsigned long which;
-
-	*ret = NULL;
-	if (!path || strncmp(path + 1, at, n) != 0)
-		return true;
-	which = strtoul(path + 1 + n, NULL, 10);
-	if (which >= n_calls)
-		return false;
-	*ret = calls[which];
-	return true;
-}
-
-static bool reply(struct side *s, const char *text, size_t n)
-{
-	static char out[BUFFER];
-	int head;
-
-	if (n > sizeof out - HEAD_ROOM)
-		return false;
-	head = snprintf(out, HEAD_ROOM,
-			"HTTP/1.1 200 OK\r\nContent-Type: "
-			"application/octet-stream\r\nContent-Length: "
-			"%zu\r\n\r\n",
-			n);
-	if (text)
-		memcpy(out + head, text, n);
-	else
-		memset(out + head, 'x', n);
-	return send_all(s->fd, out, (size_t)head + n);
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* Whoever cannot be answered has gone, which its next event tells. */
-static void run_batch(void)
-{
-	call_rows(batch, n_rows);
-	for (size_t i = 0; i < n_rows; i++) {
-		size_t n;
-		const char *text = call_told(batch, i, &n);
-
-		if (rows[i] && text)
-			reply(rows[i], text, n);
-	}
-	n_rows = 0;
-}
-
-/* `head` names a model that "/batch/N/SIZE" has put there. */
-static bool gather(struct side *s, struct call *c, const char *head,
-		   const char *body, size_t n)
-{
-	size_t size = strtoul(strstr(head, "/batch/") + strlen("/batch/0/"),
-			      NULL, 10);
-
-	if (!size || size > CALL_ROWS_MAX || (n_rows && c != batch) ||
-	    !call_put(c, n_rows, body, n))
-		return false;
-	if (!n_rows)
-		batch_due = now() + GATHER_MS / 1e3;
-	batch = c;
-	rows[n_rows++] = s;
-	if (n_rows >= size)
-		run_batch();
-	return true;
-}
-
-/* For how long epoll may sleep: 0 when the batch is due. */
-static int gather_ms(void)
-{
-	double left;
-
-	if (!n_rows)
-		return -1;
-	left = (batch_due - now()) * 1e3;
-	return left > 0 ? (int)left + 1 : 0;
-}
-
-static bool answer(struct side *s, const char *p, size_t head, size_t size)
-{
-	struct call *called, *asked, *gathered;
-	size_t body = size - head;
-	const char *text = size > head ? p + head : NULL;
-
-	if (!named(p, "/call/", &called) || !named(p, "/json/", &asked) ||
-	    !named(p, "/batch/", &gathered))
-		return false;
-	if (gathered)
-		return gather(s, gathered, p, p + head, body);
-	if (called)
-		call_once(called);
-	if (asked) {
-		if (!call_put(asked, 0, p + head, body))
-			return false;
-		call_rows(asked, 1);
-		if (!(text = call_told(asked, 0, &body)))
-			return false;
-	}
-	if (!body && strncmp(p, "GET /", 5) == 0)
-		body = strtoul(p + 5, NULL, 10);
-	return reply(s, text, body ? body : 2);
-}
-
-static bool echo(struct side *s, char *p, size_t n)
-{
-	size_t size, head = 0;
-
-	if (s->have || !(size = message_size(p, n, &head)) || size > n) {
-		if (!s->message && !(s->message = malloc(BUFFER)))
-			die("memory");
-		if (n > BUFFER - s->have)
-			return false;
-		memcpy(s->message + s->have, p, n);
-		s->have += n;
-		size = message_size(s->message, s->have, &head);
-		if (!size || size > s->have)
-			return true;
-		s->have = 0;
-		p = s->message;
-	}
-	return answer(s, p, head, size);
-}
-
-/* --- proxy ------------------------------------------------------------------
- */
-
-static struct side *to_backend(void)
-{
-	struct sockaddr_storage addr;
-	struct side *s = pool;
-	socklen_t len;
-	int fd;
-
-	if (s) {
-		pool = s->next;
-		return s;
-	}
-	fd = make_socket(backend, &addr, &len);
-	if (connect(fd, (struct sockaddr *)&addr, len))
-		die("connecting to the backend");
-	return watch(fd, true);
-}
-
-/* The head of a message and what came with it, small pieces at once. */
-static bool send_gated(struct side *s, const char *p, size_t n, size_t head)
-{
-	static char out[BUFFER];
-	size_t more = n - head, len;
-	struct iovec iov[2];
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
-	ssize_t done;
-
-	len = s->upstream
-		      ? gate_answer(s->peer->gate, p, head, s->left, out,
-				    &s->at)
-		      : gate_request(s->gate, p, head, s->left, out, &s->at);
-	gated_at = s->at;
-	if (more <= SMALL) {
-		memcpy(out + len, p + head, more);
-		return send_all(s->peer->fd, out, len + more);
-	}
-	iov[0] = (struct iovec){out, len};
-	iov[1] = (struct iovec){(char *)(uintptr_t)p + head, more};
-	done = sendmsg(s->peer->fd, &msg, MSG_NOSIGNAL);
-	if (done < (ssize_t)len)
-		return false;
-	return send_all(s->peer->fd, p + head + ((size_t)done - len),
-			more - ((size_t)done - len));
-}
-
-static bool pass(struct side *s, const char *p, size_t n)
-{
-	size_t head = 0;
-
-	if (!s->peer) {
-		if (s->upstream)
-			return false; /* an answer to nothing */
-		s->peer = to_backend();
-		s->peer->peer = s;
-		s->peer->left = 0;
-	}
-	if (!s->left) {
-		s->left = message_size(p, n, &head);
-		if (!s->left) {
-			fprintf(stderr, "floor: a head came in two pieces\n");
-			exit(1);
-		}
-	}
-	if (n > s->left || n > BUFFER - GATE_MORE)
-		return false;
-	if (!(gate && head ? send_gated(s, p, n, head)
-			   : send_all(s->peer->fd, p, n)))
-		return false;
-	s->left -= n;
-	if (s->upstream && !s->left) { /* answered: both are free */
-		s->peer->peer = NULL;
-		s->peer = NULL;
-		s->next = pool;
-		pool = s;
-	}
-	return true;
-}
-
-/* --- loop -------------------------------------------------------------------
- */
-
 static void bury(struct side *s)
 {
-	if (gate)
-		sides[s->fd] = NULL;
+	proxy_forget(s);
 	close(s->fd);
 	s->fd = -1;
 	s->next = dead;
 	dead = s;
 }
 
-static void end(struct side *s)
+void end(struct side *s)
 {
 	if (s->upstream)
 		die("the backend went away");
 	if (s->peer) /* its answer would go nowhere */
 		bury(s->peer);
-	for (size_t i = 0; i < n_rows; i++)
-		if (rows[i] == s)
-			rows[i] = NULL;
+	echo_forget(s);
 	bury(s);
 }
 
@@ -465,8 +193,8 @@ static void on_readable(struct side *s)
 	n = recv(s->fd, buffer, sizeof buffer, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN)
 		return;
-	if (n <= 0 || !(backend ? pass(s, buffer, (size_t)n)
-				: echo(s, buffer, (size_t)n)))
+	if (n <= 0 || !(is_proxy ? pass(s, buffer, (size_t)n)
+				 : echo(s, buffer, (size_t)n)))
 		end(s);
 }
 
@@ -477,21 +205,6 @@ static void accept_all(int listening)
 	while ((fd = accept4(listening, NULL, NULL,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
 		watch(fd, false);
-}
-
-/* Once a second: the log, and clients who say nothing. */
-static void sweep(double at)
-{
-	static double due;
-
-	if (at < due)
-		return;
-	due = at + 1;
-	gate_flush();
-	for (int i = 0; i < sides_end; i++)
-		if (sides[i] && sides[i]->at && !sides[i]->upstream &&
-		    !sides[i]->peer && at - (double)sides[i]->at / 1e9 > IDLE_S)
-			end(sides[i]);
 }
 
 static void serve(int listening)
@@ -505,17 +218,16 @@ static void serve(int listening)
 		die("epoll");
 	for (;;) {
 		n = epoll_wait(epoll, events, EVENTS,
-			       gate ? 1000 : gather_ms());
+			       proxy_is_gate() ? 1000 : echo_wait_ms());
 		for (int i = 0; i < n; i++) {
 			if (events[i].data.ptr)
 				on_readable(events[i].data.ptr);
 			else
 				accept_all(listening);
 		}
-		if (gate)
-			sweep(n ? (double)gated_at / 1e9 : now());
-		else if (gather_ms() == 0)
-			run_batch();
+		proxy_sweep(!n);
+		if (echo_wait_ms() == 0)
+			echo_run_batch();
 		free_dead();
 	}
 }
@@ -531,13 +243,12 @@ static void serve_hops(int argc, char **argv)
 	if (fork() == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(front);
-		for (int i = 2; i + 1 < argc && n_calls < CALLS_MAX; i += 2)
-			calls[n_calls++] =
-				call_open(argv[1], argv[i], argv[i + 1]);
+		echo_open(argc - 1, argv + 1);
 		serve(back);
 	}
 	close(back);
-	backend = name;
+	proxy_open(name, NULL);
+	is_proxy = true;
 	serve(front);
 }
 
@@ -547,12 +258,12 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "echo") == 0) {
 		serve(listener(argv[2]));
 	} else if (argc == 4 && strcmp(argv[1], "proxy") == 0) {
-		backend = argv[3];
+		proxy_open(argv[3], NULL);
+		is_proxy = true;
 		serve(listener(argv[2]));
 	} else if (argc == 5 && strcmp(argv[1], "gate") == 0) {
-		backend = argv[3];
-		gate = true;
-		gate_open(argv[4]);
+		proxy_open(argv[3], argv[4]);
+		is_proxy = true;
 		serve(listener(argv[2]));
 	} else if (argc >= 3 && strcmp(argv[1], "hops") == 0) {
 		serve_hops(argc - 2, argv + 2);

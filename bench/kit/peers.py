@@ -77,7 +77,7 @@ def install_environment(name):
 
 def build_floor():
     """bench/floor.c as a program."""
-    return build_program("floor", ["floor.c", "floor_call.c", "floor_gate.c"], [*FLOOR_FLAGS, *FLOOR_LIBRARIES])
+    return build_program("floor", ["floor.c", "floor_echo.c", "floor_proxy.c", "floor_call.c", "floor_gate.c"], [*FLOOR_FLAGS, *FLOOR_LIBRARIES])
 
 
 def build_chunks():
