@@ -1,9 +1,12 @@
 #include "floor_gate.h"
 
+#include <ctype.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +45,18 @@ static char *put_number(char *to, uint64_t n)
 	return put(to, p, (size_t)(digits + sizeof digits - p));
 }
 
+/* What may be in a name, and in a value. */
+static bool name_char[256], value_char[256];
+
+static void fill_tables(void)
+{
+	for (int c = 1; c < 256; c++) {
+		name_char[c] =
+			c < 128 && (isalnum(c) || strchr("!#$%&'*+-.^_`|~", c));
+		value_char[c] = c == '\t' || (c >= ' ' && c != 127);
+	}
+}
+
 void gate_open(const char *log)
 {
 	log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -49,6 +64,7 @@ void gate_open(const char *log)
 		perror("floor: the log");
 		exit(1);
 	}
+	fill_tables();
 }
 
 void gate_flush(void)
@@ -87,6 +103,49 @@ static const char *copy_word(const char *p, char *to, size_t room)
 	return end + 1;
 }
 
+/* Of one hop alone: not passed on. */
+static bool is_hops(const char *name, size_t n)
+{
+	static const struct {
+		size_t n;
+		const char *name;
+	} all[] = {{2, "te"},
+		   {7, "trailer"},
+		   {7, "upgrade"},
+		   {10, "connection"},
+		   {10, "keep-alive"},
+		   {12, "x-request-id"},
+		   {16, "proxy-connection"}};
+
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (all[i].n == n && strncasecmp(all[i].name, name, n) == 0)
+			return true;
+	return false;
+}
+
+/* Copies the fields from p on, each looked at as whoever passes them on must;
+ * NULL for a head that is none. */
+static char *put_fields(char *to, const char *p, const char *end)
+{
+	while (p < end && *p != '\r') {
+		const char *name = p, *value;
+
+		while (name_char[(unsigned char)*p])
+			p++;
+		if (p == name || *p != ':')
+			return NULL;
+		value = p + 1;
+		for (p = value; value_char[(unsigned char)*p];)
+			p++;
+		if (p[0] != '\r' || p[1] != '\n')
+			return NULL;
+		p += 2;
+		if (!is_hops(name, (size_t)(value - 1 - name)))
+			to = put(to, name, (size_t)(p - name));
+	}
+	return p + 2 == end ? PUT(to, "\r\n") : NULL;
+}
+
 size_t gate_request(struct gate *g, const char *p, size_t head, size_t size,
 		    char *out, uint64_t *ret_now)
 {
@@ -102,8 +161,8 @@ size_t gate_request(struct gate *g, const char *p, size_t head, size_t size,
 		     "X-Forwarded-Proto: http\r\nX-Request-Id: ");
 	to = put(to, g->id, GATE_ID);
 	to = PUT(to, "\r\n");
-	to = put(to, p + line, head - line);
-	return (size_t)(to - out);
+	to = put_fields(to, p + line, p + head);
+	return to ? (size_t)(to - out) : 0;
 }
 
 static void log_line(const struct gate *g, unsigned status, size_t out,
@@ -154,7 +213,9 @@ size_t gate_answer(const struct gate *g, const char *p, size_t head,
 	to = PUT(to, "X-Request-Id: ");
 	to = put(to, g->id, GATE_ID);
 	to = PUT(to, "\r\n");
-	to = put(to, p + line, head - line);
+	to = put_fields(to, p + line, p + head);
+	if (!to)
+		return 0;
 	counts[status / 100 % 6]++;
 	times[took ? 63 - __builtin_clzll(took) : 0]++;
 	log_line(g, status, size - head, took, now);

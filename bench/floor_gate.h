@@ -1,4 +1,5 @@
-/* What a gateway does beside passing on, at the least: a request id, forwarded
+/* What a gateway does beside passing on, at the least: it looks at each field
+ * of a head and leaves out those of one hop, and has a request id, forwarded
  * headers, times, counters and a line of log for each request. */
 #ifndef FLOOR_GATE_H
 #define FLOOR_GATE_H
@@ -28,7 +29,7 @@ void gate_flush(void);
 
 /* The head of `head` bytes at p, of a request of `size` in all, with what is to
  * be said to the backend, at out, which has room for GATE_MORE more; returns
- * how long it is, and when it came. */
+ * how long it is, 0 if the head is none, and when it came. */
 size_t gate_request(struct gate *g, const char *p, size_t head, size_t size,
 		    char *out, uint64_t *ret_now);
 /* The same of the answer, which is counted and logged. */

@@ -87,6 +87,8 @@ static bool send_gated(struct side *s, const char *p, size_t n, size_t head)
 		      ? gate_answer(s->peer->gate, p, head, s->left, out,
 				    &s->at)
 		      : gate_request(s->gate, p, head, s->left, out, &s->at);
+	if (!len)
+		return false;
 	gated_at = s->at;
 	if (more <= SMALL) {
 		memcpy(out + len, p + head, more);

@@ -168,7 +168,7 @@ def render(told):
     servers = [BARE, FLOOR, "nginx", "haproxy", "Soma"]
     text = ["CPU time of the gateway's processes per request, in microseconds: median (least to most of the rounds), "
             "and Soma's as a share of others' (median of the rounds' ratios). The floor is the bare proxy with what a gateway has to do "
-            "here beside it: request ids, forwarded headers, idle timeouts, counters and a line of log.", ""]
+            "here beside it: it looks at each header, and has request ids, forwarded headers, idle timeouts, counters and a line of log.", ""]
     rows = []
     for case, c in cells.groups():
         rows.append([f"{case}, c={c}", *(cells.spread(s, case, c, "cpu_us") for s in servers),
