@@ -14,6 +14,7 @@ from kit.peers import Server
 TITLE = "Batching"
 HERE, FOLDER = APPS / "batching", WORK / "batching"
 CLIENTS = 64
+PAIRS = 15  # of new processes, for one client
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # of the offline loop's batches
 SHARES = (0.5, 0.8)  # of Soma's capacity, at which the open load comes
 WAIT_S = 0.005  # that a batch waits for others at most, everywhere
@@ -231,37 +232,50 @@ SERVERS = (soma, soma_auto, soma_class, litserve, bentoml, mlserver, triton)
 # --- measuring ---------------------------------------------------------------
 
 
+def note(measured, name, c, server, load):
+    told = measured.measure(server, name, c, load)
+    rounds.progress(f"{name}, {c}, {server.name}: {told['rps']:.0f}/s, {told['cpu_us']:.0f} us of CPU, "
+                    f"p50 {told['p50_us'] / 1000:.1f} ms, p99 {told['p99_us'] / 1000:.1f} ms, {told['bad']} failed")
+
+
+def measure_one(model, options, measured):
+    """Processes alike differ by 4%, for as long as they live, by where their memory lies: so each pair is a new one."""
+    for turn in range(PAIRS if options.rounds > 1 else 1):
+        with peers.all_ended() as started:
+            pair = [soma(model), soma_alone(model)]
+            measured.servers = [app.server for app in pair]
+            for app in pair:
+                started.append(app.server)
+                app.start()
+                app.closed(1, options.seconds)
+            for app in (pair if turn % 2 else pair[::-1]):
+                note(measured, model.name, 1, app.server, lambda: app.closed(1, 2 * options.seconds))
+
+
 def measure(model, options, measured):
     loop, seconds = Loop(model), options.seconds * model.stretch
     with peers.all_ended() as started:
-        apps, alone, bare = [make(model) for make in SERVERS], soma_alone(model), floor(model)
-        measured.servers = [app.server for app in (*apps, alone, bare)]
-        for app in (*apps, alone, bare):
+        apps, bare = [make(model) for make in SERVERS], floor(model)
+        measured.servers = [app.server for app in (*apps, bare)]
+        for app in (*apps, bare):
             started.append(app.server)
             app.start()
             app.check()
             app.closed(CLIENTS, 1)
         capacity, sizes = apps[0].closed(CLIENTS, seconds)["rps"], loop.find_best()
 
-        def note(name, c, server, load):
-            told = measured.measure(server, name, c, load)
-            rounds.progress(f"{model.name}, {c}, {server.name}: {told['rps']:.0f}/s, {told['cpu_us']:.0f} us of CPU, "
-                            f"p50 {told['p50_us'] / 1000:.1f} ms, p99 {told['p99_us'] / 1000:.1f} ms, {told['bad']} failed")
-
         for turn in range(options.rounds):
-            note(model.name, CLIENTS, loop, lambda: loop.closed(CLIENTS, seconds))
+            note(measured, model.name, CLIENTS, loop, lambda: loop.closed(CLIENTS, seconds))
             for app in (*apps, bare):
-                note(model.name, CLIENTS, app.server, lambda: app.closed(CLIENTS, seconds))
-            # What comes first finds the machine as the others left it.
-            for app in (apps[0], alone, alone, apps[0]):
-                note(model.name, 1, app.server, lambda: app.closed(1, seconds))
+                note(measured, model.name, CLIENTS, app.server, lambda: app.closed(CLIENTS, seconds))
             for share in SHARES:
                 for app in (each for each in apps if each.server.name != CLASS):
-                    note(model.name, f"{share:.0%}", app.server, lambda: app.open(share * capacity, 2 * options.seconds, turn))
+                    note(measured, model.name, f"{share:.0%}", app.server, lambda: app.open(share * capacity, 2 * options.seconds, turn))
                     app.settle()
-        for app in (*apps, alone):
+        for app in apps:
             app.check()
         rounds.progress("")
+    measure_one(model, options, measured)
     return {"capacity": capacity, "sizes": sizes, "best": loop.size, "max_batch": model.max_batch}
 
 
@@ -317,4 +331,5 @@ def _open(cells, name, model):
 def _one(cells, name):
     with_it, without = (cells.median(server, name, 1, "p50_us") for server in ("Soma", ONE_BY_ONE))
     return [f"One client: p50 {with_it / 1000:.3f} ms with batching, {without / 1000:.3f} ms without, "
-            f"{cells.ratio('Soma', ONE_BY_ONE, name, 1, 'p50_us') - 1:+.1%} (median of the rounds' ratios)."]
+            f"{cells.ratio('Soma', ONE_BY_ONE, name, 1, 'p50_us') - 1:+.1%} (median of the ratios of pairs, each of processes "
+            "that were started for it: such that are alike differ by 4%)."]
