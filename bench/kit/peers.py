@@ -39,6 +39,7 @@ ENVIRONMENTS = {
 START_S = int(os.environ.get("BENCH_START_S", 60))
 # make build has fetched ONNX Runtime's headers and yyjson, unless the system has them.
 FETCHED = ROOT / "build/deps/usr"
+FLOOR_SOURCES = ["floor.c", "floor_echo.c", "floor_proxy.c", "floor_call.c", "floor_gate.c"]
 FLOOR_FLAGS = ["-O2", "-D_GNU_SOURCE", f"-I{FETCHED}/include/onnxruntime", "-I/usr/include/onnxruntime", f"-I{FETCHED}/include"]
 FLOOR_LIBRARIES = [*(flag for folder in sorted(FETCHED.glob("lib/*")) for flag in (f"-L{folder}", f"-Wl,-rpath,{folder}")), "-lyyjson", "-ldl"]
 
@@ -77,7 +78,7 @@ def install_environment(name):
 
 def build_floor():
     """bench/floor.c as a program."""
-    return build_program("floor", ["floor.c", "floor_echo.c", "floor_proxy.c", "floor_call.c", "floor_gate.c"], [*FLOOR_FLAGS, *FLOOR_LIBRARIES])
+    return build_program("floor", FLOOR_SOURCES, [*FLOOR_FLAGS, *FLOOR_LIBRARIES])
 
 
 def build_chunks():

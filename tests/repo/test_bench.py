@@ -29,8 +29,8 @@ from kit import machine, peers, results, zero  # noqa: E402
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory):
     program = tmp_path_factory.mktemp("floor") / "floor"
-    subprocess.run(["cc", *peers.FLOOR_FLAGS, "-Wall", "-Wextra", "-Werror", "-o", program, ROOT / "bench/floor.c",
-                    ROOT / "bench/floor_call.c", *peers.FLOOR_LIBRARIES], check=True)
+    subprocess.run(["cc", *peers.FLOOR_FLAGS, "-Wall", "-Wextra", "-Werror", "-o", program,
+                    *(ROOT / "bench" / source for source in peers.FLOOR_SOURCES), *peers.FLOOR_LIBRARIES], check=True)
     return program
 
 
@@ -51,14 +51,15 @@ def wait_for(port):
 
 
 @pytest.fixture
-def servers(floor):
-    """Ports of the echo, of the proxy before it, and of both in one command."""
-    echo, proxy, hops = free_port(), free_port(), free_port()
+def servers(floor, tmp_path):
+    """Ports of the echo, of the proxy before it, of both in one command, and of the gate before the first."""
+    echo, proxy, hops, gate = (free_port() for _ in range(4))
     running = [subprocess.Popen([floor, "echo", str(echo)]), subprocess.Popen([floor, "proxy", str(proxy), str(echo)]),
-               subprocess.Popen([floor, "hops", str(hops)])]
-    for port in (echo, proxy, hops):
+               subprocess.Popen([floor, "hops", str(hops)]),
+               subprocess.Popen([floor, "gate", str(gate), str(echo), tmp_path / "gate.log"])]
+    for port in (echo, proxy, hops, gate):
         wait_for(port)
-    yield echo, proxy, hops
+    yield echo, proxy, hops, gate
     for process in running:
         process.kill()
         process.wait()
@@ -72,6 +73,28 @@ def test_the_floor_answers_what_it_was_asked(servers):
             assert client.getresponse().read() == b"x" * 30
             client.request("POST", "/", b"y" * 20000)
             assert client.getresponse().read() == b"y" * 20000
+
+
+def test_the_floors_gate_does_what_a_gateway_does(servers, tmp_path):
+    client = http.client.HTTPConnection("127.0.0.1", servers[-1], timeout=10)
+    ids = set()
+    for _ in range(2):
+        client.request("POST", "/path", b"y" * 300, {"X-Request-Id": "not this one"})
+        answer = client.getresponse()
+        assert answer.read() == b"y" * 300
+        ids.add(answer.headers["X-Request-Id"])
+    assert len(ids) == 2 and all(len(each) == 32 for each in ids)
+    with socket.create_connection(("127.0.0.1", servers[-1])) as s:
+        s.send(b"GET /30 HTTP/1.1\r\nHost : x\r\n\r\n")
+        assert s.recv(100) == b"", "a space before the colon"
+    log = tmp_path / "gate.log"
+    deadline = time.monotonic() + 10
+    while not log.read_bytes():
+        assert time.monotonic() < deadline, "it writes no log"
+        time.sleep(0.05)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {line["request_id"] for line in lines} == ids
+    assert [(line["status"], line["method"], line["path"], line["out"]) for line in lines] == 2 * [(200, "POST", "/path", 300)]
 
 
 def test_the_floor_calls_models(floor, tmp_path):
@@ -94,6 +117,13 @@ def test_the_floor_calls_models(floor, tmp_path):
             client.request("POST", "/json/0", json.dumps({"x": [x]}))
             told = json.loads(client.getresponse().read())["y"]
             assert told == pytest.approx([0.5 + (x[0] and 1.6), 0.5 + (x[0] and 2.2)], rel=1e-6)
+        # Two at once, then one that is alone for its time.
+        many = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(3)]
+        for x, one in enumerate(many):
+            one.request("POST", "/batch/0/2", json.dumps({"x": [[x, x, x]]}))
+        for x, one in enumerate(many):
+            told = json.loads(one.getresponse().read())["y"]
+            assert told == pytest.approx([0.5 + 0.6 * x, 0.5 + 0.9 * x], rel=1e-6)
         client.request("POST", "/call/1", b"y" * 200)
         with pytest.raises(http.client.HTTPException):
             client.getresponse()  # there is no such model
