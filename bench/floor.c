@@ -46,7 +46,7 @@
 enum { EVENTS = 256 };
 
 static int epoll;
-static bool is_proxy;
+static bool (*take)(struct side *s, char *p, size_t n); /* echo or pass */
 static char buffer[BUFFER];
 static struct side *dead; /* freed when no event can speak of them */
 
@@ -56,12 +56,12 @@ void die(const char *what)
 	exit(1);
 }
 
-double now(void)
+uint64_t now_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 struct side *watch(int fd, bool upstream)
@@ -193,8 +193,7 @@ static void on_readable(struct side *s)
 	n = recv(s->fd, buffer, sizeof buffer, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN)
 		return;
-	if (n <= 0 || !(is_proxy ? pass(s, buffer, (size_t)n)
-				 : echo(s, buffer, (size_t)n)))
+	if (n <= 0 || !take(s, buffer, (size_t)n))
 		end(s);
 }
 
@@ -207,11 +206,13 @@ static void accept_all(int listening)
 		watch(fd, false);
 }
 
-static void serve(int listening)
+static void serve(int listening,
+		  bool (*take_with)(struct side *, char *, size_t))
 {
 	struct epoll_event events[EVENTS], e = {.events = EPOLLIN};
 	int n;
 
+	take = take_with;
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll < 0 || fcntl(listening, F_SETFL, O_NONBLOCK) ||
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, listening, &e))
@@ -244,27 +245,24 @@ static void serve_hops(int argc, char **argv)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(front);
 		echo_open(argc - 1, argv + 1);
-		serve(back);
+		serve(back, echo);
 	}
 	close(back);
 	proxy_open(name, NULL);
-	is_proxy = true;
-	serve(front);
+	serve(front, pass);
 }
 
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
 	if (argc == 3 && strcmp(argv[1], "echo") == 0) {
-		serve(listener(argv[2]));
+		serve(listener(argv[2]), echo);
 	} else if (argc == 4 && strcmp(argv[1], "proxy") == 0) {
 		proxy_open(argv[3], NULL);
-		is_proxy = true;
-		serve(listener(argv[2]));
+		serve(listener(argv[2]), pass);
 	} else if (argc == 5 && strcmp(argv[1], "gate") == 0) {
 		proxy_open(argv[3], argv[4]);
-		is_proxy = true;
-		serve(listener(argv[2]));
+		serve(listener(argv[2]), pass);
 	} else if (argc >= 3 && strcmp(argv[1], "hops") == 0) {
 		serve_hops(argc - 2, argv + 2);
 	} else if (argc == 6 && strcmp(argv[1], "loop") == 0) {

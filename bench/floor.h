@@ -23,7 +23,7 @@ struct side {
 };
 
 void die(const char *what);
-double now(void); /* seconds of CLOCK_MONOTONIC */
+uint64_t now_ns(void); /* of CLOCK_MONOTONIC */
 struct side *watch(int fd, bool upstream);
 void end(struct side *s);
 /* An open socket for PORT or @NAME, and its address. */
@@ -51,7 +51,7 @@ void echo_run_batch(void);
 /* log: where the gate writes to, NULL for a bare proxy. */
 void proxy_open(const char *backend, const char *log);
 bool proxy_is_gate(void);
-bool pass(struct side *s, const char *p, size_t n);
+bool pass(struct side *s, char *p, size_t n);
 void proxy_note(struct side *s);
 void proxy_forget(const struct side *s);
 /* After each turn of the loop, which had events or slept: once a second, the

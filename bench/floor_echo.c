@@ -6,14 +6,14 @@
 #include "floor.h"
 #include "floor_call.h"
 
-enum { HEAD_ROOM = 256, CALLS_MAX = 8, GATHER_MS = 5 };
+enum { HEAD_ROOM = 256, CALLS_MAX = 8, GATHER_MS = 5, NS_PER_MS = 1000000 };
 
 static struct call *calls[CALLS_MAX];
 static size_t n_calls;
 static struct call *batch;		 /* what those in `rows` are for */
 static struct side *rows[CALL_ROWS_MAX]; /* NULL: has gone since */
 static size_t n_rows;
-static double batch_due;
+static uint64_t batch_due; /* now_ns() */
 
 void echo_open(int argc, char **argv)
 {
@@ -83,7 +83,7 @@ static bool gather(struct side *s, struct call *c, const char *head,
 	    !call_put(c, n_rows, body, n))
 		return false;
 	if (!n_rows)
-		batch_due = now() + GATHER_MS / 1e3;
+		batch_due = now_ns() + GATHER_MS * NS_PER_MS;
 	batch = c;
 	rows[n_rows++] = s;
 	if (n_rows >= size)
@@ -93,12 +93,12 @@ static bool gather(struct side *s, struct call *c, const char *head,
 
 int echo_wait_ms(void)
 {
-	double left;
+	uint64_t at;
 
 	if (!n_rows)
 		return -1;
-	left = (batch_due - now()) * 1e3;
-	return left > 0 ? (int)left + 1 : 0;
+	at = now_ns();
+	return at < batch_due ? (int)((batch_due - at) / NS_PER_MS) + 1 : 0;
 }
 
 static bool answer(struct side *s, const char *p, size_t head, size_t size)

@@ -1,3 +1,4 @@
+#include "floor.h"
 #include "floor_gate.h"
 
 #include <ctype.h>
@@ -18,14 +19,6 @@ static size_t n_lines;
 static uint64_t counts[6], times[BUCKETS]; /* by status / 100; by log2 of ns */
 static char date[32];
 static uint64_t date_second = UINT64_MAX;
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static char *put(char *to, const char *text, size_t n)
 {

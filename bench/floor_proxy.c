@@ -8,7 +8,9 @@
 #include "floor.h"
 #include "floor_gate.h"
 
-enum { SIDES_MAX = 65536, SMALL = 1024, IDLE_S = 75 };
+enum { SIDES_MAX = 65536, SMALL = 1024 };
+
+static const uint64_t SECOND = 1000000000, IDLE = 75 * UINT64_C(1000000000);
 
 static const char *backend;
 static struct side *pool; /* idle connections to the backend, newest first */
@@ -83,6 +85,8 @@ static bool send_gated(struct side *s, const char *p, size_t n, size_t head)
 	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t done;
 
+	if (head > BUFFER - GATE_MORE - SMALL)
+		return false;
 	len = s->upstream
 		      ? gate_answer(s->peer->gate, p, head, s->left, out,
 				    &s->at)
@@ -103,7 +107,7 @@ static bool send_gated(struct side *s, const char *p, size_t n, size_t head)
 			more - ((size_t)done - len));
 }
 
-bool pass(struct side *s, const char *p, size_t n)
+bool pass(struct side *s, char *p, size_t n)
 {
 	size_t head = 0;
 
@@ -121,7 +125,7 @@ bool pass(struct side *s, const char *p, size_t n)
 			exit(1);
 		}
 	}
-	if (n > s->left || n > BUFFER - GATE_MORE)
+	if (n > s->left)
 		return false;
 	if (!(gate && head ? send_gated(s, p, n, head)
 			   : send_all(s->peer->fd, p, n)))
@@ -138,15 +142,15 @@ bool pass(struct side *s, const char *p, size_t n)
 
 void proxy_sweep(bool slept)
 {
-	static double due;
-	double at = slept ? now() : (double)gated_at / 1e9;
+	static uint64_t due;
+	uint64_t at = slept ? now_ns() : gated_at;
 
 	if (!gate || at < due)
 		return;
-	due = at + 1;
+	due = at + SECOND;
 	gate_flush();
 	for (int i = 0; i < sides_end; i++)
 		if (sides[i] && sides[i]->at && !sides[i]->upstream &&
-		    !sides[i]->peer && at - (double)sides[i]->at / 1e9 > IDLE_S)
+		    !sides[i]->peer && at > sides[i]->at + IDLE)
 			end(sides[i]);
 }
