@@ -1,10 +1,13 @@
 #include "box/ports.h"
 
 #include <dirent.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "box/tree.h"
@@ -13,6 +16,9 @@
 enum {
 	SOCKETS_MAX = 1024,
 	LISTENING = 0x0a, /* as /proc/net/tcp writes the state */
+	/* Behind most services, before Kubernetes' node ports. */
+	PICK_FIRST = 16384,
+	PICK_END = 30000,
 };
 
 struct look {
@@ -95,4 +101,50 @@ size_t ports_of(pid_t pid, uint16_t *ret, size_t room)
 	n = add_ports(l, pid, "tcp6", ret, n, room);
 	free(l);
 	return n;
+}
+
+/* The port, or any if it is 0; -1: somebody has it. */
+static int bound(uint16_t port)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET,
+				   .sin_port = htons(port),
+				   .sin_addr = {htonl(INADDR_ANY)}};
+	socklen_t len = sizeof addr;
+	cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
+		return -1;
+	return ntohs(addr.sin_port);
+}
+
+/* Whether the kernel leaves ours alone. */
+static bool are_apart(void)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	unsigned first = 0;
+
+	if (f) {
+		if (fscanf(f, "%u", &first) != 1)
+			first = 0;
+		fclose(f);
+	}
+	return first >= PICK_END;
+}
+
+int ports_pick(void)
+{
+	static unsigned next; /* 0: not begun; two daemons begin elsewhere */
+	const unsigned n = PICK_END - PICK_FIRST;
+
+	if (!next && getrandom(&next, sizeof next, GRND_NONBLOCK) < 0)
+		next = (unsigned)getpid();
+	if (are_apart())
+		for (unsigned i = 0; i < n; i++) {
+			int port = bound((uint16_t)(PICK_FIRST + ++next % n));
+
+			if (port > 0)
+				return port;
+		}
+	return bound(0);
 }

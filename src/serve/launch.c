@@ -1,10 +1,9 @@
 #include <assert.h>
 #include <ctype.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
+#include "box/ports.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "serve/environ.h"
@@ -17,21 +16,6 @@ enum {
 	COMMAND_IDLE_MS = 4000, /* uvicorn closes idle connections at 5 s */
 	POOL = 64,
 };
-
-/* A port that is free now. Somebody else may take it before the program does;
- * then the program exits and is started again with another. */
-static int free_port(void)
-{
-	struct sockaddr_in addr = {.sin_family = AF_INET,
-				   .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	socklen_t len = sizeof addr;
-	cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&addr, &len) < 0)
-		return -1;
-	return ntohs(addr.sin_port);
-}
 
 /* A word of a command, with $PORT, ${PORT} and $(CORTEX_PORT) filled in. */
 static char *expand(const char *word, const char *port)
@@ -312,10 +296,11 @@ int replica__launch(struct replica *r, struct err *err)
 	r->proved = r->spurned = false;
 	zygote__used(&r->rev->zygote);
 	if (!replica__is_ours(r)) {
-		r->port = free_port();
+		/* Somebody else may take it before the program does; then the
+		 * program exits and is started again with another. */
+		r->port = ports_pick();
 		if (r->port < 0)
-			return err_set(err, E_IO,
-				       "no free TCP port on loopback");
+			return err_set(err, E_IO, "no free TCP port");
 	}
 	p.meta = meta = meta_of(r, name, zygote);
 	p.weight = weigh_replica(r);

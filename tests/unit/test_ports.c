@@ -7,6 +7,7 @@
 
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,11 +112,60 @@ static void each_port_once_and_only_so_many(void **state)
 	close(a);
 }
 
+static int take(int port)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET,
+				   .sin_port = htons((uint16_t)port),
+				   .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void a_port_that_nobody_has(void **state)
+{
+	int first = ports_pick(), second = ports_pick(), taken, fd;
+
+	(void)state;
+	assert_in_range(first, 1024, 65535);
+	assert_int_not_equal(first, second);
+	fd = take(first);
+	assert_true(fd >= 0);
+	close(fd);
+
+	/* The next in turn is skipped while somebody has it. */
+	taken = second + 1;
+	fd = take(taken);
+	if (fd >= 0) {
+		assert_int_not_equal(ports_pick(), taken);
+		close(fd);
+	}
+}
+
+static void not_one_that_the_kernel_gives(void **state)
+{
+	FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	int first = 0, last = 0;
+
+	(void)state;
+	if (!f || fscanf(f, "%d %d", &first, &last) != 2 || first < 30000)
+		skip();
+	fclose(f);
+	for (int i = 0; i < 100; i++)
+		assert_in_range(ports_pick(), 1024, first - 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_port_once_and_only_so_many),
 		cmocka_unit_test(a_process_and_those_below_it),
+		cmocka_unit_test(a_port_that_nobody_has),
+		cmocka_unit_test(not_one_that_the_kernel_gives),
 	};
 
 	return cmocka_run_group_tests_name("ports", tests, NULL, NULL);
