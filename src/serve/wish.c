@@ -77,8 +77,9 @@ static void find(const struct http_req *req, struct str values[WISHES])
 	memset(values, 0, WISHES * sizeof *values);
 	for (uint32_t i = 0; i < req->n_headers; i++) {
 		const struct http_header *h = &req->headers[i];
+		const int first = h->name.p[0] | 0x20;
 
-		if (!strchr("xia", h->name.p[0] | 0x20))
+		if (first != 'x' && first != 'i' && first != 'a')
 			continue;
 		for (int k = 0; k < WISHES; k++)
 			if (!values[k].p && str_ieq(h->name, names[k]))
