@@ -1,6 +1,6 @@
 # Short names for what one does here; the work is in scripts/ and Meson.
 .DEFAULT_GOAL := help
-.PHONY: help run stop build test soak bench dist install clean distclean
+.PHONY: help run stop build test lint soak bench dist install clean distclean
 
 PREFIX ?= /usr/local
 
@@ -21,6 +21,10 @@ test: ## build, then run every test that takes seconds
 	@scripts/setup --test
 	@scripts/build build
 	@scripts/test
+
+lint: ## what needs no build: layout, spelling, shell scripts
+	@scripts/setup --ci
+	@scripts/lint
 
 soak: ## build, then run the tests that take minutes
 	@scripts/setup --test

@@ -146,7 +146,7 @@ def test_another_body_path_key_or_credential_is_another_call(api):
     assert api.daemon.admin.post("/calls", json=body).json()["runs"] == 5
     assert api.ask(body, "k5", **{"Authorization": "Bearer x"}).json()["runs"] == 6
     assert api.ask(body, "k5", **{"Cookie": "a=b"}).json()["runs"] == 7
-    assert api.ask({**body, "id": "ohter"}, "k5").json()["id"] == "ohter"
+    assert api.ask({**body, "id": "second"}, "k5").json()["id"] == "second"
     assert api.ask(body, "k5").json()["runs"] == 1
 
 
