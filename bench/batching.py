@@ -14,7 +14,6 @@ from kit.peers import Server
 TITLE = "Batching"
 HERE, FOLDER = APPS / "batching", WORK / "batching"
 CLIENTS = 64
-PAIRS = 15  # of new processes, for one client
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # of the offline loop's batches
 SHARES = (0.5, 0.8)  # of Soma's capacity, at which the open load comes
 WAIT_S = 0.005  # that a batch waits for others at most, everywhere
@@ -238,20 +237,6 @@ def note(measured, name, c, server, load):
                     f"p50 {told['p50_us'] / 1000:.1f} ms, p99 {told['p99_us'] / 1000:.1f} ms, {told['bad']} failed")
 
 
-def measure_one(model, options, measured):
-    """Processes alike differ by 4%, for as long as they live, by where their memory lies: so each pair is a new one."""
-    for turn in range(PAIRS if options.rounds > 1 else 1):
-        with peers.all_ended() as started:
-            pair = [soma(model), soma_alone(model)]
-            measured.servers = [app.server for app in pair]
-            for app in pair:
-                started.append(app.server)
-                app.start()
-                app.closed(1, options.seconds)
-            for app in (pair if turn % 2 else pair[::-1]):
-                note(measured, model.name, 1, app.server, lambda: app.closed(1, 2 * options.seconds))
-
-
 def measure(model, options, measured):
     loop, seconds = Loop(model), options.seconds * model.stretch
     with peers.all_ended() as started:
@@ -275,7 +260,6 @@ def measure(model, options, measured):
         for app in apps:
             app.check()
         rounds.progress("")
-    measure_one(model, options, measured)
     return {"capacity": capacity, "sizes": sizes, "best": loop.size, "max_batch": model.max_batch}
 
 
@@ -289,7 +273,7 @@ def run(options):
 def render(told):
     cells, text = results.Cells(told["cells"]), []
     for name, model in told["models"].items():
-        text += ["", f"### {name}", "", *_closed(cells, name, model), "", *_open(cells, name, model), "", *_one(cells, name)]
+        text += ["", f"### {name}", "", *_closed(cells, name, model), "", *_open(cells, name, model)]
     return text[1:]
 
 
@@ -326,10 +310,3 @@ def _open(cells, name, model):
             " / ".join(f"{cells.median(server, name, share, what) / 1000:.1f}" for what in ("p50_us", "p99_us")),
             f"{sum(cells.values(server, name, share, 'bad')) / sum(cells.values(server, name, share, 'requests')):.0%}"))]
         for server in _servers(cells, name, shares[0])])
-
-
-def _one(cells, name):
-    with_it, without = (cells.median(server, name, 1, "p50_us") for server in ("Soma", ONE_BY_ONE))
-    return [f"One client: p50 {with_it / 1000:.3f} ms with batching, {without / 1000:.3f} ms without, "
-            f"{cells.ratio('Soma', ONE_BY_ONE, name, 1, 'p50_us') - 1:+.1%} (median of the ratios of pairs, each of processes "
-            "that were started for it: such that are alike differ by 4%)."]

@@ -1,5 +1,6 @@
 /* Their reader. */
 #include <errno.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,13 +197,34 @@ static double late_us(double share)
 		       : 0;
 }
 
+/* How many were late by 1 us * LATE_STEP^i, or more and less than the next: so
+ * that those of several runs can be put together. */
+enum { LATE_BINS = 300 };
+static const double LATE_STEP = 1.05;
+
+static void print_late(void)
+{
+	static size_t bins[LATE_BINS];
+
+	for (size_t i = 0; i < taken.n; i++) {
+		double us = taken.late_ns[i] / 1e3;
+		size_t bin = us > 1 ? (size_t)(log(us) / log(LATE_STEP)) : 0;
+
+		bins[bin < LATE_BINS ? bin : LATE_BINS - 1]++;
+	}
+	for (size_t i = 0; i < LATE_BINS; i++)
+		printf("%s%zu", i ? "," : "", bins[i]);
+}
+
 static void report(uint64_t spent_ns)
 {
 	qsort(taken.late_ns, taken.n, sizeof *taken.late_ns, by_size);
 	printf("{\"chunks\":%zu,\"seconds\":%.6f,\"bad\":%zu,\"p50_us\":%.1f,"
-	       "\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f}\n",
+	       "\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"late\":[",
 	       taken.n, (double)spent_ns / 1e9, taken.n_bad, late_us(0.5),
 	       late_us(0.99), late_us(0.999), late_us(1));
+	print_late();
+	puts("]}");
 }
 
 /* argv: PORT PATH STREAMS RATE SECONDS [SLOW_PATH SLOW] */

@@ -83,7 +83,7 @@ def build_floor():
 
 def build_chunks():
     """bench/chunks.c as a program."""
-    return build_program("chunks", ["chunks.c", "chunks_backend.c", "chunks_client.c"], ["-O2", "-D_GNU_SOURCE"])
+    return build_program("chunks", ["chunks.c", "chunks_backend.c", "chunks_client.c"], ["-O2", "-D_GNU_SOURCE", "-lm"])
 
 
 def build_program(name, sources, flags):
