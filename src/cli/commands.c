@@ -273,9 +273,10 @@ static const struct command commands[] = {
 			 "run with.",
 		.flags = {{"config", 0, "FILE",
 			   "of each api in this config file, its requests "
-			   "alone, with its settings: --wait, --slots, --max "
-			   "and --worth from max_wait, the slots of a replica, "
-			   "max_replicas and wait_worth, and min_replicas"},
+			   "alone, with its settings: --wait, --slots, --max, "
+			   "--worth and --keep from max_wait, the slots of a "
+			   "replica, max_replicas, wait_worth and "
+			   "keep_idle, and min_replicas"},
 			  {"load", 'l', "TIMES",
 			   "how long a replica takes to be ready "
 			   "(5ms,2s,60s)"},
@@ -287,6 +288,9 @@ static const struct command commands[] = {
 			  {"worth", 0, "N",
 			   "Soma's wait_worth (30): replica-seconds for a "
 			   "second of waiting"},
+			  {"keep", 0, "TIME",
+			   "Soma's keep_idle: how long a replica is kept "
+			   "that is not needed (by what was learned)"},
 			  {"policy", 'p', "soma|kpa|keep-alive|hybrid|cortex",
 			   "that one alone, beside the oracle"},
 			  {"curve", 'c', NULL,

@@ -25,7 +25,7 @@ struct order {
 	size_t n_loads;
 	const struct sim_policy *only; /* or NULL: all */
 	bool curve;
-	double worth;	 /* Soma's setting; below 0: as documented */
+	struct sim_setting ours; /* knob below 0: as documented */
 	const char *api; /* of a config file; NULL: all that are in a trace */
 	enum sim_half half;
 	uint64_t seed;
@@ -72,7 +72,8 @@ static int read_order(struct order *o, const struct args *a)
 		   *slots = args_value(a, "slots"),
 		   *seed = args_value(a, "seed"), *half = args_value(a, "half"),
 		   *policy = args_value(a, "policy"),
-		   *max = args_value(a, "max"), *worth = args_value(a, "worth");
+		   *max = args_value(a, "max"), *worth = args_value(a, "worth"),
+		   *keep = args_value(a, "keep");
 	int64_t ms;
 	uint64_t n;
 
@@ -80,11 +81,12 @@ static int read_order(struct order *o, const struct args *a)
 				     .slots = 1,
 				     .max = MAX_REPLICAS},
 			    .seed = 1,
-			    .worth = -1,
+			    .ours = {.knob = -1},
 			    .curve = args_has(a, "curve")};
-	if (args_value(a, "config") && (wait || slots || max || worth || half))
-		return wrong("--wait, --slots, --max and --worth are what "
-			     "--config says, and --half is of all apis");
+	if (args_value(a, "config") &&
+	    (wait || slots || max || worth || keep || half))
+		return wrong("--wait, --slots, --max, --worth and --keep are "
+			     "what --config says, and --half is of all apis");
 	if (output_read(a, &o->output) ||
 	    read_loads(o, load ? load : "5ms,2s,60s"))
 		return CLI_USAGE;
@@ -106,9 +108,15 @@ static int read_order(struct order *o, const struct args *a)
 	if (worth) {
 		char *end;
 
-		o->worth = strtod(worth, &end);
-		if (*end || !*worth || !(o->worth >= 0) || o->worth > 1e9)
+		o->ours.knob = strtod(worth, &end);
+		if (*end || !*worth || !(o->ours.knob >= 0) ||
+		    o->ours.knob > 1e9)
 			return wrong("--worth '%s': 0 to 1e9", worth);
+	}
+	if (keep) {
+		if (!str_duration_ms(keep, &ms) || !ms)
+			return wrong("--keep '%s': a time like 10m", keep);
+		o->ours.keep = (double)ms / 1000;
 	}
 	if (seed && !str_u64(str_of(seed), &o->seed))
 		return wrong("--seed '%s': a number", seed);
@@ -134,15 +142,18 @@ static int read_order(struct order *o, const struct args *a)
  */
 
 static yyjson_mut_val *row(yyjson_mut_doc *doc, const struct sim_policy *p,
-			   double knob, const struct sim_result *r,
+			   struct sim_setting set, const struct sim_result *r,
 			   const struct sim_result *oracle)
 {
 	yyjson_mut_val *o = yyjson_mut_obj(doc);
 
 	yyjson_mut_obj_add_str(doc, o, "policy", p ? p->name : "oracle");
 	if (p) {
-		yyjson_mut_obj_add_real(doc, o, "setting", knob);
+		yyjson_mut_obj_add_real(doc, o, "setting", set.knob);
 		yyjson_mut_obj_add_str(doc, o, "setting_is", p->knob);
+		if (set.keep > 0)
+			yyjson_mut_obj_add_real(doc, o, "keep_idle_seconds",
+						set.keep);
 	}
 	yyjson_mut_obj_add_uint(doc, o, "requests", r->requests);
 	yyjson_mut_obj_add_uint(doc, o, "misses", r->misses);
@@ -166,14 +177,17 @@ static void print_head(void)
 	       "IDLE GB-H");
 }
 
-static void print_row(const struct sim_policy *p, double knob,
+static void print_row(const struct sim_policy *p, struct sim_setting set,
 		      const struct sim_result *r,
 		      const struct sim_result *oracle)
 {
 	char setting[32] = "";
 
-	if (p)
-		snprintf(setting, sizeof setting, "%g", knob);
+	if (p && set.keep > 0)
+		snprintf(setting, sizeof setting, "%g, %g s", set.knob,
+			 set.keep);
+	else if (p)
+		snprintf(setting, sizeof setting, "%g", set.knob);
 	printf("%-12s %12s %10llu %8.3f%% %10llu %14.1f %8.3f %12.1f\n",
 	       p ? p->name : "oracle", setting, (unsigned long long)r->misses,
 	       r->requests ? 100.0 * (double)r->misses / (double)r->requests
@@ -190,14 +204,24 @@ struct report {
 	yyjson_mut_val *rows; /* of the class at hand */
 };
 
-static void tell(struct report *rep, const struct sim_policy *p, double knob,
-		 const struct sim_result *r, const struct sim_result *oracle)
+static void tell(struct report *rep, const struct sim_policy *p,
+		 struct sim_setting set, const struct sim_result *r,
+		 const struct sim_result *oracle)
 {
 	if (rep->order->output == OUTPUT_TABLE)
-		print_row(p, knob, r, oracle);
+		print_row(p, set, r, oracle);
 	else
 		yyjson_mut_arr_append(rep->rows,
-				      row(rep->doc, p, knob, r, oracle));
+				      row(rep->doc, p, set, r, oracle));
+}
+
+static void run_setting(struct report *rep, const struct sim_case *c,
+			const struct sim_policy *p, struct sim_setting set,
+			const struct sim_result *oracle)
+{
+	struct sim_result r = sim_all(rep->loads, rep->order->half, c, p, set);
+
+	tell(rep, p, set, &r, oracle);
 }
 
 static void run_policy(struct report *rep, const struct sim_case *c,
@@ -206,18 +230,17 @@ static void run_policy(struct report *rep, const struct sim_case *c,
 {
 	const struct order *o = rep->order;
 
-	for (const double *k = p->settings; o->curve && *k > 0; k++) {
-		struct sim_result r = sim_all(rep->loads, o->half, c, p, *k);
+	struct sim_setting set = {.knob = p->usual};
 
-		tell(rep, p, *k, &r, oracle);
-	}
-	if (!o->curve) {
-		double knob =
-			p == &sim_soma && o->worth >= 0 ? o->worth : p->usual;
-		struct sim_result r = sim_all(rep->loads, o->half, c, p, knob);
-
-		tell(rep, p, knob, &r, oracle);
-	}
+	if (p == &sim_soma && o->ours.knob >= 0)
+		set.knob = o->ours.knob;
+	if (p == &sim_soma)
+		set.keep = o->ours.keep;
+	if (!o->curve)
+		run_setting(rep, c, p, set, oracle);
+	for (const struct sim_setting *k = p->settings; o->curve && k->knob > 0;
+	     k++)
+		run_setting(rep, c, p, *k, oracle);
 }
 
 static void run_class(struct report *rep, yyjson_mut_val *classes,
@@ -230,7 +253,8 @@ static void run_class(struct report *rep, yyjson_mut_val *classes,
 	char word[32];
 
 	c.load = load;
-	oracle = sim_all(rep->loads, o->half, &c, NULL, 0);
+	oracle =
+		sim_all(rep->loads, o->half, &c, NULL, (struct sim_setting){0});
 	if (o->output == OUTPUT_TABLE) {
 		printf("%sa replica takes %s to be ready; a request may wait ",
 		       load == o->loads[0] ? "" : "\n",
@@ -250,7 +274,7 @@ static void run_class(struct report *rep, yyjson_mut_val *classes,
 		yyjson_mut_obj_add_val(rep->doc, class, "policies", rep->rows);
 		yyjson_mut_arr_append(classes, class);
 	}
-	tell(rep, NULL, 0, &oracle, &oracle);
+	tell(rep, NULL, (struct sim_setting){0}, &oracle, &oracle);
 	for (size_t i = 0; i < ARRAY_LEN(policies); i++)
 		if (!o->only || o->only == policies[i])
 			run_policy(rep, &c, policies[i], &oracle);
@@ -274,6 +298,7 @@ static void run_api(const struct report *all, yyjson_mut_val *classes,
 	struct sim_loads one = {.all = (struct sim_load *)(uintptr_t)load,
 				.n = 1};
 	struct report rep = {.order = &o, .loads = &one, .doc = all->doc};
+	char word[32];
 
 	if (!load) {
 		fprintf(stderr, "soma simulate: no request of '%s' is there\n",
@@ -282,12 +307,16 @@ static void run_api(const struct report *all, yyjson_mut_val *classes,
 	}
 	o.api = spec->name;
 	o.half = SIM_ALL;
-	simulate_config_apply(spec, &o.base, &o.worth);
+	simulate_config_apply(spec, &o.base, &o.ours);
 	if (o.output == OUTPUT_TABLE)
 		printf("\n%s: %zu requests; %u to %u replicas of %u slots, "
-		       "wait_worth %g\n",
+		       "wait_worth %g%s%s\n",
 		       o.api, load->n, o.base.min, o.base.max, o.base.slots,
-		       o.worth);
+		       o.ours.knob, o.ours.keep > 0 ? ", keep_idle " : "",
+		       o.ours.keep > 0
+			       ? str_human_ms((int64_t)(o.ours.keep * 1000),
+					      word)
+			       : "");
 	for (size_t i = 0; i < o.n_loads; i++)
 		run_class(&rep, classes, o.loads[i]);
 }

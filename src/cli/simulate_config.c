@@ -29,11 +29,12 @@ int simulate_config_read(struct spec_set *set, const char *path)
 }
 
 void simulate_config_apply(const struct spec *spec, struct sim_case *c,
-			   double *ret_worth)
+			   struct sim_setting *ret)
 {
 	c->patience = spec->scale.max_wait_ms * UINT64_C(1000000);
 	c->slots = spec_at_once(spec);
 	c->min = spec->scale.min_replicas;
 	c->max = spec->scale.max_replicas;
-	*ret_worth = spec->scale.wait_worth;
+	ret->knob = spec->scale.wait_worth;
+	ret->keep = spec->scale.keep_idle_ms / 1000.0;
 }

@@ -9,8 +9,9 @@
  * set for spec_set_fini. Returns an exit code of the CLI's. */
 int simulate_config_read(struct spec_set *set, const char *path);
 
-/* The settings of one of its apis; *ret_worth: its wait_worth. */
+/* The settings of one of its apis; *ret: its wait_worth and
+ * keep_idle. */
 void simulate_config_apply(const struct spec *spec, struct sim_case *c,
-			   double *ret_worth);
+			   struct sim_setting *ret);
 
 #endif

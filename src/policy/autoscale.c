@@ -163,11 +163,27 @@ static double about(double price, uint64_t now)
 	return price * (0.85 + 0.3 * (double)hash / (1 << 24));
 }
 
+/* How long a level is kept that is no longer needed. */
+static void keep(struct scale_level *l, uint64_t now, double from,
+		 uint64_t fixed, double price)
+{
+	struct choice c = choose(l, from, about(price, now));
+
+	l->idle_since = MAX(now, (uint64_t)1);
+	l->keep_until = l->idle_since + fixed;
+	if (!fixed && c.value > 0)
+		l->keep_until += (uint64_t)((from + c.keep) * NS);
+	l->expected = (float)c.expected;
+}
+
 /* The first `ready` levels have a replica, those above them one that is
  * loading, if any. */
-static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
-		 uint64_t now, double load, double price)
+static void need(struct autoscale *a, uint32_t needed,
+		 const struct scale_view *v, const struct scale_rule *rule,
+		 double price)
 {
+	uint64_t now = v->now;
+
 	reserve(a, needed);
 	for (uint32_t k = a->needed; k < needed; k++) {
 		struct scale_level *l = &a->levels[k];
@@ -177,17 +193,10 @@ static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
 		gaps_learn(&l->gaps, (double)(now - l->idle_since) / NS);
 		a->learned++;
 	}
-	for (uint32_t k = needed; k < a->needed; k++) {
-		struct scale_level *l = &a->levels[k];
-		double from = k < ready ? 0 : load;
-		struct choice c = choose(l, from, about(price, now));
-
-		l->idle_since = MAX(now, (uint64_t)1);
-		l->keep_until = l->idle_since;
-		if (c.value > 0)
-			l->keep_until += (uint64_t)((from + c.keep) * NS);
-		l->expected = (float)c.expected;
-	}
+	for (uint32_t k = needed; k < a->needed; k++)
+		keep(&a->levels[k], now,
+		     k < v->ready ? 0 : (double)v->load / NS, rule->keep,
+		     price);
 	if (needed == a->needed && now < a->kept_until)
 		return;
 	a->needed = needed;
@@ -200,6 +209,11 @@ static void need(struct autoscale *a, uint32_t needed, uint32_t ready,
 static uint32_t whole(double x)
 {
 	return x < 1e9 ? (uint32_t)ceil(x - 1e-9) : 1000000000;
+}
+
+static uint32_t in_flight_in_replicas(const struct scale_view *v)
+{
+	return whole((double)v->in_flight / v->slots);
 }
 
 /* Somebody has waited for half of what he may: longer than the mean says. */
@@ -219,12 +233,11 @@ static uint32_t asked(const struct autoscale *a, const struct scale_view *v,
 	 * takes long, or may. */
 	if (load <= patience &&
 	    (!v->service || 2 * service > patience || is_long(v, patience)))
-		return whole((double)v->in_flight / v->slots);
+		return in_flight_in_replicas(v);
 	/* Until one has told how long requests take a crowd gets twice as many
 	 * with each time of loading. */
 	if (!v->service)
-		return MIN(whole((double)v->in_flight / v->slots),
-			   2 * v->ready + !v->ready);
+		return MIN(in_flight_in_replicas(v), 2 * v->ready + !v->ready);
 	if (service < LONG * patience)
 		return whole(come / v->slots);
 	/* Who waits longer than that has others before him who would have
@@ -263,12 +276,12 @@ static bool is_worth_a_start(const struct autoscale *a, uint32_t k, double load,
 }
 
 /* More replicas than there are, if any. */
-static uint32_t more(const struct autoscale *a, const struct scale_view *v,
+static uint32_t more(struct autoscale *a, const struct scale_view *v,
 		     double service, double patience, double load,
 		     struct scale_advice *out)
 {
 	uint32_t have = v->ready + v->loading, want = have;
-	uint32_t all = whole((double)v->in_flight / v->slots);
+	uint32_t all = in_flight_in_replicas(v);
 	double soon = MAX(load, patience);
 
 	if (!have && v->in_flight) {
@@ -290,8 +303,10 @@ static uint32_t more(const struct autoscale *a, const struct scale_view *v,
 	}
 	if (load <= patience)
 		return MAX(want, out->needed);
-	for (; want < all && is_worth_a_start(a, want, load, out); want++)
+	for (; want < all && is_worth_a_start(a, want, load, out); want++) {
 		out->why = SCALE_NEEDED;
+		a->crowd = want + 1;
+	}
 	if (want == have && want < out->needed)
 		out->why = SCALE_ENOUGH;
 	return want;
@@ -321,7 +336,11 @@ struct scale_advice autoscale(struct autoscale *a, const struct scale_view *v,
 	if (v->in_flight && !out.needed)
 		out.needed = 1;
 	out.needed = MIN(out.needed, rule->max);
-	need(a, out.needed, v->ready, v->now, load, out.price);
+	a->crowd = MIN(a->crowd, in_flight_in_replicas(v));
+	need(a,
+	     rule->keep ? MIN(MAX(out.needed, a->crowd), rule->max)
+			: out.needed,
+	     v, rule, out.price);
 
 	out.want = more(a, v, service, patience, load, &out);
 	if (out.want == have && have > out.needed) {
@@ -349,7 +368,7 @@ struct scale_advice autoscale(struct autoscale *a, const struct scale_view *v,
 		out.why = SCALE_MIN;
 	}
 	/* Time alone may change it. */
-	if (a->kept > out.needed)
+	if (a->kept > a->needed)
 		out.again = a->kept_until;
 	if (a->count)
 		out.again = sooner(out.again, (a->bucket + 1) * a->width);

@@ -28,20 +28,22 @@
  *
  * the time of loading, which a replica takes up, too, and the time that
  * somebody waits for it, at `worth` replica-seconds for each second of it.
- * gaps.h says what is known of a level's gaps. The price is off by chance, up
- * to 15%: what apis that are alike do changes with it bit by bit. As many
- * replicas are kept as there are levels whose time is not over. This is the
- * ski-rental problem with a known distribution (Karlin et al., "Competitive
- * randomized algorithms for non-uniform problems", 1990), for each level of
- * concurrency; "Serverless in the Wild" (Shahrad et al., ATC 2020) learns gaps
- * of whole functions.
+ * Where the rule says how long (`keep`), T is that. gaps.h says what is known
+ * of a level's gaps. The price is off by chance, up to 15%: what apis that are
+ * alike do changes with it bit by bit. As many replicas are kept as there are
+ * levels whose time is not over. This is the ski-rental problem with a known
+ * distribution (Karlin et al., "Competitive randomized algorithms for
+ * non-uniform problems", 1990), for each level of concurrency; "Serverless in
+ * the Wild" (Shahrad et al., ATC 2020) learns gaps of whole functions.
  *
  * Starting. A replica is started for a level that is needed where its being
  * there at the needs to come is worth its start, by the same sum from the time
  * on that it will be ready, or where those who wait now would not have been
  * served without it by then. Else a short crowd that meets a slow model would
  * start replicas for nobody. A crowd that asks for more than what comes does
- * gets more where much is paid for waiting.
+ * gets more where much is paid for waiting. With a `keep` of the rule such a
+ * level, too, is needed while as many ask for it: what was started for a crowd
+ * is kept as long as all else.
  *
  * All is told by the caller; there is no clock here. */
 #ifndef POLICY_AUTOSCALE_H
@@ -73,6 +75,8 @@ struct scale_rule {
 	uint32_t min, max; /* replicas; max 1 or more */
 	uint64_t patience; /* ns that a request may wait: w */
 	double worth;	   /* replica-seconds for a second of waiting */
+	uint64_t keep; /* ns that a replica is kept which is not needed; 0: by
+			  what was learned */
 };
 
 /* What decided. */
@@ -110,6 +114,7 @@ struct autoscale {
 	struct scale_level *levels; /* owned: [0] is level 1 */
 	uint32_t n_levels, cap_levels;
 	uint32_t needed;     /* levels needed now */
+	uint32_t crowd;	     /* levels that one was started for, while asked */
 	uint32_t top;	     /* the highest that is needed or kept */
 	uint32_t kept;	     /* how many are */
 	uint64_t kept_until; /* until one fewer is */

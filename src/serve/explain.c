@@ -152,13 +152,20 @@ static void say_idle(const struct matter *m)
 	const struct scale *s = m->scale;
 	struct span load = span_of(s->view.load);
 
+	if (m->spec->scale.keep_idle_ms) {
+		say(m,
+		    "No request has come for keep_idle. The next one starts "
+		    "a replica, which takes %s, and waits for it.",
+		    load.text);
+		return;
+	}
 	say(m,
 	    "No request comes, and keeping a replica for the next one is "
 	    "not worth it: a start takes %s.",
 	    load.text);
 	say(m, "The next request starts one and waits for it. Longer max_wait "
 	       "and smaller wait_worth let replicas go sooner, the other way "
-	       "round later.");
+	       "round later; keep_idle says when.");
 }
 
 static void say_needed(const struct matter *m)
@@ -192,11 +199,19 @@ static void say_kept(const struct matter *m)
 	const struct scale_advice *d = &m->scale->advice;
 	struct span kept = span_of(d->kept);
 
-	say(m,
-	    "%u %s needed. One more than that is likely to be needed again "
-	    "within %s (%.0f%%), which is worth its keep: to start it then "
-	    "would cost %.3g replica-seconds, waiting included.",
-	    d->needed, are(d->needed), kept.text, d->expected * 100, d->price);
+	if (m->spec->scale.keep_idle_ms)
+		say(m,
+		    "%u %s needed. What is no longer needed is kept for %s "
+		    "(keep_idle).",
+		    d->needed, are(d->needed), kept.text);
+	else
+		say(m,
+		    "%u %s needed. One more than that is likely to be needed "
+		    "again within %s (%.0f%%), which is worth its keep: to "
+		    "start it then would cost %.3g replica-seconds, waiting "
+		    "included.",
+		    d->needed, are(d->needed), kept.text, d->expected * 100,
+		    d->price);
 	if (d->again > m->now)
 		say(m, "If it is not needed one is let go in %s.",
 		    span_of(d->again - m->now).text);

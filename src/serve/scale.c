@@ -149,6 +149,7 @@ static void by_latency(struct api *a, struct revision *rev, uint32_t needed,
 		.max = rev->spec->scale.max_replicas,
 		.patience = rev->spec->scale.max_wait_ms * MS,
 		.worth = rev->spec->scale.wait_worth,
+		.keep = rev->spec->scale.keep_idle_ms * MS,
 	};
 	uint64_t next, learned = s->policy.learned;
 	uint32_t n;

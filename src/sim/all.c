@@ -10,7 +10,7 @@ struct work {
 	enum sim_half half;
 	const struct sim_case *c;
 	const struct sim_policy *policy;
-	double knob;
+	struct sim_setting set;
 	struct sim_result *results; /* one for each api */
 };
 
@@ -40,21 +40,22 @@ static void run(void *data, size_t i)
 	if (!is_in(l, w->half))
 		return;
 	if (w->policy)
-		sim_run(l, w->c, w->policy, w->knob, &w->results[i]);
+		sim_run(l, w->c, w->policy, w->set, &w->results[i]);
 	else
 		sim_oracle(l, w->c, &w->results[i]);
 }
 
 struct sim_result sim_all(const struct sim_loads *loads, enum sim_half half,
 			  const struct sim_case *c,
-			  const struct sim_policy *policy, double knob)
+			  const struct sim_policy *policy,
+			  struct sim_setting set)
 {
 	struct work w = {
 		.loads = loads,
 		.half = half,
 		.c = c,
 		.policy = policy,
-		.knob = knob,
+		.set = set,
 		.results = mem_alloc((loads->n + 1) * sizeof *w.results),
 	};
 	struct sim_result sum = {0};

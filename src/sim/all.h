@@ -12,7 +12,8 @@ enum sim_half { SIM_ALL, SIM_TUNE, SIM_REPORT };
  * result does not depend on how many. */
 struct sim_result sim_all(const struct sim_loads *loads, enum sim_half half,
 			  const struct sim_case *c,
-			  const struct sim_policy *policy, double knob);
+			  const struct sim_policy *policy,
+			  struct sim_setting set);
 /* How many apis that are. */
 size_t sim_count(const struct sim_loads *loads, enum sim_half half);
 

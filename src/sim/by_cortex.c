@@ -13,10 +13,10 @@ struct cortex {
 	uint32_t want;
 };
 
-static void *cortex_open(const struct sim_case *c, double knob)
+static void *cortex_open(const struct sim_case *c, struct sim_setting set)
 {
 	struct cortex *m = mem_alloc(sizeof *m);
-	uint64_t down = (uint64_t)(knob * 1e9);
+	uint64_t down = (uint64_t)(set.knob * 1e9);
 
 	m->rule = (struct cortex_rule){
 		.max = c->max,
@@ -28,7 +28,7 @@ static void *cortex_open(const struct sim_case *c, double knob)
 		.downscale_period = down,
 		.upscale_period = MIN(down, 60000000000u),
 	};
-	m->window = MAX((uint32_t)(MIN(knob, 60) / CORTEX_TICK_S), 1u);
+	m->window = MAX((uint32_t)(MIN(set.knob, 60) / CORTEX_TICK_S), 1u);
 	m->averages.tick = CORTEX_TICK_S * 1000000000ull;
 	m->averages.keep = m->window;
 	return m;
@@ -64,7 +64,9 @@ static struct sim_want cortex_want(void *state, const struct sim_state *s)
 	return (struct sim_want){m->want, averages_next(&m->averages, s->now)};
 }
 
-static const double settings[] = {10, 30, 60, 120, 300, 600, 1800, 3600, 0};
+static const struct sim_setting settings[] = {{10, 0},	 {30, 0},   {60, 0},
+					      {120, 0},	 {300, 0},  {600, 0},
+					      {1800, 0}, {3600, 0}, {0, 0}};
 
 const struct sim_policy sim_cortex = {
 	.name = "cortex",

@@ -28,12 +28,12 @@ struct hybrid {
 	uint64_t load_at, keep_until;
 };
 
-static void *hybrid_open(const struct sim_case *c, double knob)
+static void *hybrid_open(const struct sim_case *c, struct sim_setting set)
 {
 	struct hybrid *m = mem_alloc(sizeof *m);
 
 	m->levels = levels_open(c, RANGE_MIN * MINUTE);
-	m->tail = knob;
+	m->tail = set.knob;
 	return m;
 }
 
@@ -120,7 +120,8 @@ static struct sim_want hybrid_want(void *state, const struct sim_state *s)
 	return w;
 }
 
-static const double settings[] = {50, 75, 90, 95, 99, 100, 0};
+static const struct sim_setting settings[] = {
+	{50, 0}, {75, 0}, {90, 0}, {95, 0}, {99, 0}, {100, 0}, {0, 0}};
 
 const struct sim_policy sim_hybrid = {
 	.name = "hybrid",

@@ -27,13 +27,13 @@ struct kpa {
 	uint32_t want;
 };
 
-static void *kpa_open(const struct sim_case *c, double knob)
+static void *kpa_open(const struct sim_case *c, struct sim_setting set)
 {
 	struct kpa *m = mem_alloc(sizeof *m);
 
-	m->stable = (uint64_t)(knob * 1e9);
+	m->stable = (uint64_t)(set.knob * 1e9);
 	m->grace = MIN(m->stable, GRACE_S * 1000000000ull);
-	m->n_stable = MAX((uint32_t)(knob / TICK_S), 1u);
+	m->n_stable = MAX((uint32_t)(set.knob / TICK_S), 1u);
 	m->n_panic = MAX(m->n_stable / 10, (uint32_t)(PANIC_LEAST_S / TICK_S));
 	m->averages.tick = TICK_S * 1000000000ull;
 	m->averages.keep = m->n_stable;
@@ -92,8 +92,9 @@ static struct sim_want kpa_want(void *state, const struct sim_state *s)
 	return (struct sim_want){m->want, averages_next(&m->averages, s->now)};
 }
 
-static const double settings[] = {6,   10,  20,	  30,	60, 120,
-				  300, 600, 1200, 1800, 0};
+static const struct sim_setting settings[] = {
+	{6, 0},	  {10, 0},  {20, 0},   {30, 0},	  {60, 0}, {120, 0},
+	{300, 0}, {600, 0}, {1200, 0}, {1800, 0}, {0, 0}};
 
 const struct sim_policy sim_kpa = {
 	.name = "kpa",

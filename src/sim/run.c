@@ -191,12 +191,12 @@ static void loaded(struct run *r, uint64_t now)
 }
 
 void sim_run(const struct sim_load *load, const struct sim_case *c,
-	     const struct sim_policy *policy, double knob,
+	     const struct sim_policy *policy, struct sim_setting set,
 	     struct sim_result *sum)
 {
 	struct run r = {.load = load, .c = c, .policy = policy, .sum = sum};
 
-	r.with = policy->open(c, knob);
+	r.with = policy->open(c, set);
 	r.s.loads = c->load;
 	sum->requests += load->n;
 	for (;;) {

@@ -35,14 +35,19 @@ struct sim_want {
 	uint64_t again; /* ask again then at the latest; 0: at the next event */
 };
 
-/* knob: the setting that moves a policy along its curve from few replicas to
- * few misses; its unit is the policy's own. */
+/* knob: what moves a policy along its curve from few replicas to few misses;
+ * its unit is the policy's own. keep: of ours, the seconds of keep_idle, 0
+ * where it learns how long; no other has it. */
+struct sim_setting {
+	double knob, keep;
+};
+
 struct sim_policy {
 	const char *name;
-	const char *knob;	/* what it is, for people: "s of keep-alive" */
-	double usual;		/* the documented setting */
-	const double *settings; /* for a curve; 0 ends them */
-	void *(*open)(const struct sim_case *c, double knob);
+	const char *knob; /* what it is, for people: "s of keep-alive" */
+	double usual;	  /* the documented knob */
+	const struct sim_setting *settings; /* for a curve; knob 0 ends them */
+	void *(*open)(const struct sim_case *c, struct sim_setting set);
 	void (*close)(void *state);
 	void (*arrived)(void *state, uint64_t now); /* or NULL */
 	struct sim_want (*want)(void *state, const struct sim_state *s);
@@ -63,7 +68,7 @@ struct sim_result {
 
 /* Adds to *sum. */
 void sim_run(const struct sim_load *load, const struct sim_case *c,
-	     const struct sim_policy *policy, double knob,
+	     const struct sim_policy *policy, struct sim_setting set,
 	     struct sim_result *sum);
 /* Who knows all that will come: serves each request at once, and keeps a
  * replica, or loads it in time, whichever takes fewer replica-seconds: each gap

@@ -111,6 +111,12 @@ const struct key keys_api[] = {
 	 .text = "Replica-seconds that a second of a request's waiting beyond "
 		 "max_wait is worth: the more, the longer a replica is kept "
 		 "that may be needed again."},
+	{A "keep_idle", KEY_DURATION, WORKS, "soma", RA, 0,
+	 AT(scale.keep_idle_ms), .def_shown = "by what was learned",
+	 RANGE(1, 720 * HOURS), .example = "keep_idle: 10m",
+	 .text = "How long a replica is kept that is no longer needed. Without "
+		 "it each is kept for as long as that is cheaper than its "
+		 "start, by how long it was until it was needed again before."},
 	{A "buffer_replicas", KEY_INT, WORKS, "soma", RA, 0,
 	 AT(scale.buffer_replicas), .def = "0", RANGE(0, 10000),
 	 .text = "Replicas beyond those needed, while any is: for a crowd "

@@ -142,6 +142,7 @@ static void choose_policy(struct reader *r, struct node *api, struct spec *spec)
 		A "upscale_tolerance",
 	};
 	static const char *const latency[] = {A "max_wait", A "wait_worth",
+					      A "keep_idle",
 					      A "buffer_replicas"};
 
 	if (!rules__good(api, A "policy") && !rules__is_soma_file(r))

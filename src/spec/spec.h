@@ -142,6 +142,7 @@ struct spec {
 		uint32_t min_replicas, max_replicas, init_replicas;
 		uint32_t max_wait_ms; /* that a request may wait for one */
 		double wait_worth;    /* replica-seconds for a second of that */
+		uint32_t keep_idle_ms;	  /* 0: as it was learned */
 		uint32_t buffer_replicas; /* more than needed, while any is */
 		/* Times at which there are no fewer, or NULL: {"items":
 		 * [{"cron": TEXT, "for": ms, "min_replicas": N}]} */

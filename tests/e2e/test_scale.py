@@ -70,6 +70,18 @@ def test_to_zero_and_back(daemon, make):
     assert len(starts) == 4 and daemon.admin.api(name)["restarts"] == 0
 
 
+def test_what_is_idle_is_kept_as_long_as_is_said(daemon):
+    """However little waiting is worth: it would go at once."""
+    daemon.admin.deploy(python("kept", min_replicas=0, keep_idle="10m", **HASTY))
+    assert daemon.admin.post("/kept", json=1).status_code == 200
+    wait_for("it is idle", lambda: "is kept for 10m 0s (keep_idle)" in daemon.cli("explain", "kept", check=0).out)
+    assert daemon.admin.api("kept")["ready"] == 1
+    daemon.admin.deploy(python("kept", min_replicas=0, keep_idle="100ms", **HASTY))
+    assert daemon.admin.post("/kept", json=1).status_code == 200
+    wait_zero(daemon, "kept")
+    daemon.cli("explain", "kept", check=0).says("No request has come for keep_idle", "The next one starts a replica")
+
+
 def test_all_of_a_crowd_that_finds_none_are_answered(daemon):
     daemon.admin.deploy(python("crowd", min_replicas=0, max_replicas=3, **HASTY))
     wait_zero(daemon, "crowd")

@@ -274,6 +274,65 @@ static void bursts_do_not_hide_what_is_between_them(void **state)
 	autoscale_fini(&a.scale);
 }
 
+/* Whatever was learned: what is said holds, of the first and of a later one. */
+static void a_time_that_is_said(void **state)
+{
+	struct api a = api_of();
+	struct scale_advice s;
+	uint64_t now = S, end;
+
+	(void)state;
+	a.rule.keep = 10 * S;
+	for (int i = 0; i < 20; i++, now += 3600 * S) {
+		s = serve(&a, now);
+		assert_int_equal(s.why, SCALE_KEPT);
+		assert_int_equal(s.kept, 10 * S);
+		/* From when the window no longer holds its request. */
+		end = until_none(&a, s);
+		assert_true(end >= now + 10 * S && end <= now + 10300 * MS);
+	}
+	autoscale_fini(&a.scale);
+}
+
+/* Eight come at once while none is there, and take long. How many are wanted a
+ * second after the last has gone. */
+static uint32_t after_a_crowd(uint64_t keep)
+{
+	struct api a = api_of();
+	struct scale_advice s = {0};
+
+	a.v.service = 5 * S;
+	a.rule.worth = 1e6;
+	a.rule.keep = keep;
+	for (int i = 0; i < 8; i++) {
+		autoscale_arrived(&a.scale, S);
+		a.v.in_flight = a.v.waiting = (uint32_t)i + 1;
+		s = at(&a, S);
+		a.v.loading = s.want;
+	}
+	assert_int_equal(s.want, 8);
+	/* The first is ready and has served two; six wait, then none. */
+	a.v.ready = 1;
+	a.v.loading = 7;
+	a.v.in_flight = 6;
+	a.v.waiting = 5;
+	at(&a, 10 * S);
+	a.v.in_flight = a.v.waiting = 0;
+	a.v.ready = 8;
+	a.v.loading = 0;
+	at(&a, 12 * S);
+	s = at(&a, 13 * S);
+	autoscale_fini(&a.scale);
+	return s.want;
+}
+
+static void what_a_crowd_has_started_is_kept_as_long(void **state)
+{
+	(void)state;
+	assert_int_equal(after_a_crowd(60 * S), 8);
+	assert_int_equal(after_a_crowd(MS), 0);
+}
+
 /* What was learned before a restart decides after it as it did before. */
 static void what_was_learned_comes_back(void **state)
 {
@@ -402,6 +461,8 @@ int main(void)
 		cmocka_unit_test(bins_are_as_they_say),
 		cmocka_unit_test(short_gaps_say_nothing_of_long_ones),
 		cmocka_unit_test(bursts_do_not_hide_what_is_between_them),
+		cmocka_unit_test(a_time_that_is_said),
+		cmocka_unit_test(what_a_crowd_has_started_is_kept_as_long),
 		cmocka_unit_test(what_was_learned_comes_back),
 		cmocka_unit_test(who_waits_long_gets_another),
 		cmocka_unit_test(every_reason_has_a_word),

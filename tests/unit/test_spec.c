@@ -194,6 +194,7 @@ static void json_is_stable_and_whole(void **state)
 		"\"allow_credentials\":false,\"max_age\":1728000000}},"
 		"\"autoscaling\":{\"min_replicas\":1,\"max_replicas\":1,"
 		"\"init_replicas\":1,\"max_wait\":100,\"wait_worth\":30.0,"
+		"\"keep_idle\":0,"
 		"\"buffer_replicas\":0,"
 		"\"max_replica_concurrency\":1024,\"policy\":\"latency\","
 		"\"target_replica_concurrency\":16.0,\"window\":60000,"
