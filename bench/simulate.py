@@ -26,17 +26,22 @@ def _best(ours, theirs):
 
 
 def _fill(curve, load):
-    """Between two settings of ours lie others: tries them where the nearest one takes more than another policy does."""
+    """Between two worths of ours lie others: tries them where the nearest one takes more than another policy does."""
     ours = [r for r in curve["policies"] if r["policy"] == "soma"]
+    learned = [r for r in ours if "keep_idle_seconds" not in r]
     for r in [r for r in curve["policies"] if r["policy"] not in ("soma", "oracle")]:
         for _ in range(HALVINGS):
-            best = _best(ours, r)
-            worse = [o for o in ours if o["misses"] > r["misses"] and o["replica_seconds"] < r["replica_seconds"]]
-            if not best or not worse or best["replica_seconds"] <= r["replica_seconds"]:
+            if (best := _best(ours, r)) and best["replica_seconds"] <= r["replica_seconds"]:
+                break
+            best = _best(learned, r)
+            worse = [o for o in learned if o["misses"] > r["misses"] and o["replica_seconds"] < r["replica_seconds"]]
+            if not best or not worse:
                 break
             worth = math.sqrt(max(1, best["setting"]) * max(1, max(o["setting"] for o in worse)))
             again, = simulate("functions500_inv.csv.gz", "--half", "report", "--load", load, "--policy", "soma", "--worth", f"{worth:.0f}")["classes"]
-            ours += [o for o in again["policies"] if o["policy"] == "soma"]
+            new = [o for o in again["policies"] if o["policy"] == "soma"]
+            ours += new
+            learned += new
     curve["policies"] = [r for r in curve["policies"] if r["policy"] != "soma"] + ours
 
 
@@ -52,7 +57,8 @@ def run(options):
         told["curves"].append(curve)
     for name in ("llm_conv", "llm_code"):
         rounds.progress(name)
-        told["llm"][name] = simulate(f"{name}.csv.gz", "--slots", "16", "--load", ",".join(LOADS))
+        told["llm"][name] = {"usual": simulate(f"{name}.csv.gz", "--slots", "16", "--load", ",".join(LOADS)),
+                             "curves": simulate(f"{name}.csv.gz", "--slots", "16", "--load", ",".join(LOADS), "--curve")}
     rounds.progress("")
     return told
 
@@ -61,8 +67,13 @@ def _class(seconds):
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.0f} s"
 
 
+def _setting(row):
+    kept = f", kept {row['keep_idle_seconds']:g} s" if "keep_idle_seconds" in row else ""
+    return f"{row['setting']:g}{kept}" if "setting" in row else "–"
+
+
 def _rows(one):
-    return [[r["policy"], f"{r['setting']:g}" if "setting" in r else "–", f"{r['miss_share']:.3%}", f"{r['starts']:,}",
+    return [[r["policy"], _setting(r), f"{r['miss_share']:.3%}", f"{r['starts']:,}",
              f"{r['replica_seconds'] / 3600:,.0f}", f"{r['by_oracle']:.3f}", f"{r['idle_memory_mb_seconds'] / 1024 / 3600:,.0f}"]
             for r in one["policies"]]
 
@@ -74,9 +85,22 @@ def _beside(one):
         if r["policy"] in ("soma", "oracle"):
             continue
         best = _best(ours, r)
-        yield [r["policy"], f"{r['setting']:g}", f"{r['miss_share']:.3%}", f"{r['replica_seconds'] / 3600:,.0f}",
-               *((f"{best['miss_share']:.3%}", f"{best['replica_seconds'] / 3600:,.0f}", f"{best['replica_seconds'] / r['replica_seconds']:.3f}")
-                 if best else ("none misses so few", "", ""))]
+        yield [r["policy"], _setting(r), f"{r['miss_share']:.3%}", _hours(r),
+               *((_setting(best), f"{best['miss_share']:.3%}", _hours(best), f"{best['replica_seconds'] / r['replica_seconds']:.3f}")
+                 if best else ("none misses so few", "", "", ""))]
+
+
+def _hours(row):
+    hours = row["replica_seconds"] / 3600
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2f}"
+
+
+def _worst(one, rivals=("kpa", "keep-alive")):
+    """The largest of those shares beside these."""
+    ours = [r for r in one["policies"] if r["policy"] == "soma"]
+    shares = [(_best(ours, r) or {"replica_seconds": math.inf})["replica_seconds"] / r["replica_seconds"]
+              for r in one["policies"] if r["policy"] in rivals]
+    return max(shares)
 
 
 def render(told):
@@ -87,12 +111,14 @@ def render(told):
     for one in told["functions"]["classes"]:
         text += ["", f"A replica takes {_class(one['load_seconds'])} to be ready:", "", *results.table(head, _rows(one))]
     text += ["", "The whole curves: each setting of the others, and beside it the setting of Soma's that takes the fewest replica-hours of those that "
-             "miss no more: one of the curve, or one between two of it."]
+             "miss no more: what waiting is worth, and how long what is idle is kept where that is said."]
+    head_beside = ["policy", "setting", "misses", "replica-hours", "Soma: setting", "misses", "replica-hours", "÷"]
     for one in told["curves"]:
-        text += ["", f"{_class(one['load_seconds'])} to be ready:", "",
-                 *results.table(["policy", "setting", "misses", "replica-hours", "Soma: misses", "replica-hours", "÷"], list(_beside(one)))]
+        text += ["", f"{_class(one['load_seconds'])} to be ready; beside KPA and keep-alive at most {_worst(one):.4f}:", "",
+                 *results.table(head_beside, list(_beside(one)))]
     text += ["", "Requests to language models, an hour of each kind, 16 at once in a replica:"]
     for name, doc in told["llm"].items():
-        for one in doc["classes"]:
-            text += ["", f"{name}, {_class(one['load_seconds'])} to be ready:", "", *results.table(head, _rows(one))]
+        for one, curve in zip(doc["usual"]["classes"], doc["curves"]["classes"]):
+            text += ["", f"{name}, {_class(one['load_seconds'])} to be ready:", "", *results.table(head, _rows(one)), "",
+                     f"The whole curves; beside KPA and keep-alive at most {_worst(curve):.4f}:", "", *results.table(head_beside, list(_beside(curve)))]
     return text

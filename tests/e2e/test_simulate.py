@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from soma import projects
 from soma.daemon import BIN
-from soma.waiting import wait_for
+from soma.waiting import seconds, wait_for
 
 TRACES = Path(__file__).resolve().parents[1] / "data" / "traces"
 
 
 def simulate(*words):
-    return subprocess.run([str(BIN), "simulate", *map(str, words)], capture_output=True, text=True, timeout=300)
+    return subprocess.run([str(BIN), "simulate", *map(str, words)], capture_output=True, text=True, timeout=seconds(300))
 
 
 def of(*words):
