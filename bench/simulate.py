@@ -78,16 +78,10 @@ def _rows(one):
             for r in one["policies"]]
 
 
-def _beside(one):
-    """How many replica-seconds ours takes, of theirs, at the setting of ours that takes the fewest of those that miss no more."""
+def _pairs(one):
+    """Each setting of the others, and ours that takes the fewest replica-seconds of those that miss no more, or None."""
     ours = [r for r in one["policies"] if r["policy"] == "soma"]
-    for r in one["policies"]:
-        if r["policy"] in ("soma", "oracle"):
-            continue
-        best = _best(ours, r)
-        yield [r["policy"], _setting(r), f"{r['miss_share']:.3%}", _hours(r),
-               *((_setting(best), f"{best['miss_share']:.3%}", _hours(best), f"{best['replica_seconds'] / r['replica_seconds']:.3f}")
-                 if best else ("none misses so few", "", "", ""))]
+    return [(r, _best(ours, r)) for r in one["policies"] if r["policy"] not in ("soma", "oracle")]
 
 
 def _hours(row):
@@ -95,12 +89,16 @@ def _hours(row):
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2f}"
 
 
+def _beside(one):
+    for r, best in _pairs(one):
+        yield [r["policy"], _setting(r), f"{r['miss_share']:.3%}", _hours(r),
+               *((_setting(best), f"{best['miss_share']:.3%}", _hours(best), f"{best['replica_seconds'] / r['replica_seconds']:.3f}")
+                 if best else ("none misses so few", "", "", ""))]
+
+
 def _worst(one, rivals=("kpa", "keep-alive")):
     """The largest of those shares beside these."""
-    ours = [r for r in one["policies"] if r["policy"] == "soma"]
-    shares = [(_best(ours, r) or {"replica_seconds": math.inf})["replica_seconds"] / r["replica_seconds"]
-              for r in one["policies"] if r["policy"] in rivals]
-    return max(shares)
+    return max(best["replica_seconds"] / r["replica_seconds"] if best else math.inf for r, best in _pairs(one) if r["policy"] in rivals)
 
 
 def render(told):
