@@ -167,11 +167,13 @@ static double about(double price, uint64_t now)
 static void keep(struct scale_level *l, uint64_t now, double from,
 		 uint64_t fixed, double price)
 {
-	struct choice c = choose(l, from, about(price, now));
+	struct choice c = {0};
 
+	if (!fixed)
+		c = choose(l, from, about(price, now));
 	l->idle_since = MAX(now, (uint64_t)1);
 	l->keep_until = l->idle_since + fixed;
-	if (!fixed && c.value > 0)
+	if (c.value > 0)
 		l->keep_until += (uint64_t)((from + c.keep) * NS);
 	l->expected = (float)c.expected;
 }

@@ -75,8 +75,10 @@ void api_free(struct api *a)
 
 void api_is_busy(struct api *a)
 {
-	if (list_empty(&a->busy))
-		list_push_back(&a->serve->busy, &a->busy);
+	if (!list_empty(&a->busy))
+		return;
+	list_push_back(&a->serve->busy, &a->busy);
+	serve_is_busy(a->serve);
 }
 
 static void route(struct api *a, const char *endpoint)

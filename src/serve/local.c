@@ -62,6 +62,11 @@ static bool ending_done(struct local *l, struct ending *e)
 	       ++e->turns > 100;
 }
 
+bool local_is_busy(const struct local *l)
+{
+	return !list_empty(&l->endings) || !list_empty(&l->newborn);
+}
+
 void local_tick(struct local *l)
 {
 	struct list *it, *tmp;

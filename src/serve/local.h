@@ -161,6 +161,8 @@ void local_settings(struct local *l, const char *dump, size_t len);
 void local_close(struct local *l);
 /* Now and then: removes what could not be removed at once. */
 void local_tick(struct local *l);
+/* Whether a tick has anything to do soon. */
+bool local_is_busy(const struct local *l);
 /* The keeper is gone: kills all there is, at once, and removes its control
  * groups. Blocks, at most two seconds. */
 void local_kill_all(struct local *l);

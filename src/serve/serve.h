@@ -32,12 +32,12 @@ struct serve {
 	struct map reserved; /* endpoints of changes on their way to the disk */
 	struct map secrets;  /* name to struct secret */
 	struct environments environments;
-	uv_timer_t tick; /* private: deadlines, heartbeats, retries */
-	uint64_t turns;
-	struct list busy;    /* apis that have anything to be looked after */
-	struct list changed; /* apis whose scale.c's is not what is kept */
-	struct heap asks;    /* scales, by when policy is to be asked */
-	uv_timer_t ask;	     /* private: of the first of them */
+	uv_timer_t tick;      /* private: deadlines, heartbeats, retries */
+	uint64_t next_second; /* private: of uv_now */
+	struct list busy;     /* apis that have anything to be looked after */
+	struct list changed;  /* apis whose scale.c's is not what is kept */
+	struct heap asks;     /* scales, by when policy is to be asked */
+	uv_timer_t ask;	      /* private: of the first of them */
 	bool loaded; /* state and children are known: requests may be answered
 		      */
 	bool stopping;
@@ -61,6 +61,10 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err);
 void serve_stop(struct serve *s, void (*on_stopped)(struct serve *s));
 /* Frees what is left, after on_stopped. */
 void serve_close(struct serve *s);
+
+/* There is something that the tick is to look after: it is a short one again.
+ */
+void serve_is_busy(struct serve *s);
 
 /* The api of a path and what follows its endpoint ("" or "/..."): the longest
  * endpoint that is the path or a whole-segment prefix of it. NULL: none. */

@@ -102,6 +102,27 @@ def test_control_requests_wake_nobody(daemon):
     assert len(daemon.admin.events("quiet")) == before and replicas(daemon, "quiet") == set()
 
 
+def wakes(pid):
+    """How often its main thread has gone to sleep so far."""
+    told = open(f"/proc/{pid}/task/{pid}/status", encoding="ascii").read()
+    return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", told, re.M)[1])
+
+
+def test_a_daemon_with_nothing_to_do_sleeps(own_daemon):
+    own_daemon.admin.deploy(command("asleep", min_replicas=0, keep_idle="100ms"))
+    assert own_daemon.admin.get("/asleep/").status_code == 200
+    wait_zero(own_daemon, "asleep")
+
+    def calm():
+        # The short tick alone makes 20 a second.
+        before, begun = wakes(own_daemon.daemon_pid), time.monotonic()
+        time.sleep(0.5)
+        return wakes(own_daemon.daemon_pid) - before <= 15 * (time.monotonic() - begun)
+
+    wait_for("it wakes less often than its short tick", calm)
+    assert own_daemon.admin.get("/asleep/").status_code == 200
+
+
 def test_a_rollout_from_zero_must_be_able_to_start(daemon):
     daemon.admin.deploy(python("prove", min_replicas=0, **HASTY))
     wait_zero(daemon, "prove")
