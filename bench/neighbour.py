@@ -8,7 +8,7 @@ from kit import machine, open_loop, peers, results, rounds
 from kit.load import Case
 from kit.paths import APPS
 from kit.peers import Server
-from stages import PREDICT_S, calibrate, quantile_us
+from stages import PREDICT_S, calibrate
 
 TITLE = "A noisy neighbour"
 HERE = APPS / "overload"
@@ -115,7 +115,7 @@ def _measure(pair, seconds, seed):
     beside, failed = pair.load("quiet", QUIET_RATE, seconds, seed)
     noise.join()
     of = {"alone_us": alone, "floor_us": floor, "beside_us": beside}
-    return {**{name: [quantile_us(took, q) for q in (0.5, 0.99)] for name, took in of.items()}, "failed": failed_alone + failed_floor + failed,
+    return {**{name: [round(t * 1e6) for t in took] for name, took in of.items()}, "failed": failed_alone + failed_floor + failed,
             "noisy_rps": len(told["took"]) / seconds, "noisy_failed": told["refused"] / (len(told["took"]) + told["refused"])}
 
 
@@ -131,23 +131,41 @@ def run(options):
                 with watch:
                     now = _measure(pair, seconds, turn)
             measured.setdefault(pair.name, []).append(now)
-            rounds.progress(f"{pair.name}: p99 {now['alone_us'][1] / 1e3:.1f} ms alone, {now['beside_us'][1] / 1e3:.1f} beside; "
+            p99 = {when: results.quantile(now[when], 0.99) / 1e3 for when in WHEN}
+            rounds.progress(f"{pair.name}: p99 {p99['alone_us']:.1f} ms alone, {p99['beside_us']:.1f} beside; "
                             f"noisy {now['noisy_rps']:.0f}/s, {now['noisy_failed']:.0%} not answered")
     rounds.progress("")
     return {"pairs": measured, "load_s": seconds, "busy": watch.record()}
 
 
+def _quantiles_ms(measured, when, q):
+    """Of each round, and of all rounds' requests together: a round's p99 hangs on three or four of them."""
+    each = [results.quantile(one[when], q) / 1e3 for one in measured]
+    return each, results.quantile([us for one in measured for us in one[when]], q) / 1e3
+
+
+def _together(measured, when, q):
+    each, all_of_them = _quantiles_ms(measured, when, q)
+    return f"{all_of_them:.1f} ({min(each):.1f}–{max(each):.1f})"
+
+
+def _ratio(measured, when):
+    beside, beside_all = _quantiles_ms(measured, "beside_us", 0.99)
+    other, other_all = _quantiles_ms(measured, when, 0.99)
+    ratios = [b / o for b, o in zip(beside, other)]
+    return f"{beside_all / other_all:.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+
+
 def render(told):
     rows = []
     for name, measured in told["pairs"].items():
-        rows.append([name, *(results.spread([each[what][i] / 1e3 for each in measured]) for i in (0, 1) for what in WHEN),
-                     *(results.spread([each["beside_us"][1] / each[what][1] for each in measured], 2) for what in WHEN[:2]),
+        rows.append([name, *(_together(measured, what, q) for q in (0.5, 0.99) for what in WHEN), *(_ratio(measured, what) for what in WHEN[:2]),
                      sum(each["failed"] for each in measured), results.spread([each["noisy_rps"] for each in measured], 0), f"{results.quantile([each['noisy_failed'] for each in measured], 0.5):.0%}"])
     return [f"Two services on one machine, which have all of its cores. The quiet one's predict computes for {PREDICT_S * 1e3 / QUIET_PART:.0f} ms and is asked "
             f"{QUIET_RATE} times a second by a Poisson process; the noisy one's computes for {PREDICT_S * 1e3:.0f} ms, and it is asked {FACTOR} times as often as one "
             f"slot of it can answer, by callers who go after {PATIENCE_S * 1e3:.0f} ms and say so. {told['load_s']} s without noise, as long "
             "beside a bare loop of one process, which is the least that a core in use costs the others here, and as long with the noise, in each "
-            "round. Times of the quiet one's requests in ms, medians of the rounds (least to most); in the last columns what the noisy one answers in "
+            "round. Times of the quiet one's requests in ms, of all rounds' requests together (least to most of a round); in the last columns what the noisy one answers in "
             "a second, and the part of its callers who had no answer.", "",
             *results.table(["", *(f"{p} {when}" for p in ("p50", "p99") for when in ("alone", "loop", "noise")), "p99, noise ÷ alone", "÷ loop", "failed",
                             "noisy/s", "noisy: none"], rows)]
