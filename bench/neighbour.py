@@ -17,6 +17,7 @@ WARM = 20  # requests to each before: what a server learns of its times is known
 QUIET_PART = 4  # the quiet one's predict takes a quarter of the noisy one's ...
 QUIET_RATE = 40  # ... and it is asked so often a second: a fifth of what a core can
 FACTOR, PATIENCE_S = 10, 0.5
+LEAD_S = 1  # for both senders to be there before either begins
 REPLICAS = 4  # that the noisy one may have in the second part
 
 
@@ -44,7 +45,7 @@ class Pair:
         port, path = self.at(who)
         times = open_loop.arrivals(rate, seconds, seed)
         headers = f"X-Request-Timeout: {patience_s}\r\n" if patience_s else ""
-        answers = open_loop.load(port, path, [_body(i) for i in range(len(times))], times, headers, patience_s, spin_s=0)
+        answers = open_loop.load(port, path, [_body(i) for i in range(len(times))], times, headers, patience_s, spin_s=0, lead_s=LEAD_S)
         took = [at - due for due, (at, status, _) in zip(times, answers) if status == 200]
         return took, len(times) - len(took)
 

@@ -11,6 +11,7 @@ from . import machine
 from .paths import BENCH
 
 DRAIN_S = 1.5  # for what is on its way when the last has been sent; later is no answer
+LEAD_S = 0.05
 SPIN_S = 0.002  # before a request is due: the loop's own sleep is as coarse as this
 
 
@@ -24,13 +25,14 @@ def arrivals(rate, seconds, seed):
         times.append(at)
 
 
-def load(port, path, bodies, times, headers="", patience_s=None, drain_s=DRAIN_S, spin_s=SPIN_S):
+def load(port, path, bodies, times, headers="", patience_s=None, drain_s=DRAIN_S, spin_s=SPIN_S, lead_s=LEAD_S):
     """Posts each body at its time, in seconds from the start, and gives [answered at, or None; status; answer] of each; the
     status of one whose connection broke, or that had no answer in time, is 0. path: of all, or a list with one for each.
     headers: more of them, each with its CRLF. patience_s: a client closes its connection after so long. drain_s: how long answers
-    are awaited when the last has been sent. spin_s: 0 where a core that is kept busy would disturb more than a millisecond does."""
+    are awaited when the last has been sent. spin_s: 0 where a core that is kept busy would disturb more than a millisecond does. lead_s: from the sender's own
+    start to the first request: of several that send at once none is to start up while another measures."""
     todo = {"port": port, "paths": [path] * len(bodies) if isinstance(path, str) else path, "bodies": bodies, "times": times, "headers": headers,
-            "patience_s": patience_s, "drain_s": drain_s, "spin_s": spin_s}
+            "patience_s": patience_s, "drain_s": drain_s, "spin_s": spin_s, "lead_s": lead_s}
     done = subprocess.run(machine.pinned(machine.LOAD_CORE, [sys.executable, "-m", "kit.open_loop"]), cwd=BENCH,
                           input=json.dumps(todo), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -101,8 +103,8 @@ def _answer(data):
         whole, body = whole + body[:int(size, 16)], body[int(size, 16) + 2:]
 
 
-async def _run(port, paths, bodies, times, headers, patience_s, drain_s, spin_s):
-    loop, idle, begin = asyncio.get_running_loop(), [], time.perf_counter() + 0.05
+async def _run(port, paths, bodies, times, headers, patience_s, drain_s, spin_s, lead_s):
+    loop, idle, begin = asyncio.get_running_loop(), [], time.perf_counter() + lead_s
     answers, left = [[None, 0, ""] for _ in times], len(times)
     head = f"HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{headers}Content-Length: "
     requests = [f"POST {path} {head}{len(body)}\r\n\r\n{body}".encode() for path, body in zip(paths, bodies)]
