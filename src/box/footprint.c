@@ -1,6 +1,7 @@
 #include "box/footprint.h"
 
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "box/tree.h"
@@ -45,4 +46,15 @@ uint64_t resident_of(pid_t pid)
 	if (f)
 		fclose(f);
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t cpu_time_ns(pid_t pid)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (pid <= 0 || clock_getcpuclockid(pid, &clock) ||
+	    clock_gettime(clock, &t))
+		return 0;
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }

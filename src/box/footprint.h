@@ -1,4 +1,4 @@
-/* footprint.h: the memory that a process takes. */
+/* footprint.h: what a process takes. */
 #ifndef BOX_FOOTPRINT_H
 #define BOX_FOOTPRINT_H
 
@@ -12,5 +12,7 @@ uint64_t footprint_of(pid_t pid);
 /* Bytes of pid alone that are in memory, shared ones too; 0: it cannot be read.
  * One small read. */
 uint64_t resident_of(pid_t pid);
+/* Processor time of all threads of pid so far, ns; 0: it is gone. */
+uint64_t cpu_time_ns(pid_t pid);
 
 #endif

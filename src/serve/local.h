@@ -113,6 +113,7 @@ struct process {
 	struct list newborn_link;
 	struct cgroup_limits limits; /* of its group */
 	int64_t weight; /* as limits.cpu_millis, where it is known to be set */
+	bool brisk, paced; /* private: what process_pace said; it ever did */
 	/* Of a zygote: forks that are asked for and not answered; since when
 	 * it is silent. */
 	unsigned forks;
@@ -190,6 +191,8 @@ void process_send(struct process *p, enum frame_type type, uint32_t arg,
 		  const char *payload);
 /* What it may claim of the processors beside others, in thousandths of one. */
 void process_weigh(struct process *p, int64_t cpu_millis);
+/* Whether its predicts push others off a processor (box/pace.h). */
+void process_pace(struct process *p, bool brisk);
 /* Stops hearing its output until resumed: its pipe fills, it blocks. */
 void process_pause_log(struct process *p, bool paused);
 /* Frees a process that has exited. No callback comes after. */

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "box/pace.h"
 #include "core/json.h"
 #include "core/mem.h"
 #include "keep/proto.h"
@@ -122,6 +123,16 @@ void process_weigh(struct process *p, int64_t cpu_millis)
 	if (list_empty(&p->newborn_link) &&
 	    p->local->groups.mode != CGROUP_NONE)
 		cgroup_weigh(&p->local->groups, p->name, cpu_millis);
+}
+
+void process_pace(struct process *p, bool brisk)
+{
+	if ((p->paced && p->brisk == brisk) || p->state != PROCESS_RUNNING ||
+	    !p->pid)
+		return;
+	p->paced = true;
+	p->brisk = brisk;
+	pace_set(p->pid, brisk);
 }
 
 /* ---- its channels ---- */

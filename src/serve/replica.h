@@ -12,6 +12,7 @@
 #include "serve/batching.h"
 #include "serve/cold.h"
 #include "serve/local.h"
+#include "policy/share.h"
 #include "serve/work.h"
 
 struct revision;
@@ -70,6 +71,11 @@ struct replica {
 	uint64_t alone_ns;   /* without a limit: balance_alone, ... */
 	double together;     /* ... and balance_at_once; 0: not known */
 	struct work work;    /* of its slots, as it says */
+	struct use {
+		pid_t pid; /* whose it is */
+		uint64_t at_ns, cpu_ns;
+		struct share_credit credit;
+	} use;			  /* private: of the processors (weigh.c) */
 	struct batching batching; /* likewise */
 	bool alone; /* it has a request that may have killed another: it is
 		       sent nothing else until that one's answer begins */

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/json.h"
 #include "core/mem.h"
@@ -10,7 +11,8 @@
 #include "serve/weigh.h"
 
 enum {
-	TICK_MS = 50,	/* while anything is under way */
+	TICK_MS = 50, /* while anything is under way */
+	WEIGH_TICKS = 4,
 	CALM_MS = 1000, /* while nothing is */
 	REMOVE_AGAIN_MS = 5000,
 	UNKEPT_EVENTS = 100000,
@@ -124,6 +126,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	map_init(&s->secrets);
 	environments_init(&s->environments, s);
 	s->random = (uint32_t)uv_hrtime() | 1;
+	s->processors = (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 	if (store_load_secrets(s->store, on_secret_row, s, err) ||
 	    store_load_apis(s->store, on_api_row, s, err) ||
 	    store_load_events(s->store, on_event_row, s, err))
@@ -243,7 +246,6 @@ static void tick_replicas(struct api *a)
 		rev->stepping = was_stepping;
 		zygote_tick(&rev->zygote);
 		measure_tick(rev);
-		weigh_tick(rev);
 		/* One was stuck, or others may have made room. */
 		if (a->restarts != restarts || rev->starving)
 			revision_step(rev);
@@ -269,10 +271,20 @@ static bool is_idle(struct api *a)
 	       !a->logs.file.pending.len;
 }
 
+static void weigh_replicas(struct api *a)
+{
+	struct list *it, *tmp;
+
+	LIST_EACH (&a->revisions, it, tmp)
+		weigh_tick(LIST_ENTRY(it, struct revision, link));
+}
+
 static void tick_api(struct api *a, bool second)
 {
 	gate_tick(a);
 	logfile_flush(&a->logs.file);
+	if (a->serve->weighing)
+		weigh_replicas(a);
 	if (second)
 		tick_replicas(a);
 	if (is_idle(a))
@@ -325,6 +337,11 @@ static void on_tick(uv_timer_t *timer)
 
 	if (second)
 		s->next_second = now + 1000 - TICK_MS / 2;
+	s->weighing = s->turns++ % WEIGH_TICKS == 0;
+	if (s->weighing) {
+		s->claims = s->counting_claims;
+		s->counting_claims = 0;
+	}
 	LIST_EACH (&s->busy, it, tmp)
 		tick_api(LIST_ENTRY(it, struct api, busy), second);
 	/* One step may take an api out of the list. */

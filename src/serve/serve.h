@@ -42,7 +42,14 @@ struct serve {
 		      */
 	bool stopping;
 	bool collecting, collect_again; /* private: garbage */
-	unsigned measuring;    /* private: looks at memory on the pool */
+	unsigned measuring; /* private: looks at memory on the pool */
+	/* private: what all replicas that are ready may claim of the
+	 * processors (weigh.h): as far as they are counted anew, and when they
+	 * were counted last */
+	int64_t counting_claims, claims;
+	unsigned turns;	       /* private: of the tick */
+	bool weighing;	       /* private: in this one replicas are weighed */
+	unsigned processors;   /* private */
 	uint64_t warm_limit;   /* what zygotes that are `auto` may take with all
 				  others, and frozen replicas beside them; the
 				  owner's to set at any time */

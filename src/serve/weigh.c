@@ -1,5 +1,8 @@
 #include "serve/weigh.h"
 
+#include <uv.h>
+
+#include "box/footprint.h"
 #include "core/mem.h"
 #include "policy/share.h"
 #include "serve/replica.h"
@@ -44,15 +47,53 @@ int64_t weigh_replica(const struct replica *r)
 	return share(r->rev, &p);
 }
 
+/* Counts what its process took of the processors since the last time. A
+ * command's processes are its own matter. */
+static void count_use(struct replica *r, int64_t claim)
+{
+	const struct serve *s = r->rev->api->serve;
+	uint64_t now = uv_hrtime(), cpu = cpu_time_ns(r->process->pid);
+	struct use *u = &r->use;
+
+	if (u->pid != r->process->pid)
+		*u = (struct use){.pid = r->process->pid};
+	else if (cpu)
+		share_credit(&u->credit, (int64_t)(cpu - u->cpu_ns) / 1000,
+			     (int64_t)(now - u->at_ns) / 1000, claim, s->claims,
+			     s->processors);
+	u->at_ns = now;
+	u->cpu_ns = cpu;
+}
+
+static void weigh(struct replica *r, int64_t claim)
+{
+	bool light;
+
+	if (!r->slots) {
+		process_weigh(r->process, claim);
+		return;
+	}
+	count_use(r, claim);
+	light = r->use.credit.light;
+	process_weigh(r->process, light ? claim * SHARE_LIGHT : claim);
+	process_pace(r->process,
+		     share_is_brisk(light, r->work.told.predict_ns));
+}
+
 void weigh_tick(const struct revision *rev)
 {
 	struct replica *r = NULL;
 	struct place p = {.n = 0};
 
 	while ((r = replica_next(&rev->replicas, r))) {
+		int64_t claim;
+
 		step(&p, r);
 		/* One that starts may have no control group yet. */
-		if (r->process && r->state == REPLICA_READY)
-			process_weigh(r->process, share(rev, &p));
+		if (!r->process || r->state != REPLICA_READY)
+			continue;
+		claim = share(rev, &p);
+		rev->api->serve->counting_claims += claim;
+		weigh(r, claim);
 	}
 }

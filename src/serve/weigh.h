@@ -11,7 +11,8 @@ struct revision;
 /* Of a replica that is about to be started, in thousandths of a processor. */
 int64_t weigh_replica(const struct replica *r);
 
-/* Once a second: of those that are there, since others come and go. */
+/* Five times a second: of those that are there, since others come and go, and
+ * what each takes of its part changes. */
 void weigh_tick(const struct revision *rev);
 
 #endif

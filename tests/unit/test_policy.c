@@ -267,6 +267,59 @@ static void what_is_beyond_its_promise_claims_little(void **state)
 	assert_int_equal(share_millis(20, 8, true), 1);
 }
 
+enum { TENTH = 100000 }; /* of a second, in us */
+
+/* After n tenths of a second in each of which it takes so many thousandths. */
+static bool light_after(struct share_credit *c, int n, int64_t millis,
+			int64_t claim, int64_t claims)
+{
+	while (n-- > 0)
+		share_credit(c, millis * TENTH / 1000, TENTH, claim, claims, 2);
+	return c->light;
+}
+
+static void who_takes_less_than_half_of_its_part_is_light(void **state)
+{
+	struct share_credit c = {0};
+
+	(void)state;
+	/* Two of equal claims on two processors have one each. */
+	assert_true(light_after(&c, 1000, 499, 200, 400));
+	/* 200 ms of credit last for 400 ms of a whole processor ... */
+	assert_true(light_after(&c, 3, 1000, 200, 400));
+	assert_false(light_after(&c, 1, 1000, 200, 400));
+	assert_false(light_after(&c, 1000, 600, 200, 400));
+	/* ... and half of it comes back in 200 ms of rest. */
+	assert_false(light_after(&c, 1, 0, 200, 400));
+	assert_true(light_after(&c, 1, 0, 200, 400));
+	/* Of a rest no more is kept. */
+	assert_true(light_after(&c, 1000, 0, 200, 400));
+	assert_false(light_after(&c, 4, 1000, 200, 400));
+}
+
+static void parts_are_those_of_all_who_are_there(void **state)
+{
+	struct share_credit nine = {0}, beyond = {0}, alone = {0};
+
+	(void)state;
+	/* Nine of them: 222 thousandths each. */
+	assert_true(light_after(&nine, 1000, 100, 200, 1800));
+	assert_false(light_after(&nine, 1000, 120, 200, 1800));
+	/* Those beyond what is promised have a sixteenth. */
+	assert_false(light_after(&beyond, 100, 100, 12, 424));
+	/* Alone, also before all have been counted. */
+	assert_true(light_after(&alone, 1000, 999, 200, 0));
+}
+
+static void requests_of_a_millisecond_are_worth_a_push(void **state)
+{
+	(void)state;
+	assert_true(share_is_brisk(true, 1000000));
+	assert_false(share_is_brisk(true, 999999));
+	assert_false(share_is_brisk(true, 0));
+	assert_false(share_is_brisk(false, 1000000000));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +337,9 @@ int main(void)
 		cmocka_unit_test(admission_counts_all_replicas),
 		cmocka_unit_test(only_the_repeatable_repeats),
 		cmocka_unit_test(what_is_beyond_its_promise_claims_little),
+		cmocka_unit_test(who_takes_less_than_half_of_its_part_is_light),
+		cmocka_unit_test(parts_are_those_of_all_who_are_there),
+		cmocka_unit_test(requests_of_a_millisecond_are_worth_a_push),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
