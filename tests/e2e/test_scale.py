@@ -363,8 +363,11 @@ def test_replicas_beyond_what_is_promised_weigh_little(daemon):
     if weight(daemon.admin.pids("weigh")[0]) is None:
         pytest.skip("no control groups with weights for this user")
 
+    # Who takes little weighs eight times what it claims, once it has been looked at.
+    claims = {16000: 2000, 1000: 120}
+
     def weights():
-        return [weight(pid) for pid in daemon.admin.pids("weigh")]
+        return [claims.get(w, w) for w in map(weight, daemon.admin.pids("weigh"))]
     assert weights() == [2000, 2000]
     daemon.cli("scale", "weigh", 4, check=0)
     wait_for("four", lambda: daemon.admin.api("weigh")["ready"] == 4)
@@ -377,6 +380,24 @@ def test_replicas_beyond_what_is_promised_weigh_little(daemon):
     wait_for("four again", lambda: daemon.admin.api("weigh")["ready"] == 4)
     daemon.cli("scale", "weigh", 2, check=0)
     wait_for("two are left, and weigh all", lambda: weights() == [2000, 2000])
+
+
+def test_who_takes_all_it_can_get_weighs_what_it_claims(daemon):
+    source = predictor("import time\nend = time.thread_time() + payload\nwhile time.thread_time() < end: pass\nreturn payload")
+    # Another claims so much that half of this one's part is less than one processor.
+    daemon.admin.deploy(python_project(source, python_api("spin", compute={"cpu": 1}, predictor={"zygote": "none"}),
+                                       python_api("claims", compute={"cpu": 2 * os.cpu_count()}, predictor={"zygote": "none"})))
+    pid = daemon.admin.pids("spin")[0]
+    if weight(pid) is None:
+        pytest.skip("no control groups with weights for this user")
+    # It rests: eight times that, and its thread is to run as soon as there is a request.
+    assert daemon.admin.post("/spin", json=0.02).json() == 0.02
+    wait_for("it is light", lambda: (weight(pid), os.sched_getscheduler(pid)) == (8000, os.SCHED_OTHER))
+    busy = threading.Thread(target=daemon.admin.post, args=("/spin",), kwargs={"json": seconds(3)})
+    busy.start()
+    wait_for("it is not", lambda: (weight(pid), os.sched_getscheduler(pid)) == (1000, os.SCHED_BATCH))
+    busy.join()
+    wait_for("it is again", lambda: (weight(pid), os.sched_getscheduler(pid)) == (8000, os.SCHED_OTHER))
 
 
 @pytest.mark.parametrize("n, code, words", [
