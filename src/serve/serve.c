@@ -123,6 +123,8 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	map_init(&s->reserved);
 	map_init(&s->secrets);
 	environments_init(&s->environments, s);
+	if (models_open(&s->models, s, err))
+		return err->code;
 	s->random = (uint32_t)uv_hrtime() | 1;
 	if (store_load_secrets(s->store, on_secret_row, s, err) ||
 	    store_load_apis(s->store, on_api_row, s, err) ||
@@ -188,6 +190,7 @@ static void on_adopted_all(struct local *l)
 			revision_step(a->want);
 	}
 	serve_collect_garbage(s);
+	models_collect(&s->models);
 }
 
 /* ---- time ---- */
@@ -390,7 +393,8 @@ static void step_stopping(struct serve *s)
 		if (!list_empty(&a->revisions) || a->gate.in_flight ||
 		    a->changing || a->removing)
 			return;
-	if (s->deploys || s->collecting || s->measuring)
+	if (s->deploys || s->collecting || s->measuring ||
+	    s->models.collecting)
 		return;
 	/* Environments that are being built can be built again. */
 	LIST_EACH (&s->local.processes, it, tmp) {
@@ -412,6 +416,7 @@ void serve_stop(struct serve *s, void (*on_stopped)(struct serve *s))
 
 	s->stopping = true;
 	s->on_stopped = on_stopped;
+	models_stop(&s->models);
 	serve_is_busy(s);
 	scale_keep_all(s);
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
@@ -444,6 +449,7 @@ void serve_close(struct serve *s)
 	map_fini(&s->reserved);
 	secrets_fini(&s->secrets);
 	environments_fini(&s->environments);
+	models_close(&s->models);
 	local_close(&s->local);
 	free(s->worker_dir);
 	free(s->host_dir);
