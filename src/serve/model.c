@@ -23,6 +23,7 @@ static void free_model(struct model *m)
 	model__env_free(m->env);
 	free(m->key);
 	free(m->url);
+	free(m->shown);
 	free(m->path);
 	free(m->code);
 	free(m->message);
@@ -149,7 +150,7 @@ static void settle_ready(struct model *m)
 /* What there is goes on being used. */
 static void keep_old(struct model *m)
 {
-	log_warn(LOG_F(F_S("model", m->url)),
+	log_warn(LOG_F(F_S("model", m->shown)),
 		 "what was fetched before is used: %s", m->message);
 	settle_ready(m);
 }
@@ -164,13 +165,13 @@ void model__pulled(struct model *m, bool ok)
 		*(same ? &all->counts.same : &all->counts.ready) += 1;
 		free(mem_take(&m->code));
 		free(mem_take(&m->message));
-		log_info(LOG_F(F_S("model", m->url)), "%s",
+		log_info(LOG_F(F_S("model", m->shown)), "%s",
 			 same ? "the model is there already"
 			      : "the model is there");
 		settle_ready(m);
 	} else {
 		all->counts.failed++;
-		log_warn(LOG_F(F_S("model", m->url)),
+		log_warn(LOG_F(F_S("model", m->shown)),
 			 "fetching the model failed: %s", m->message);
 		if (m->path && (m->again || m->state == MODEL_READY))
 			keep_old(m);
@@ -200,7 +201,8 @@ void model__asked(struct model *m, bool ok)
 	struct models *all = m->all;
 	bool tell = !ok || m->message;
 
-	if (ok && strcmp(m->answer, "changed") == 0) {
+	if (ok && strcmp(m->answer, "changed") == 0 &&
+	    !all->serve->stopping) {
 		model__start(m, MODEL_PULLS);
 		if (m->process)
 			return;
@@ -211,7 +213,7 @@ void model__asked(struct model *m, bool ok)
 	ask_later(m);
 	models__arm(all);
 	/* Of trouble at its source, or that it is over. */
-	if (tell)
+	if (tell && m->state == MODEL_READY)
 		tell_settled(m);
 	models__go_on(all);
 }
@@ -360,6 +362,7 @@ static struct model *create(struct models *all, char *key, const char *url,
 	m->all = all;
 	m->key = key;
 	m->url = mem_strdup(url);
+	m->shown = mem_strndup(url, strcspn(url, "?"));
 	m->env = env;
 	m->state = MODEL_FETCHING;
 	m->doing = "listing";
@@ -420,6 +423,16 @@ int model_get(struct models *all, const char *url, const struct spec *spec,
 	return 0;
 }
 
+struct model *models_at(const struct models *all, const char *url)
+{
+	struct model *m;
+
+	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));)
+		if (strcmp(m->url, url) == 0)
+			return m;
+	return NULL;
+}
+
 uint64_t model_again_ms(const struct model *m)
 {
 	uint64_t now = uv_now(m->all->serve->loop);
@@ -442,14 +455,14 @@ char *model_progress_text(const struct model *m)
 	double eta = model_eta_s(m);
 
 	if (!m->total)
-		return mem_printf("%s %s", m->doing, m->url);
+		return mem_printf("%s %s", m->doing, m->shown);
 	str_human_bytes(m->done, done);
 	str_human_bytes(m->total, total);
 	str_human_bytes(m->rate, rate);
 	if (eta < 0)
-		return mem_printf("%s %s: %s of %s", m->doing, m->url, done,
+		return mem_printf("%s %s: %s of %s", m->doing, m->shown, done,
 				  total);
-	return mem_printf("%s %s: %s of %s, %s/s, %s left", m->doing, m->url,
+	return mem_printf("%s %s: %s of %s, %s/s, %s left", m->doing, m->shown,
 			  done, total, rate,
 			  str_human_ms((int64_t)ceil(eta) * 1000, left));
 }

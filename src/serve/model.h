@@ -46,6 +46,7 @@ struct model {
 	struct models *all;
 	char *key; /* owned: in all->by_key */
 	char *url; /* owned */
+	char *shown; /* owned: the same without a query, which may be a key */
 	char **env; /* owned, NULL-ended: "K=V" of who wants it; secret */
 	enum model_state state;
 	char *path;		/* owned: of the newest tree; NULL: none yet */
@@ -86,7 +87,8 @@ struct models {
 	struct map by_key; /* to struct model */
 	unsigned pulling;  /* processes that may publish */
 	uv_timer_t timer;  /* private: of the first next_at */
-	bool collecting, collect_again; /* private: garbage */
+	bool collecting, collect_again; /* garbage */
+	unsigned finding;		/* private: works on the pool */
 	uint64_t collect_at;		/* private: uv_now, the next hourly */
 	uint64_t bytes; /* that the shelf has, when it was looked at last */
 	struct model_counts counts;
@@ -115,12 +117,20 @@ void model_unref(struct model *m);
 uint64_t model_again_ms(const struct model *m);
 /* Seconds until it is there, by its rate; below 0: not known. */
 double model_eta_s(const struct model *m);
+/* Whether it has this URL, for whoever. */
+struct model *models_at(const struct models *all, const char *url);
 /* "fetching URL: 1.2 GiB of 5.9 GiB, 210 MiB/s, 22 s left"; mem_printf. */
 char *model_progress_text(const struct model *m);
 
 /* Removes what nobody needs from the shelf, in the background: when no model
  * is being fetched. */
 void models_collect(struct models *all);
+/* The same now, and tells what it did. E_BUSY while a model is fetched; `done`
+ * comes else. */
+int models_collect_now(struct models *all,
+		       void (*done)(void *data, const struct shelf_gc *gc,
+				    const struct err *err),
+		       void *data, struct err *err);
 /* The trees that somebody uses, NULL-ended; both are free()d by the caller as
  * one. */
 const char **models_in_use(const struct models *all, size_t *ret_n);

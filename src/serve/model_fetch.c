@@ -106,10 +106,10 @@ static void end_unsaid(struct model *m, const char *cause, bool launched)
 	m->message =
 		launched ? mem_printf("fetching %s ended with %s%s%s; it is "
 				      "tried again",
-				      m->url, cause, m->line ? ": " : "",
+				      m->shown, cause, m->line ? ": " : "",
 				      m->line ? m->line : "")
-			 : mem_printf("%s cannot be fetched: %s", m->url,
-				      cause);
+			 : mem_printf("%s cannot be fetched: %s",
+				      m->shown, cause);
 	m->again = launched;
 	set(&m->answer, "failed");
 }
@@ -212,6 +212,6 @@ void model__start(struct model *m, enum model_work work)
 	m->deferred = false;
 	if (work == MODEL_PULLS) {
 		m->all->pulling++;
-		log_info(LOG_F(F_S("model", m->url)), "fetching a model");
+		log_info(LOG_F(F_S("model", m->shown)), "fetching a model");
 	}
 }

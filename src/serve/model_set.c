@@ -172,7 +172,7 @@ static void begin_item(struct model_item *item)
 		return;
 	if (item->model->state == MODEL_FETCHING)
 		api_event(set->rev->api, set->rev->number, "model_fetching",
-			  NULL, NULL, "fetching %s", item->source);
+			  NULL, NULL, "fetching %s", item->model->shown);
 }
 
 static void begin(struct model_set *set)
@@ -329,7 +329,7 @@ static void tell_ready(struct model_item *item)
 	api_event(rev->api, rev->number, "model_ready", NULL, NULL,
 		  newer ? "%s is there in a new version, %s"
 			: "%s is there, %s",
-		  item->source, bytes);
+		  item->model->shown, bytes);
 	if (!newer && item->model->message)
 		grumble(item);
 }

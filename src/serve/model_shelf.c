@@ -81,6 +81,7 @@ static void on_found(uv_work_t *work, int status)
 
 	(void)status;
 	all->pulling--;
+	all->finding--;
 	if (m->refs > 1)
 		model__on_found(m, f->found ? &f->ref : NULL);
 	if (f->found)
@@ -100,6 +101,7 @@ void model__find(struct model *m)
 	m->refs++;
 	/* As a fetch: nothing is collected until its tree is known as used. */
 	m->all->pulling++;
+	m->all->finding++;
 	rc = uv_queue_work(m->all->serve->loop, &f->work, on_find, on_found);
 	assert(rc == 0);
 }
@@ -113,9 +115,12 @@ struct collecting {
 	size_t n;
 	struct map pins; /* names of folders that are in use */
 	uint64_t budget;
-	struct shelf_gc done;
+	struct shelf_gc gc;
 	struct err err;
 	bool failed;
+	void (*done)(void *data, const struct shelf_gc *gc,
+		     const struct err *err);
+	void *data;
 };
 
 static void sweep_pins(struct collecting *c)
@@ -141,7 +146,7 @@ static void on_collect(uv_work_t *work)
 
 	sweep_pins(c);
 	c->failed = shelf_gc(&c->all->shelf, c->budget, c->trees, c->n,
-			     &c->done, &c->err) != 0;
+			     &c->gc, &c->err) != 0;
 }
 
 static void on_collected(uv_work_t *work, int status)
@@ -155,11 +160,13 @@ static void on_collected(uv_work_t *work, int status)
 		log_warn(NULL, "models that nobody needs stay on the disk: %s",
 			 c->err.msg);
 	else
-		all->bytes = c->done.left;
-	if (c->done.freed)
-		log_info(LOG_F(F_I("bytes", (int64_t)c->done.freed),
-			       F_I("models", c->done.refs)),
+		all->bytes = c->gc.left;
+	if (c->gc.freed)
+		log_info(LOG_F(F_I("bytes", (int64_t)c->gc.freed),
+			       F_I("models", c->gc.refs)),
 			 "removed models that nobody needs");
+	if (c->done)
+		c->done(c->data, &c->gc, c->failed ? &c->err : NULL);
 	map_fini(&c->pins);
 	free(c->trees);
 	free(c);
@@ -183,16 +190,12 @@ static void note_pins(const struct serve *s, struct map *pins)
 		}
 }
 
-void models_collect(struct models *all)
+static struct collecting *collect(struct models *all)
 {
 	struct serve *s = all->serve;
-	struct collecting *c;
+	struct collecting *c = mem_alloc(sizeof *c);
 	int rc;
 
-	all->collect_again = all->collecting || all->pulling;
-	if (all->collect_again || s->stopping || !s->loaded)
-		return;
-	c = mem_alloc(sizeof *c);
 	c->all = all;
 	c->trees = models_in_use(all, &c->n);
 	c->budget = s->models_size;
@@ -204,6 +207,31 @@ void models_collect(struct models *all)
 	models__arm(all);
 	rc = uv_queue_work(s->loop, &c->work, on_collect, on_collected);
 	assert(rc == 0);
+	return c;
+}
+
+void models_collect(struct models *all)
+{
+	all->collect_again = all->collecting || all->pulling;
+	if (!all->collect_again && !all->serve->stopping && all->serve->loaded)
+		collect(all);
+}
+
+int models_collect_now(struct models *all,
+		       void (*done)(void *data, const struct shelf_gc *gc,
+				    const struct err *err),
+		       void *data, struct err *err)
+{
+	struct collecting *c;
+
+	if (all->collecting || all->pulling || !all->serve->loaded)
+		return err_set(err, E_BUSY,
+			       "models are being fetched or removed now; try "
+			       "again when that is over");
+	c = collect(all);
+	c->done = done;
+	c->data = data;
+	return 0;
 }
 
 /* ---- what is in use ---- */

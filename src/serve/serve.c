@@ -394,7 +394,7 @@ static void step_stopping(struct serve *s)
 		    a->changing || a->removing)
 			return;
 	if (s->deploys || s->collecting || s->measuring ||
-	    s->models.collecting)
+	    s->models.collecting || s->models.finding)
 		return;
 	/* Environments that are being built can be built again. */
 	LIST_EACH (&s->local.processes, it, tmp) {
