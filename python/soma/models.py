@@ -18,8 +18,12 @@ LOOK_S = 1  # between two looks at whether there is something new
 
 
 class Version:
-    def __init__(self, folder, changed):
-        self.folder, self.changed = folder, changed
+    def __init__(self, folder):
+        self.folder = folder
+        files = sorted((os.path.join(f, name), os.stat(os.path.join(f, name))) for f, _, names in os.walk(folder) for name in names)
+        # The same files in a newer folder are the same model.
+        self.files = [(os.path.relpath(path, folder), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) for path, s in files]
+        self.changed = int(max((s.st_mtime for _, s in files), default=os.path.getmtime(folder)))
 
 
 class Pick:
@@ -27,16 +31,10 @@ class Pick:
 
     def __init__(self, name, number, version):
         self.key = name, number
-        self.folder, self.changed = version.folder, version.changed
+        self.folder, self.files = version.folder, version.files
 
     def is_same(self, other):
-        return other is not None and (self.folder, self.changed) == (other.folder, other.changed)
-
-
-def _changed(folder):
-    """When the newest file in it was changed."""
-    times = [os.path.getmtime(os.path.join(f, name)) for f, _, names in os.walk(folder) for name in names]
-    return int(max(times, default=os.path.getmtime(folder)))
+        return self.files == other.files
 
 
 def _numbers(folder):
@@ -121,7 +119,7 @@ class Store:
         elif not os.listdir(place):
             raise Failure("missing_file", "%s: %s is empty" % (self._key, title), "put the model there")
         folders = {int(n): os.path.join(place, n) for n in _numbers(place)} or {1: place}
-        return {n: Version(folder, _changed(folder)) for n, folder in folders.items()}
+        return {n: Version(folder) for n, folder in folders.items()}
 
     def _in_folder(self, file):
         """A directory that has this file alone."""

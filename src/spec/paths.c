@@ -247,7 +247,7 @@ static bool is_source_path(struct reader *r, const struct key *k,
 	if (n->text[0] != '~' && !has_dotdot(n->text) && n->len <= PATH_LEN_MAX)
 		return true;
 	problem_error(r, n, k->path,
-		      "expected a path without '~' and '..', absolute or "
+		      "expected a path without '..' and '~', absolute or "
 		      "inside the project (relative to %s), found %s",
 		      r->file_name, node_shown(r, n));
 	return false;

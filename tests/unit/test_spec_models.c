@@ -168,11 +168,11 @@ static void what_is_no_source_is_told(void **state)
 	      NO_SOURCE("http://user:pass@host/x"), NO_SOURCE("file://srv/m"),
 	      NO_SOURCE("file:///srv/../m"),
 	      {ONNX("path: ../m"),
-	       AT "2:60: a: " M_PATH "expected a path without '~' and '..', "
+	       AT "2:60: a: " M_PATH "expected a path without '..' and '~', "
 		  "absolute or inside the project (relative to soma.yaml), "
 		  "found '../m'\n"},
 	      {ONNX("path: /srv/../m"),
-	       AT "2:60: a: " M_PATH "expected a path without '~' and '..', "
+	       AT "2:60: a: " M_PATH "expected a path without '..' and '~', "
 		  "absolute or inside the project (relative to soma.yaml), "
 		  "found '/srv/../m'\n"},
 	      {"name: a\npredictor: {type: onnx, path: predictor.py}\n",
