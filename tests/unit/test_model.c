@@ -252,6 +252,8 @@ static void what_was_pinned_is_there_at_once(void **state)
 	assert_int_equal(n, 1); /* the model's; the api is in no map here */
 	assert_string_equal(trees[0], TREE);
 	free(trees);
+	uv_close((uv_handle_t *)&f->serve.models.timer, NULL);
+	uv_run(f->serve.loop, UV_RUN_DEFAULT);
 	unmake(f);
 }
 
