@@ -225,6 +225,7 @@ int shelf_take(struct shelf *s, const char *from, const char *sha256,
 	       struct err *err)
 {
 	cleanup_close int fd = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_close int lock = -1;
 	struct stat st;
 	int rc = 0;
 
@@ -241,6 +242,9 @@ int shelf_take(struct shelf *s, const char *from, const char *sha256,
 	}
 	if (fsync(fd) != 0 || fchmod(fd, 0444) != 0)
 		rc = errno;
+	/* gc has looked at the notes of pulls, or has not begun. */
+	if (rc == 0 && shelf__lock(s, ".lock", LOCK_SH, &lock, err) != 0)
+		return err ? err->code : E_IO;
 	if (rc == 0)
 		rc = rename_in(s, from, sha256);
 	return rc == 0 ? 0 : shelf__fail(s, rc, "storing a model's file", err);

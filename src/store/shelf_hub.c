@@ -22,7 +22,6 @@ static char *folder_of(const char *url, const char **ret_revision)
 	const char *at = strchr(name, '@');
 	size_t len = at ? (size_t)(at - name) : strlen(name);
 	struct buf b;
-	char *folder;
 
 	buf_init(&b, 4096);
 	buf_adds(&b, "models");
@@ -35,8 +34,7 @@ static char *folder_of(const char *url, const char **ret_revision)
 		i += n;
 	}
 	*ret_revision = at && at[1] ? at + 1 : "main";
-	folder = buf_take(&b, NULL);
-	return folder;
+	return buf_take(&b, NULL);
 }
 
 static int make_folder(const struct shelf *s, const char *path,
@@ -72,11 +70,13 @@ static int put_ref(const struct shelf *s, const char *dir, const char *revision,
 {
 	cleanup_free char *path = mem_printf("%s/refs/%s", dir, revision);
 	cleanup_free char *above = mem_strdup(path);
+	int rc;
 
 	*strrchr(above, '/') = '\0'; /* "refs/pr/1" has folders of its own */
-	if (file_mkdirs(above, 0755, err) != 0)
-		return err->code;
-	return file_write(path, commit, strlen(commit), 0644, err);
+	rc = file_mkdirs(above, 0755, err);
+	if (rc == 0)
+		rc = file_write(path, commit, strlen(commit), 0644, err);
+	return rc;
 }
 
 int shelf__hub_put(const struct shelf *s, const char *url, const char *commit,
