@@ -131,7 +131,9 @@ int source_open(struct source *s, struct client *client, const char *url,
 {
 	*s = (struct source){.client = client, .url = url};
 	for (const char *p = url; *p; p++)
-		if ((unsigned char)*p <= ' ' || *p == 0x7f)
+		/* A key of a bucket may have a space. */
+		if ((unsigned char)*p < ' ' || *p == 0x7f ||
+		    (*p == ' ' && strncasecmp(url, "http", 4) == 0))
 			return failure_set(
 				why, FAIL_BAD_URL, false,
 				"the URL has a space or a control character in "
