@@ -78,6 +78,10 @@ static int add_file(const struct source *s, struct listing *l, yyjson_val *row,
 		return nonsense(s, "a SHA-256 that is none", why);
 	if (sum)
 		memcpy(f->sha256, sum, SHA256_HEX);
+	else
+		sum = json_str(row, "blobId", NULL);
+	if (sum && strspn(sum, "0123456789abcdef") == strlen(sum))
+		f->blob = arena_strdup(&l->arena, sum);
 	escaped = url_escape(str_of(f->path), true);
 	f->url = arena_printf(&l->arena, "%s/%s/resolve/%s/%s", own->endpoint,
 			      own->name, commit, escaped);

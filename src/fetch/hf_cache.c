@@ -44,17 +44,19 @@ static bool is_it(const char *path, const struct source_file *f)
 	       (uint64_t)st.st_size == f->size && access(path, R_OK) == 0;
 }
 
-/* A large file is there by its hash, whatever commit it came with. */
+/* A file is there by its hash, whatever commit it came with. */
 static void look_for(const char *dir, const char *commit, struct listing *l,
 		     struct source_file *f)
 {
 	cleanup_free char *snapshot =
 		mem_printf("%s/snapshots/%s/%s", dir, commit, f->path);
-	cleanup_free char *blob = mem_printf("%s/blobs/%s", dir, f->sha256);
+	cleanup_free char *blob = NULL;
 
-	if (f->sha256[0] && is_it(blob, f))
+	if (f->blob)
+		blob = mem_printf("%s/blobs/%s", dir, f->blob);
+	if (blob && is_it(blob, f))
 		f->local = arena_strdup(&l->arena, blob);
-	else if (is_it(snapshot, f))
+	else if (!blob && is_it(snapshot, f))
 		f->local = arena_strdup(&l->arena, snapshot);
 }
 

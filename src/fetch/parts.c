@@ -129,17 +129,15 @@ static bool same_text(yyjson_val *root, const char *key, const char *text)
 	return strcmp(json_str(root, key, ""), text ? text : "") == 0;
 }
 
-static bool is_of(const struct parts *p, yyjson_val *root,
-		  const struct source_file *f)
+static bool is_of(yyjson_val *root, const struct source_file *f)
 {
 	int64_t size = f->size == SIZE_UNKNOWN ? -1 : (int64_t)f->size;
 
-	if (!same_text(root, "path", f->path) ||
-	    !same_text(root, "etag", f->etag) ||
-	    !same_text(root, "sha256", f->sha256) ||
-	    json_int(root, "size", -2) != size)
-		return false;
-	return f->sha256[0] || same_text(root, "boot", p->boot);
+	return same_text(root, "path", f->path) &&
+	       same_text(root, "url", f->url) &&
+	       same_text(root, "etag", f->etag) &&
+	       same_text(root, "sha256", f->sha256) &&
+	       json_int(root, "size", -2) == size;
 }
 
 static void read_ranges(yyjson_val *list, uint64_t end, struct ranges *have)
@@ -169,20 +167,22 @@ void parts_read(struct parts *p, size_t n, const struct source_file *f,
 	yyjson_val *root;
 	const char *done;
 	struct stat st;
+	bool vouched;
 	size_t len;
 
 	*ret = (struct part_note){0};
 	if (file_read(path, NOTE_BYTES_MAX, &text, &len, NULL) == 0)
 		doc = json_parse(text, len, NULL);
 	root = yyjson_doc_get_root(doc);
-	if (!is_of(p, root, f)) {
+	done = json_str(root, "done", "");
+	vouched = f->sha256[0] || same_text(root, "boot", p->boot);
+	if (!is_of(root, f) || (!vouched && !blob_hash_ok(done))) {
 		parts_drop(p, n);
 		return;
 	}
-	done = json_str(root, "done", "");
 	if (blob_hash_ok(done))
 		memcpy(ret->done, done, SHA256_HEX);
-	if (stat(part, &st) == 0)
+	if (vouched && stat(part, &st) == 0)
 		read_ranges(yyjson_obj_get(root, "have"), (uint64_t)st.st_size,
 			    &ret->have);
 }
@@ -199,6 +199,7 @@ static char *note_text(const struct parts *p, const struct source_file *f,
 
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "path", f->path);
+	yyjson_mut_obj_add_str(doc, root, "url", f->url);
 	yyjson_mut_obj_add_int(doc, root, "size", size);
 	yyjson_mut_obj_add_str(doc, root, "etag", f->etag ? f->etag : "");
 	yyjson_mut_obj_add_str(doc, root, "sha256", f->sha256);

@@ -12,9 +12,9 @@
 /*
  *   lock      flock: held by the pull
  *   N.part    bytes of file number N of the listing
- *   N.json    {"path","size","etag","sha256","boot","have":[[from,to],...],
- *             "done"}: of which file, which bytes are there; or "done", its
- *             SHA-256, when it is on the shelf
+ *   N.json    {"path","url","size","etag","sha256","boot",
+ *             "have":[[from,to],...],"done"}: of which file, which bytes are
+ *             there; "done" is its SHA-256 once it goes onto the shelf
  * A note is replaced by a rename and is never ahead of the bytes. After a crash
  * of the machine it may be, for bytes are not synced before the end: then
  * "boot" is another, and what no sum of the source's vouches for is dropped.
