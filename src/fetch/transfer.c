@@ -36,6 +36,9 @@ void transfer__begin_anew(struct transfer *t, struct item *it)
 	pthread_mutex_lock(&t->lock);
 	ranges_fini(&it->have);
 	it->generation++;
+	/* A worker that reads meanwhile sees the generation, and not this. */
+	if (ftruncate(it->fd, 0) != 0)
+		errno = 0; /* it is cut to its size at the end, too */
 	it->hashed = it->woken = 0;
 	it->complete = false;
 	it->cursor = it->noted = 0;
@@ -103,11 +106,24 @@ static void open_item(struct transfer *t, struct item *it)
 	}
 	if (it->whole)
 		ranges_fini(&it->have);
+	if (it->have.n == 0 && ftruncate(it->fd, 0) != 0) {
+		cannot_open(t, errno);
+		return;
+	}
 	it->noted = ranges_total(&it->have);
 	it->local = it->have.n == 0 ? it->f->local : NULL;
 	it->state = ITEM_OPEN;
 	t->open++;
 	pthread_cond_broadcast(&t->more);
+}
+
+/* Where an earlier try brought more than there is. */
+static bool cut(struct transfer *t, struct item *it)
+{
+	if (ftruncate(it->fd, (off_t)it->size) == 0)
+		return true;
+	cannot_open(t, errno);
+	return false;
 }
 
 void transfer__check_complete(struct transfer *t, struct item *it)
@@ -116,7 +132,8 @@ void transfer__check_complete(struct transfer *t, struct item *it)
 
 	pthread_mutex_lock(&t->lock);
 	if (!it->complete && it->state == ITEM_OPEN && !it->local &&
-	    it->size != SIZE_UNKNOWN && ranges_front(&it->have) == it->size) {
+	    it->size != SIZE_UNKNOWN && ranges_front(&it->have) == it->size &&
+	    cut(t, it)) {
 		/* It is hashed again and not fetched again. That this cannot
 		 * be noted will be told when more cannot. */
 		parts_write(t->job->parts, it->n, it->f, &it->have, "", &why);

@@ -83,7 +83,7 @@ struct slot {
 	unsigned redirects, tries;
 	uint64_t tried_at; /* `at` when tries began */
 	int64_t due_ms;	   /* of the next try */
-	bool asked_range;
+	bool asked_range, elsewhere; /* elsewhere: where a redirect led */
 	enum verdict verdict;
 	uint64_t thrown; /* bytes of a body that nobody wants */
 	int sys;	 /* errno of a write that failed */

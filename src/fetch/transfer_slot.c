@@ -79,10 +79,10 @@ static enum verdict judge(struct slot *slot)
 		return VERDICT_CHANGED;
 	case 401:
 	case 403:
-		return it->at ? VERDICT_EXPIRED : VERDICT_REFUSED;
+		return slot->elsewhere ? VERDICT_EXPIRED : VERDICT_REFUSED;
 	case 404:
 	case 410: /* it was listed a moment ago */
-		return it->at ? VERDICT_EXPIRED : VERDICT_CHANGED;
+		return slot->elsewhere ? VERDICT_EXPIRED : VERDICT_CHANGED;
 	default:
 		return client_is_passing(h->status) ? VERDICT_PASSING
 						    : VERDICT_REFUSED;
@@ -130,6 +130,10 @@ static size_t on_body(char *data, size_t one, size_t len, void *to)
 	struct transfer *t = slot->t;
 
 	(void)one;
+	if (slot->item->complete) { /* by another, which has all of it */
+		slot->verdict = VERDICT_WHOLE;
+		return 0;
+	}
 	if (slot->verdict == VERDICT_NONE)
 		slot->verdict = judge(slot);
 	if (slot->verdict != VERDICT_TAKE) {
@@ -164,6 +168,7 @@ void slot__start(struct slot *slot)
 
 	slot->asked_range =
 		!it->whole && (slot->at > 0 || slot->end != it->size);
+	slot->elsewhere = it->at != NULL;
 	slot->verdict = VERDICT_NONE;
 	slot->thrown = 0;
 	slot->sys = 0;
@@ -312,7 +317,7 @@ static void whole(struct slot *slot)
 {
 	struct item *it = slot->item;
 
-	if (it->whole) { /* another slot has it */
+	if (it->whole || it->complete) { /* another slot has it */
 		slot->state = SLOT_FREE;
 		slot->item = NULL;
 		return;
