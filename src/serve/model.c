@@ -199,7 +199,9 @@ void model__on_found(struct model *m, const struct shelf_ref *ref)
 void model__asked(struct model *m, bool ok)
 {
 	struct models *all = m->all;
-	bool tell = !ok || m->message;
+	/* Of trouble at its source, or that it is over; or somebody else has
+	 * fetched what is newer. */
+	bool tell = !ok || m->message || strcmp(m->before, m->tree) != 0;
 
 	if (ok && strcmp(m->answer, "changed") == 0 &&
 	    !all->serve->stopping) {
@@ -212,7 +214,6 @@ void model__asked(struct model *m, bool ok)
 	}
 	ask_later(m);
 	models__arm(all);
-	/* Of trouble at its source, or that it is over. */
 	if (tell && m->state == MODEL_READY)
 		tell_settled(m);
 	models__go_on(all);

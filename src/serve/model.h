@@ -70,6 +70,7 @@ struct model {
 				   its words */
 	char *answer;		/* owned: its last word: "ready", "changed" */
 	uint64_t told_at;	/* of progress */
+	char before[SHA256_HEX]; /* tree, when its process was started */
 	bool deferred;		/* to be started when garbage is collected */
 	bool abandoned;		/* nobody wants what its process does */
 };

@@ -86,11 +86,7 @@ static void on_line(struct process *p, struct str line, struct str id)
 	} else if (strcmp(state, "verifying") == 0) {
 		take_progress(m, "verifying", root);
 	} else if (strcmp(state, "ready") == 0 || strcmp(state, "same") == 0) {
-		/* Of one that only asks, the newest is ours already. */
-		if (m->work == MODEL_PULLS)
-			take_tree(m, root);
-		else
-			set(&m->answer, state);
+		take_tree(m, root);
 	} else if (strcmp(state, "changed") == 0) {
 		set(&m->answer, state);
 	} else if (strcmp(state, "failed") == 0) {
@@ -190,6 +186,7 @@ static void forget_last(struct model *m)
 {
 	free(mem_take(&m->answer));
 	free(mem_take(&m->line));
+	memcpy(m->before, m->tree, sizeof m->before);
 	m->next_at = m->told_at = 0;
 	m->done = m->total = m->rate = 0;
 	m->doing = "listing";
