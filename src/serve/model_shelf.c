@@ -36,9 +36,9 @@ static int give(const char *dir, uid_t uid, struct err *err)
 			      AT_SYMLINK_NOFOLLOW);
 	}
 	if (rc)
-		err_sys(err, errno, "giving '%s' to the build user", dir);
+		rc = err_sys(err, errno, "giving '%s' to the build user", dir);
 	closedir(d);
-	return rc ? err->code : 0;
+	return rc;
 }
 
 int models__open_shelf(struct models *all, struct err *err)
@@ -113,6 +113,7 @@ struct collecting {
 	struct models *all;
 	const char **trees; /* owned, as is what they are */
 	size_t n;
+	char **urls; /* owned, NULL-ended: those that somebody has */
 	struct map pins; /* names of folders that are in use */
 	uint64_t budget;
 	struct shelf_gc gc;
@@ -140,11 +141,23 @@ static void sweep_pins(struct collecting *c)
 	closedir(d);
 }
 
+/* What is in use now was not used long ago when it no longer is. */
+static void note_used(struct collecting *c)
+{
+	cleanup_free char *refs = mem_printf("%s/refs", c->all->dir);
+
+	for (char **url = c->urls; *url; url++)
+		shelf_used(&c->all->shelf, *url, NULL);
+	if (c->all->uid)
+		give(refs, c->all->uid, NULL);
+}
+
 static void on_collect(uv_work_t *work)
 {
 	struct collecting *c = work->data;
 
 	sweep_pins(c);
+	note_used(c);
 	c->failed = shelf_gc(&c->all->shelf, c->budget, c->trees, c->n,
 			     &c->gc, &c->err) != 0;
 }
@@ -168,6 +181,9 @@ static void on_collected(uv_work_t *work, int status)
 	if (c->done)
 		c->done(c->data, &c->gc, c->failed ? &c->err : NULL);
 	map_fini(&c->pins);
+	for (char **url = c->urls; *url; url++)
+		free(*url);
+	free(c->urls);
 	free(c->trees);
 	free(c);
 	models__go_on(all);
@@ -190,6 +206,17 @@ static void note_pins(const struct serve *s, struct map *pins)
 		}
 }
 
+static char **urls_of(const struct models *all)
+{
+	char **urls = mem_alloc((all->by_key.len + 1) * sizeof *urls);
+	struct model *m;
+	size_t n = 0;
+
+	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));)
+		urls[n++] = mem_strdup(m->url);
+	return urls;
+}
+
 static struct collecting *collect(struct models *all)
 {
 	struct serve *s = all->serve;
@@ -199,6 +226,7 @@ static struct collecting *collect(struct models *all)
 	c->all = all;
 	c->trees = models_in_use(all, &c->n);
 	c->budget = s->models_size;
+	c->urls = urls_of(all);
 	map_init(&c->pins);
 	note_pins(s, &c->pins);
 	c->work.data = c;
