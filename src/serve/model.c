@@ -285,8 +285,11 @@ static void on_timer(uv_timer_t *timer)
 
 	while (!all->serve->stopping && (m = next_due(all, now)))
 		act(m);
-	if (all->collect_at && all->collect_at <= now)
+	if (all->collect_at && all->collect_at <= now) {
+		/* Where it has to wait, it is set when it begins. */
+		all->collect_at = 0;
 		models_collect(all);
+	}
 	models__arm(all);
 }
 
