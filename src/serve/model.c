@@ -477,6 +477,7 @@ int models_open(struct models *all, struct serve *serve, struct err *err)
 {
 	*all = (struct models){.serve = serve};
 	map_init(&all->by_key);
+	list_init(&all->askers);
 	uv_timer_init(serve->loop, &all->timer);
 	all->timer.data = all;
 	all->dir = mem_printf("%s/models", serve->data_dir);
@@ -500,6 +501,7 @@ void models_close(struct models *all)
 
 	while ((m = map_next(&all->by_key, &(size_t){0}, NULL)))
 		free_model(m);
+	models__free_askers(all);
 	uv_close((uv_handle_t *)&all->timer, on_timer_closed);
 	map_fini(&all->by_key);
 	shelf_close(&all->shelf);

@@ -91,6 +91,7 @@ struct models {
 	bool collecting, collect_again; /* garbage */
 	unsigned finding;		/* private: works on the pool */
 	uint64_t collect_at;		/* private: uv_now, the next hourly */
+	struct list askers;		/* private: for what the next does */
 	uint64_t bytes; /* that the shelf has, when it was looked at last */
 	struct model_counts counts;
 };
@@ -126,8 +127,8 @@ char *model_progress_text(const struct model *m);
 /* Removes what nobody needs from the shelf, in the background: when no model
  * is being fetched. */
 void models_collect(struct models *all);
-/* The same now, and tells what it did. E_BUSY while a model is fetched; `done`
- * comes else. */
+/* The same, and tells what it did. E_BUSY while a model is fetched; `done`
+ * comes else, unless the daemon stops. */
 int models_collect_now(struct models *all,
 		       void (*done)(void *data, const struct shelf_gc *gc,
 				    const struct err *err),

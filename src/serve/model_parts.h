@@ -23,6 +23,7 @@ void model__start(struct model *m, enum model_work work);
 
 /* model_shelf.c */
 int models__open_shelf(struct models *all, struct err *err);
+void models__free_askers(struct models *all);
 /* Looks on the shelf for it, in the background: model__on_found. */
 void model__find(struct model *m);
 

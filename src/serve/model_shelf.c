@@ -119,10 +119,49 @@ struct collecting {
 	struct shelf_gc gc;
 	struct err err;
 	bool failed;
+	struct list askers; /* to be told */
+};
+
+struct asker {
+	struct list link;
 	void (*done)(void *data, const struct shelf_gc *gc,
 		     const struct err *err);
 	void *data;
 };
+
+/* All of one list, behind those of the other. */
+static void move(struct list *from, struct list *to)
+{
+	while (!list_empty(from)) {
+		struct list *first = from->next;
+
+		list_remove(first);
+		list_push_back(to, first);
+	}
+}
+
+static void tell_askers(struct collecting *c)
+{
+	while (!list_empty(&c->askers)) {
+		struct asker *a =
+			LIST_ENTRY(c->askers.next, struct asker, link);
+
+		list_remove(&a->link);
+		a->done(a->data, &c->gc, c->failed ? &c->err : NULL);
+		free(a);
+	}
+}
+
+void models__free_askers(struct models *all)
+{
+	while (!list_empty(&all->askers)) {
+		struct asker *a =
+			LIST_ENTRY(all->askers.next, struct asker, link);
+
+		list_remove(&a->link);
+		free(a);
+	}
+}
 
 static void sweep_pins(struct collecting *c)
 {
@@ -178,8 +217,7 @@ static void on_collected(uv_work_t *work, int status)
 		log_info(LOG_F(F_I("bytes", (int64_t)c->gc.freed),
 			       F_I("models", c->gc.refs)),
 			 "removed models that nobody needs");
-	if (c->done)
-		c->done(c->data, &c->gc, c->failed ? &c->err : NULL);
+	tell_askers(c);
 	map_fini(&c->pins);
 	for (char **url = c->urls; *url; url++)
 		free(*url);
@@ -217,13 +255,15 @@ static char **urls_of(const struct models *all)
 	return urls;
 }
 
-static struct collecting *collect(struct models *all)
+static void collect(struct models *all)
 {
 	struct serve *s = all->serve;
 	struct collecting *c = mem_alloc(sizeof *c);
 	int rc;
 
 	c->all = all;
+	list_init(&c->askers);
+	move(&all->askers, &c->askers);
 	c->trees = models_in_use(all, &c->n);
 	c->budget = s->models_size;
 	c->urls = urls_of(all);
@@ -235,7 +275,6 @@ static struct collecting *collect(struct models *all)
 	models__arm(all);
 	rc = uv_queue_work(s->loop, &c->work, on_collect, on_collected);
 	assert(rc == 0);
-	return c;
 }
 
 void models_collect(struct models *all)
@@ -250,15 +289,17 @@ int models_collect_now(struct models *all,
 				    const struct err *err),
 		       void *data, struct err *err)
 {
-	struct collecting *c;
+	struct asker *a;
 
-	if (all->collecting || all->pulling || !all->serve->loaded)
+	if (all->pulling || !all->serve->loaded || all->serve->stopping)
 		return err_set(err, E_BUSY,
-			       "models are being fetched or removed now; try "
-			       "again when that is over");
-	c = collect(all);
-	c->done = done;
-	c->data = data;
+			       "a model is being fetched now; try again when "
+			       "that is over");
+	a = mem_alloc(sizeof *a);
+	a->done = done;
+	a->data = data;
+	list_push_back(&all->askers, &a->link);
+	models_collect(all);
 	return 0;
 }
 
