@@ -432,7 +432,7 @@ def test_the_command(daemon, place):
     assert [f["path"] for f in info["files"]] == ["m.bin"] and len(info["files"][0]["sha256"]) == 64
     daemon.cli("models", "verify", url, check=0).says("whole, 97.7 KiB")
     daemon.cli("models", "df", check=0).says("in use", "free")
-    assert json.loads(daemon.cli("models", "df", "-o", "json", check=0).out)["bytes"] >= 100_000
+    wait_for("the disk was looked at", lambda: json.loads(daemon.cli("models", "df", "-o", "json", check=0).out)["bytes"] >= 100_000)
     daemon.cli("models", "rm", url, check=0)
     daemon.cli("models", "gc", check=0).says("freed")
     daemon.cli("models", "info", url, check=4).says("there is no model", "soma models list")
@@ -473,6 +473,10 @@ def test_metrics(daemon, place):
     daemon.cli("models", "pull", place.url + "/none.bin", check=1, timeout=120)
     after = fetches(daemon)
     assert {k: after[k] - before[k] for k in after} == {"ready": 1, "same": 1, "failed": 1}
-    text = daemon.admin.call("GET", "/metrics").text
-    assert [line for line in text.splitlines() if line.startswith("soma_model_bytes ") and int(line.split()[1]) >= 10_000]
+
+    def bytes_shown():
+        lines = daemon.admin.call("GET", "/metrics").text.splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("soma_model_bytes ")))
+
+    wait_for("the disk was looked at", lambda: bytes_shown() >= 10_000)
     daemon.cli("models", "rm", url, check=0)
