@@ -111,7 +111,8 @@ static void open_item(struct transfer *t, struct item *it)
 		return;
 	}
 	it->noted = ranges_total(&it->have);
-	it->local = it->have.n == 0 ? it->f->local : NULL;
+	if (it->have.n == 0 && !it->spurned)
+		it->local = it->f->local;
 	it->state = ITEM_OPEN;
 	t->open++;
 	pthread_cond_broadcast(&t->more);
@@ -215,9 +216,7 @@ static void corrupt(struct transfer *t, struct item *it)
 			    it->f->sha256);
 		transfer__fail(t);
 		parts_drop(t->job->parts, it->n);
-		return;
 	}
-	it->local = NULL;
 }
 
 static void fetch_anew(struct transfer *t, struct item *it)
@@ -228,6 +227,7 @@ static void fetch_anew(struct transfer *t, struct item *it)
 	t->open--;
 	it->state = ITEM_WAITING;
 	it->streaming = false;
+	it->spurned = it->spurned || it->local;
 	it->local = NULL;
 	ranges_fini(&it->have);
 	it->cursor = it->hashed = it->woken = it->noted = 0;

@@ -40,6 +40,7 @@ struct item {
 	bool whole;	 /* it comes in one piece or not at all */
 	bool streaming;	 /* ... and a slot is at it */
 	char *at;	 /* owned: where redirects led; or NULL */
+	bool spurned;	  /* the user's own file is of no use */
 	unsigned corrupt; /* how often its sum was wrong */
 	uint64_t noted;	  /* bytes that its note tells of */
 
