@@ -707,6 +707,32 @@ static void a_full_disk_is_named_with_numbers(void **state)
 	tmpdir_remove(above);
 }
 
+static void what_root_makes_is_the_folders_owners(void **state)
+{
+	static const char *const names[] = {"files", "trees", "refs",
+					    "refs/.lock", ".lock"};
+	struct fixture *f = *state;
+	cleanup_free char *dir = mem_printf("%s/others", f->dir);
+	struct err err = {0};
+	struct shelf s;
+	struct stat st;
+
+	if (geteuid() != 0) {
+		puts("skipped: to give files away takes root");
+		return;
+	}
+	assert_int_equal(mkdir(dir, 0755), 0);
+	assert_int_equal(chown(dir, 61183, 61183), 0);
+	assert_int_equal(shelf_open(&s, dir, &err), 0);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		cleanup_free char *path = mem_printf("%s/%s", dir, names[i]);
+
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_uid, 61183);
+	}
+	shelf_close(&s);
+}
+
 static int each_counts(void *data, const struct shelf_ref *r)
 {
 	size_t *n = data;
@@ -753,6 +779,7 @@ int main(void)
 		T(a_flipped_bit_is_found_and_mended),
 		T(what_is_missing_is_bad),
 		T(all_refs_are_listed),
+		T(what_root_makes_is_the_folders_owners),
 		cmocka_unit_test(a_full_disk_is_named_with_numbers),
 	};
 #undef T
