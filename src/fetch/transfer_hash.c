@@ -219,7 +219,7 @@ static void work_on(struct transfer *t, struct item *it, char *piece)
 /* The first that nobody is at. */
 static struct item *pick(struct transfer *t)
 {
-	for (size_t i = t->oldest; i < t->n && i <= t->next; i++) {
+	for (size_t i = t->oldest; i < t->reached; i++) {
 		struct item *it = &t->items[i];
 
 		if (it->state == ITEM_OPEN && !it->busy &&

@@ -99,7 +99,8 @@ struct transfer {
 	struct slot slots[SLOTS];
 	struct item *items; /* owned */
 	size_t n;
-	size_t next;   /* the first with something left to ask for */
+	size_t next;	/* the first with something left to ask for */
+	size_t reached; /* behind the last that was ever open */
 	size_t oldest; /* all before it are done */
 	size_t open;   /* in ITEM_OPEN */
 	uint64_t done; /* bytes of items that are done */
