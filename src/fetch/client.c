@@ -65,8 +65,11 @@ void heads_fini(struct heads *h)
 	heads_init(h);
 }
 
+/* What is no text is as if it was not there: it is to be noted in JSON. */
 static void keep(char **to, struct str value)
 {
+	if (!str_is_utf8(value))
+		return;
 	free(*to);
 	*to = mem_strndup(value.p, value.n);
 }

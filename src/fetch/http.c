@@ -21,7 +21,7 @@ static char *name_of(const char *url)
 		(struct str){slash + 1, (size_t)(path + len - slash - 1)},
 		false);
 	/* "%2F" in a name, or nonsense: no file is named so. */
-	if (!name || strchr(name, '/') || strcmp(name, "..") == 0 ||
+	if (!name || !str_is_utf8(str_of(name)) || strchr(name, '/') || strcmp(name, "..") == 0 ||
 	    strcmp(name, ".") == 0) {
 		free(name);
 		return mem_strdup("model");
@@ -98,7 +98,7 @@ int source__http(struct source *s, struct failure *why)
 {
 	cleanup_free char *host = url_host(s->url);
 
-	if (!host || !*host)
+	if (!host || !*host || strstr(s->url, "://")[3] == '/')
 		return failure_set(why, FAIL_BAD_URL, false,
 				   "'%.200s' names no host: write "
 				   "https://HOST/PATH",

@@ -110,6 +110,7 @@ static int walk(struct page *p, const struct buf *body, bool add)
 	struct str path[DEPTH_MAX], word;
 	enum xml_kind kind;
 	size_t depth = 0;
+	bool any = false;
 	struct xml x;
 
 	xml_init(&x, body->data, body->len, &p->arena);
@@ -118,6 +119,7 @@ static int walk(struct page *p, const struct buf *body, bool add)
 			if (depth == DEPTH_MAX)
 				return nonsense(p, "too deep");
 			path[depth++] = word;
+			any = true;
 			if (depth == 2)
 				p->key = p->etag = p->size = p->algorithm =
 					(struct str){0};
@@ -136,7 +138,7 @@ static int walk(struct page *p, const struct buf *body, bool add)
 		if (depth == 1 && !str_eq(path[0], STR("ListBucketResult")))
 			return nonsense(p, "it is no ListBucketResult");
 	}
-	return depth == 0 ? 0 : nonsense(p, "it ends too soon");
+	return any && depth == 0 ? 0 : nonsense(p, "it ends too soon");
 }
 
 static char *query_of(const char *prefix, const char *token)

@@ -46,12 +46,13 @@ struct source_file *listing_add(struct listing *l, struct str path,
 	/* What a bucket's keys may be and files' names may not: what leads out
 	 * of the tree, or nowhere. */
 	if (strlen(copy) != path.n || !project_path_ok(copy) ||
-	    !names_fit(copy)) {
+	    !names_fit(copy) || !str_is_utf8(path)) {
 		failure_set(why, FAIL_BROKEN, false,
 			    "the source names a file '%.200s', which cannot be "
-			    "one here: a path is relative, of at most 1024 "
-			    "bytes with names of at most 255, and has no '..' "
-			    "and no empty part; rename it at the source",
+			    "one here: a path is relative, in UTF-8, of at "
+			    "most 1024 bytes with names of at most 255, and "
+			    "has no '..' and no empty part; rename it at the "
+			    "source",
 			    copy);
 		return NULL;
 	}
@@ -130,6 +131,10 @@ int source_open(struct source *s, struct client *client, const char *url,
 		struct failure *why)
 {
 	*s = (struct source){.client = client, .url = url};
+	if (!str_is_utf8(str_of(url)))
+		return failure_set(why, FAIL_BAD_URL, false,
+				   "the URL is not UTF-8: write other "
+				   "characters as %%XX");
 	for (const char *p = url; *p; p++)
 		/* A key of a bucket may have a space. */
 		if ((unsigned char)*p < ' ' || *p == 0x7f ||

@@ -8,6 +8,7 @@
 
 #include "core/arena.h"
 #include "core/sha256.h"
+#include "core/str.h"
 #include "fetch/failure.h"
 
 struct client;

@@ -87,33 +87,39 @@ static void cannot_open(struct transfer *t, int sys)
 	transfer__fail(t);
 }
 
-/* What an earlier pull left of it, and its part to write to. */
-static void open_item(struct transfer *t, struct item *it)
+/* What an earlier pull left of it. Of all, before the first is asked for, so
+ * that it is known how much there is to come. */
+static void recall(struct transfer *t, struct item *it)
 {
-	cleanup_free char *path = parts_path(t->job->parts, it->n);
 	struct part_note note;
 
 	parts_read(t->job->parts, it->n, it->f, &note);
 	it->have = note.have;
-	if (is_there(t, it, it->f->sha256[0] ? it->f->sha256 : note.done)) {
+	if (is_there(t, it, it->f->sha256[0] ? it->f->sha256 : note.done))
 		item_done(t, it);
-		return;
-	}
+	else if (it->whole)
+		ranges_fini(&it->have);
+}
+
+static void open_item(struct transfer *t, struct item *it)
+{
+	cleanup_free char *path = parts_path(t->job->parts, it->n);
+
 	it->fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (it->fd < 0) {
 		cannot_open(t, errno);
 		return;
 	}
-	if (it->whole)
-		ranges_fini(&it->have);
 	if (it->have.n == 0 && ftruncate(it->fd, 0) != 0) {
 		cannot_open(t, errno);
 		return;
 	}
 	it->noted = ranges_total(&it->have);
-	it->local = it->have.n == 0 ? it->f->local : NULL;
+	if (it->have.n == 0 && !it->spurned)
+		it->local = it->f->local;
 	it->state = ITEM_OPEN;
 	t->open++;
+	t->reached = MAX(t->reached, it->n + 1);
 	pthread_cond_broadcast(&t->more);
 }
 
@@ -215,9 +221,7 @@ static void corrupt(struct transfer *t, struct item *it)
 			    it->f->sha256);
 		transfer__fail(t);
 		parts_drop(t->job->parts, it->n);
-		return;
 	}
-	it->local = NULL;
 }
 
 static void fetch_anew(struct transfer *t, struct item *it)
@@ -228,6 +232,7 @@ static void fetch_anew(struct transfer *t, struct item *it)
 	t->open--;
 	it->state = ITEM_WAITING;
 	it->streaming = false;
+	it->spurned = it->spurned || it->local;
 	it->local = NULL;
 	ranges_fini(&it->have);
 	it->cursor = it->hashed = it->woken = it->noted = 0;
@@ -241,8 +246,9 @@ static void hear(struct transfer *t, struct item *it)
 {
 	enum item_news news = it->news;
 
-	if (it->busy || news == NEWS_NONE)
-		return; /* it lets go of it in a moment, and is heard then */
+	if (news == NEWS_NONE)
+		return;
+	assert(!it->busy); /* it tells, and lets go, in one hold of the lock */
 	it->news = NEWS_NONE;
 	switch (news) {
 	case NEWS_TAKEN:
@@ -270,15 +276,8 @@ static void hear_workers(struct transfer *t)
 	pthread_mutex_lock(&t->lock);
 	if (t->news) {
 		t->news = false;
-		for (size_t i = t->oldest; i < t->n && !t->failed; i++) {
-			struct item *it = &t->items[i];
-
-			if (i > t->next)
-				break;
-			if (it->busy && it->news != NEWS_NONE)
-				t->news = true;
-			hear(t, it);
-		}
+		for (size_t i = t->oldest; i < t->reached && !t->failed; i++)
+			hear(t, &t->items[i]);
 	}
 	pthread_mutex_unlock(&t->lock);
 }
@@ -291,8 +290,8 @@ static uint64_t count(struct transfer *t, uint64_t *ret_hashed)
 	uint64_t done = t->done, hashed = t->done;
 
 	pthread_mutex_lock(&t->lock);
-	for (size_t i = t->oldest; i < t->n && i <= t->next; i++) {
-		if (t->items[i].state != ITEM_OPEN)
+	for (size_t i = t->oldest; i < t->n; i++) {
+		if (t->items[i].state == ITEM_DONE)
 			continue;
 		done += ranges_total(&t->items[i].have);
 		hashed += t->items[i].hashed;
@@ -325,7 +324,7 @@ static void write_notes(struct transfer *t)
 	int rc = 0;
 
 	pthread_mutex_lock(&t->lock);
-	for (size_t i = t->oldest; rc == 0 && i < t->n && i <= t->next; i++) {
+	for (size_t i = t->oldest; rc == 0 && i < t->reached; i++) {
 		struct item *it = &t->items[i];
 		uint64_t now = ranges_total(&it->have);
 
@@ -442,6 +441,8 @@ static void begin(struct transfer *t)
 		t->slots[i].easy = curl_easy_init();
 		heads_init(&t->slots[i].heads);
 	}
+	for (size_t i = 0; i < l->n; i++)
+		recall(t, &t->items[i]);
 	t->n_workers = (size_t)MAX(1, MIN(processors, (long)WORKERS_MAX));
 	t->n_workers = MIN(t->n_workers, t->n);
 	for (size_t i = 0; i < t->n_workers; i++)

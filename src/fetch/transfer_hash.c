@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "core/mem.h"
 #include "fetch/transfer_parts.h"
@@ -58,6 +59,7 @@ static bool copy(struct transfer *t, struct item *it)
 {
 	cleanup_close int from = open(it->local, O_RDONLY | O_CLOEXEC);
 	uint64_t at = 0, end = it->size;
+	struct stat st;
 	bool shared;
 
 	if (from < 0)
@@ -65,6 +67,10 @@ static bool copy(struct transfer *t, struct item *it)
 	pthread_mutex_unlock(&t->lock);
 	shared = ioctl(it->fd, FICLONE, from) == 0;
 	pthread_mutex_lock(&t->lock);
+	/* It may have become another since it was looked at. */
+	if (shared &&
+	    (fstat(it->fd, &st) != 0 || (uint64_t)st.st_size != end))
+		return false;
 	if (shared)
 		at = end;
 	while (at < end && !t->stop) {
@@ -133,7 +139,8 @@ static bool hash(struct transfer *t, struct item *it, char *piece)
 	uint64_t at = 0;
 
 	sha256_init(&sum);
-	while (!(it->complete && at == it->size)) {
+	while (!(it->complete && at == it->size &&
+		 it->generation == generation)) {
 		uint64_t front = ranges_front(&it->have);
 		size_t n;
 		int rc;
@@ -212,7 +219,7 @@ static void work_on(struct transfer *t, struct item *it, char *piece)
 /* The first that nobody is at. */
 static struct item *pick(struct transfer *t)
 {
-	for (size_t i = t->oldest; i < t->n && i <= t->next; i++) {
+	for (size_t i = t->oldest; i < t->reached; i++) {
 		struct item *it = &t->items[i];
 
 		if (it->state == ITEM_OPEN && !it->busy &&

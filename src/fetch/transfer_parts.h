@@ -40,6 +40,7 @@ struct item {
 	bool whole;	 /* it comes in one piece or not at all */
 	bool streaming;	 /* ... and a slot is at it */
 	char *at;	 /* owned: where redirects led; or NULL */
+	bool spurned;	  /* the user's own file is of no use */
 	unsigned corrupt; /* how often its sum was wrong */
 	uint64_t noted;	  /* bytes that its note tells of */
 
@@ -98,7 +99,8 @@ struct transfer {
 	struct slot slots[SLOTS];
 	struct item *items; /* owned */
 	size_t n;
-	size_t next;   /* the first with something left to ask for */
+	size_t next;	/* the first with something left to ask for */
+	size_t reached; /* behind the last that was ever open */
 	size_t oldest; /* all before it are done */
 	size_t open;   /* in ITEM_OPEN */
 	uint64_t done; /* bytes of items that are done */

@@ -34,6 +34,17 @@ int shelf__fail(const struct shelf *s, int sys, const char *doing,
 	return disk__fail(err, sys, s->dir, doing);
 }
 
+void shelf__give(const struct shelf *s, int fd)
+{
+	struct stat st;
+
+	if (geteuid() != 0 || stat(s->dir, &st) != 0 || st.st_uid == 0)
+		return;
+	/* What cannot be given shows when that user needs it. */
+	if (fchown(fd, st.st_uid, st.st_gid) != 0)
+		errno = 0;
+}
+
 char *shelf__file_path(const struct shelf *s, const char *sha256)
 {
 	return mem_printf("%s/files/%.2s/%s", s->dir, sha256, sha256 + 2);
@@ -74,6 +85,7 @@ int shelf__lock(const struct shelf *s, const char *name, int how, int *ret_fd,
 
 	if (fd < 0)
 		return shelf__fail(s, errno, "locking the models", err);
+	shelf__give(s, fd);
 	while (flock(fd, how) != 0) {
 		int sys = errno;
 
@@ -100,6 +112,7 @@ int shelf__write(const struct shelf *s, const char *folder, const char *name,
 
 	if (fd < 0)
 		return shelf__fail(s, errno, "noting a model", err);
+	shelf__give(s, fd);
 	rc = -disk__write(fd, text, len);
 	if (rc == 0 && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
 		rc = errno;
@@ -147,6 +160,15 @@ static void clean_all(const struct shelf *s)
 	clean(s, "hub");
 }
 
+static void give_folder(const struct shelf *s, const char *path)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY |
+						  O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd >= 0)
+		shelf__give(s, fd);
+}
+
 int shelf_open(struct shelf *s, const char *dir, struct err *err)
 {
 	static const struct {
@@ -170,8 +192,11 @@ int shelf_open(struct shelf *s, const char *dir, struct err *err)
 		cleanup_free char *path =
 			mem_printf("%s/%s", whole, folders[i].name);
 
-		if (access(path, F_OK) != 0)
-			rc = disk__mkdir(path, folders[i].mode, err);
+		if (access(path, F_OK) == 0)
+			continue;
+		rc = disk__mkdir(path, folders[i].mode, err);
+		if (rc == 0)
+			give_folder(s, path);
 	}
 	if (rc == 0)
 		clean_all(s);

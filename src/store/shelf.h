@@ -45,7 +45,8 @@ struct shelf_ref {
 };
 
 /* Makes what is missing. What exists can be opened on a file system that is
- * read-only. */
+ * read-only. Where root opens the folder of another user (who fetches), all that
+ * root makes in it is that user's. */
 int shelf_open(struct shelf *s, const char *dir, struct err *err);
 void shelf_close(struct shelf *s);
 

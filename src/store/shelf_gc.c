@@ -148,6 +148,20 @@ static void remove_tree(struct gc *g, const char *tree)
 	g->told.trees++;
 }
 
+/* A manifest whose tree has gone: from a gc that was killed between. */
+static void sweep_manifest(struct gc *g, const char *name)
+{
+	cleanup_free char *tree = mem_strndup(name, SHA256_HEX - 1);
+	cleanup_free char *path = NULL, *manifest = NULL;
+
+	if (!blob_hash_ok(tree) || strcmp(name + SHA256_HEX - 1, ".json") != 0)
+		return;
+	path = shelf_tree_path(g->s, tree);
+	manifest = shelf__manifest_path(g->s, tree);
+	if (access(path, F_OK) != 0 && errno == ENOENT)
+		unlink(manifest);
+}
+
 static int sweep_trees(struct gc *g, struct err *err)
 {
 	cleanup_free char *above = mem_printf("%s/trees", g->s->dir);
@@ -157,6 +171,8 @@ static int sweep_trees(struct gc *g, struct err *err)
 	if (!d)
 		return shelf__fail(g->s, errno, "tidying models", err);
 	while ((e = readdir(d))) {
+		if (strlen(e->d_name) >= SHA256_HEX - 1)
+			sweep_manifest(g, e->d_name);
 		if (!blob_hash_ok(e->d_name))
 			continue;
 		if (!map_get(&g->trees, e->d_name) &&

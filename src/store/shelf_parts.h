@@ -17,6 +17,8 @@ int shelf__lock(const struct shelf *s, const char *name, int how, int *ret_fd,
 /* DIR/NAME with this content, whole or as it was: synced, renamed. */
 int shelf__write(const struct shelf *s, const char *folder, const char *name,
 		 const char *text, size_t len, mode_t mode, struct err *err);
+/* To the user whose folder the shelf is, where root has made it. */
+void shelf__give(const struct shelf *s, int fd);
 char *shelf__file_path(const struct shelf *s, const char *sha256);
 char *shelf__manifest_path(const struct shelf *s, const char *tree);
 /* What shelf_verify finds bad it makes writable: that is the mark, and all links

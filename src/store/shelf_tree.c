@@ -266,6 +266,12 @@ bool shelf__each_file(const struct shelf *s, const char *tree,
 
 /* ---- publishing ---- */
 
+/* JSON has no other text. */
+static bool is_text(const char *text)
+{
+	return !text || str_is_utf8(str_of(text));
+}
+
 static int check_files(const struct shelf_file *files, size_t n,
 		       struct err *err)
 {
@@ -275,11 +281,11 @@ static int check_files(const struct shelf_file *files, size_t n,
 	for (size_t i = 0; i < n; i++)
 		/* Checked here and not only by who calls: it becomes a path. */
 		if (!project_path_ok(files[i].path) ||
-		    !blob_hash_ok(files[i].sha256))
+		    !is_text(files[i].path) || !blob_hash_ok(files[i].sha256))
 			return err_set(err, E_INVALID,
 				       "'%.200s' cannot be a model's file: its "
-				       "path must be relative and without "
-				       "'..', its hash a SHA-256",
+				       "path must be relative, UTF-8 and "
+				       "without '..', its hash a SHA-256",
 				       files[i].path ? files[i].path : "");
 	return 0;
 }
@@ -317,6 +323,10 @@ int shelf_publish(struct shelf *s, const char *url, const char *etag,
 	char tree[SHA256_HEX];
 	int rc = check_files(files, n, err);
 
+	if (rc == 0 && (!is_text(url) || !is_text(etag)))
+		rc = err_set(err, E_INVALID,
+			     "the URL of a model, or its ETag, is not UTF-8: "
+			     "write other characters as %%XX");
 	if (rc == 0)
 		rc = shelf__lock(s, ".lock", LOCK_SH, &lock, err);
 	if (rc != 0)
