@@ -18,41 +18,20 @@ enum { HOURLY_MS = 3600 * 1000 };
 
 /* ---- opening ---- */
 
-/* The folder and what is in it: what lies deeper is made by its user. */
-static int give(const char *dir, uid_t uid, struct err *err)
-{
-	DIR *d = opendir(dir);
-	struct dirent *e;
-	int rc = 0;
-
-	if (!d)
-		return err_sys(err, errno, "opening '%s'", dir);
-	while (!rc && (e = readdir(d))) {
-		/* The daemon's own: the links that replicas look at. */
-		if (strcmp(e->d_name, "..") == 0 ||
-		    strcmp(e->d_name, "pins") == 0)
-			continue;
-		rc = fchownat(dirfd(d), e->d_name, uid, uid,
-			      AT_SYMLINK_NOFOLLOW);
-	}
-	if (rc)
-		rc = err_sys(err, errno, "giving '%s' to the build user", dir);
-	closedir(d);
-	return rc;
-}
-
+/* What the daemon makes in there as root is its owner's, too. */
 int models__open_shelf(struct models *all, struct err *err)
 {
 	cleanup_free char *pins = mem_printf("%s/pins", all->dir);
-	cleanup_free char *refs = mem_printf("%s/refs", all->dir);
 
-	if (file_mkdirs(all->dir, 0755, err) ||
-	    shelf_open(&all->shelf, all->dir, err) ||
-	    file_mkdirs(pins, 0755, err))
+	if (file_mkdirs(all->dir, 0755, err))
 		return err->code;
-	if (!all->uid || give(all->dir, all->uid, err))
-		return all->uid ? err->code : 0;
-	return give(refs, all->uid, err);
+	if (all->uid && chown(all->dir, all->uid, all->uid))
+		return err_sys(err, errno, "giving '%s' to the build user",
+			       all->dir);
+	return shelf_open(&all->shelf, all->dir, err) ||
+			       file_mkdirs(pins, 0755, err)
+		       ? err->code
+		       : 0;
 }
 
 /* ---- looking for one ---- */
@@ -183,12 +162,8 @@ static void sweep_pins(struct collecting *c)
 /* What is in use now was not used long ago when it no longer is. */
 static void note_used(struct collecting *c)
 {
-	cleanup_free char *refs = mem_printf("%s/refs", c->all->dir);
-
 	for (char **url = c->urls; *url; url++)
 		shelf_used(&c->all->shelf, *url, NULL);
-	if (c->all->uid)
-		give(refs, c->all->uid, NULL);
 }
 
 static void on_collect(uv_work_t *work)
