@@ -1,14 +1,11 @@
 """Models that apis name by URL: fetched once by the daemon, shared, kept, shown.
 
-S3 is moto's server; what drips and what fails is a server of the test's own.
+S3 is moto's server; what drips and what fails is sources.py's.
 """
 
-import hashlib
-import http.server
 import json
 import os
 import pathlib
-import threading
 import time
 
 import boto3
@@ -18,6 +15,7 @@ from moto.server import ThreadedMotoServer
 from soma.client import error_of
 from soma.daemon import Daemon
 from soma.projects import yaml_value
+from soma.sources import Hub, Server
 from soma.waiting import wait_for
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "s3cret-key", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
@@ -46,83 +44,10 @@ class PythonPredictor:
 """
 
 
-class Place(http.server.ThreadingHTTPServer):
-    """Files by their paths, which a test may change, slow down, or take away."""
-
-    daemon_threads = True
-
-    def __init__(self, port=0):
-        super().__init__(("127.0.0.1", port), Answers)
-        self.files, self.rate, self.gets = {}, None, []
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    @property
-    def url(self):
-        return "http://127.0.0.1:%d" % self.server_address[1]
-
-    def end(self):
-        self.shutdown()
-        self.server_close()
-
-
-class Answers(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self):
-        self.answer(False)
-
-    def do_GET(self):
-        self.answer(True)
-
-    def answer(self, with_body):
-        body = self.server.files.get(self.path)
-        if body is None:
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        etag = '"%x"' % hash(body)
-        wanted = self.headers.get("Range")
-        if self.headers.get("If-Match", etag) != etag:
-            self.send_response(412)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        first, last = 0, len(body) - 1
-        if wanted:
-            low, _, high = wanted.removeprefix("bytes=").partition("-")
-            first, last = int(low), min(int(high or last), last)
-            self.send_response(206)
-            self.send_header("Content-Range", "bytes %d-%d/%d" % (first, last, len(body)))
-        else:
-            self.send_response(200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", etag)
-        self.send_header("Content-Length", str(last - first + 1))
-        self.end_headers()
-        if with_body:
-            self.server.gets.append((self.path, first))
-            self.send(body[first : last + 1])
-
-    def send(self, body):
-        step = 65536
-        for at in range(0, len(body), step):
-            try:
-                self.wfile.write(body[at : at + step])
-            except OSError:
-                return
-            if self.server.rate:
-                time.sleep(step / self.server.rate)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def place():
-    with_files = Place()
-    yield with_files
-    with_files.end()
+    with Server() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +137,7 @@ def test_several_by_name_and_a_folder_of_models(daemon):
 
 
 def test_http(daemon, place):
-    place.files["/m/net.bin"] = b"n" * 3_000_000
+    place.put("/m/net.bin", b"n" * 3_000_000)
     daemon.admin.deploy(project("plain", place.url + "/m/net.bin?key=hidden"))
     assert model_of(daemon, "plain") == {"net.bin": [3_000_000, "n" * 20]}
     assert "hidden" not in daemon.log()
@@ -221,21 +146,17 @@ def test_http(daemon, place):
 
 def test_the_hub(daemon, place):
     """By its own libraries, too: what was fetched is where they look for it."""
-    commit, files = "c" * 40, {"config.json": b'{"model_type": "tiny"}', "model.safetensors": b"w" * 5000}
-    listing = {"sha": commit, "siblings": [{"rfilename": name, "size": len(data), "blobId": "0" * 40} for name, data in files.items()]}
-    listing["siblings"][1]["lfs"] = {"sha256": hashlib.sha256(files["model.safetensors"]).hexdigest(), "size": 5000}
-    place.files["/api/models/org/tiny/revision/main?blobs=true"] = json.dumps(listing).encode()
-    for name, data in files.items():
-        place.files[f"/org/tiny/resolve/{commit}/{name}"] = data
-    daemon.admin.deploy(project("hub", "hf://org/tiny", {"env": {"HF_ENDPOINT": place.url, "HF_TOKEN": "hf-hidden"}}))
+    there = Hub(place, "org/tiny", {"config.json": b'{"model_type": "tiny"}', "model.safetensors": b"w" * 5000}, token="Bearer hf-hidden")
+    env = {"HF_ENDPOINT": place.url, "HF_TOKEN": "hf-hidden"}
+    daemon.admin.deploy(project("hub", there.url, {"env": env}))
     answer = daemon.admin.post("/hub", json={}).json()
     assert answer["model"] == {"config.json": [22, '{"model_type": "tiny'], "model.safetensors": [5000, "w" * 20]}
     assert answer["hub"] == [str(daemon.data / "models/hub"), "1"]
     hub = daemon.data / "models/hub/models--org--tiny"
-    assert (hub / "refs/main").read_text() == commit
-    assert sorted(p.name for p in (hub / "snapshots" / commit).iterdir()) == ["config.json", "model.safetensors"]
+    assert (hub / "refs/main").read_text() == there.commit
+    assert sorted(p.name for p in (hub / "snapshots" / there.commit).iterdir()) == ["config.json", "model.safetensors"]
     assert "hf-hidden" not in daemon.log()
-    daemon.admin.deploy(project("hub", "hf://org/tiny", {"env": {"HF_ENDPOINT": place.url, "HF_HUB_OFFLINE": "0"}}))
+    daemon.admin.deploy(project("hub", there.url, {"env": {**env, "HF_HUB_OFFLINE": "0"}}))
     assert daemon.admin.post("/hub", json={}).json()["hub"] == [str(daemon.data / "models/hub"), "0"]
     daemon.admin.delete("hub")
 
@@ -301,21 +222,15 @@ def test_the_older_revision_goes_on(daemon):
     daemon.admin.delete("steady")
 
 
-def test_a_source_that_comes_back(daemon):
+def test_a_source_that_comes_back(daemon, place):
     """The rollout has failed, and goes on trying."""
-    first = Place()
-    port, url = first.server_address[1], first.url + "/m.bin"
-    first.end()
-    end = daemon.admin.deploy_failing(project("patient", url), timeout=120)
+    file = place.put("/m.bin", b"here", status=503)
+    end = daemon.admin.deploy_failing(project("patient", place.url + "/m.bin"), timeout=200)
     assert "predictor.multi_model_reloading.path" in end["text"]
     assert any(e["type"] == "model_failed" and "trying again in" in e["text"] for e in daemon.admin.events("patient"))
-    again = Place(port)
-    again.files["/m.bin"] = b"here"
-    try:
-        daemon.admin.wait_live("patient", 120)
-        assert model_of(daemon, "patient") == {"m.bin": [4, "here"]}
-    finally:
-        again.end()
+    file.status = 200
+    daemon.admin.wait_live("patient", 120)
+    assert model_of(daemon, "patient") == {"m.bin": [4, "here"]}
     daemon.admin.delete("patient")
 
 
@@ -324,7 +239,7 @@ def test_a_source_that_comes_back(daemon):
 
 def test_progress(daemon, place):
     size = 4 << 20
-    place.files["/big.bin"], place.rate = b"b" * size, 400_000
+    file = place.put("/big.bin", b"b" * size, rate=400_000)
     answer = daemon.admin.send(project("slow", place.url + "/big.bin", on_cold="retry"))
     assert answer.status_code == 200, answer.text
 
@@ -340,7 +255,7 @@ def test_progress(daemon, place):
     assert loading["stage"] == "models" and 0 < loading["bytes_done"] < loading["bytes_total"] == size
     assert loading["eta_s"] > 0 and int(waits.headers["Retry-After"]) >= 1
     daemon.cli("get", "slow", check=0).says("fetching", "4.0 MiB")
-    place.rate = None
+    file.rate = None
     daemon.admin.wait_live("slow")
     assert model_of(daemon, "slow") == {"big.bin": [size, "b" * 20]}
     assert len([e for e in daemon.admin.events("slow") if e["type"] == "model_fetching"]) >= 2
@@ -348,14 +263,13 @@ def test_progress(daemon, place):
 
 
 def test_two_apis_fetch_once(daemon, place):
-    place.files["/shared.bin"], place.rate = b"s" * (1 << 20), 1_000_000
+    place.put("/shared.bin", b"s" * (1 << 20), rate=1_000_000)
     for name in ("twin-a", "twin-b"):
         assert daemon.admin.send(project(name, place.url + "/shared.bin")).status_code == 200
     for name in ("twin-a", "twin-b"):
         daemon.admin.wait_live(name)
         assert model_of(daemon, name) == {"shared.bin": [1 << 20, "s" * 20]}
-    starts = [first for path, first in place.gets if path == "/shared.bin"]
-    assert len(starts) == len(set(starts)), "the same bytes came twice"
+    assert place.sent < 1.5 * (1 << 20), "the same bytes came twice"
     used = models(daemon)[place.url + "/shared.bin"]["used_by"]
     assert sorted(u["api"] for u in used) == ["twin-a", "twin-b"]
     assert daemon.admin.api("twin-a")["models"][0]["path"] == daemon.admin.api("twin-b")["models"][0]["path"]
@@ -364,9 +278,9 @@ def test_two_apis_fetch_once(daemon, place):
 
 
 def test_an_api_that_is_deleted_meanwhile(daemon, place):
-    place.files["/late.bin"], place.rate = b"l" * (2 << 20), 100_000
+    place.put("/late.bin", b"l" * (2 << 20), rate=100_000)
     assert daemon.admin.send(project("brief", place.url + "/late.bin")).status_code == 200
-    wait_for("its fetch has begun", lambda: place.gets, 30)
+    wait_for("its fetch has begun", lambda: place.sent > 0, 30)
     daemon.admin.delete("brief")
     wait_for("nothing fetches any more", lambda: place.url + "/late.bin" not in models(daemon), 30)
 
@@ -374,11 +288,11 @@ def test_an_api_that_is_deleted_meanwhile(daemon, place):
 # --- after a restart -------------------------------------------------------------------
 
 
-def test_a_daemon_that_comes_back_fetches_nothing(own_daemon, place):
-    place.files["/kept.bin"] = b"kept"
-    own_daemon.admin.deploy(project("kept", place.url + "/kept.bin"))
-    own_daemon.stop()
-    place.end()
+def test_a_daemon_that_comes_back_fetches_nothing(own_daemon):
+    with Server() as place:
+        place.put("/kept.bin", b"kept")
+        own_daemon.admin.deploy(project("kept", place.url + "/kept.bin"))
+        own_daemon.stop()
     own_daemon.start()
     own_daemon.admin.wait_live("kept")
     assert model_of(own_daemon, "kept") == {"kept.bin": [4, "kept"]}
@@ -405,7 +319,7 @@ def test_what_is_in_use_stays(daemon):
 
 def test_a_bound_on_the_store(moto, bucket, place):
     for name in ("a", "b", "c"):
-        place.files[f"/{name}.bin"] = name.encode() * 1_000_000
+        place.put(f"/{name}.bin", name.encode() * 1_000_000)
     with Daemon(args=["--models-size", "2200Ki"]) as d:
         d.admin.deploy(project("holder", place.url + "/a.bin"))
         d.cli("models", "pull", place.url + "/b.bin", check=0, timeout=60)
@@ -417,7 +331,7 @@ def test_a_bound_on_the_store(moto, bucket, place):
 
 
 def test_the_command(daemon, place):
-    place.files["/m.bin"] = b"m" * 100_000
+    place.put("/m.bin", b"m" * 100_000)
     url = place.url + "/m.bin"
     daemon.cli("models", "list", check=0)
     pulled = daemon.cli("models", "pull", url, check=0, timeout=60)
@@ -439,7 +353,7 @@ def test_the_command(daemon, place):
 
 
 def test_a_file_that_has_changed_on_the_disk(daemon, place):
-    place.files["/rot.bin"] = b"r" * 50_000
+    place.put("/rot.bin", b"r" * 50_000)
     url = place.url + "/rot.bin"
     daemon.cli("models", "pull", url, check=0)
     [file] = pathlib.Path(models(daemon)[url]["path"]).iterdir()
@@ -465,7 +379,7 @@ def test_what_the_command_refuses(daemon, args, code, words):
 
 
 def test_metrics(daemon, place):
-    place.files["/count.bin"] = b"c" * 10_000
+    place.put("/count.bin", b"c" * 10_000)
     url = place.url + "/count.bin"
     before = fetches(daemon)
     daemon.cli("models", "pull", url, check=0)
