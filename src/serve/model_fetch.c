@@ -110,7 +110,7 @@ static void end_unsaid(struct model *m, const char *cause, bool launched)
 	set(&m->answer, "failed");
 }
 
-static void on_exit(struct process *p, const char *cause, bool launched)
+static void on_gone(struct process *p, const char *cause, bool launched)
 {
 	struct model *m = p->data;
 	struct models *all = m->all;
@@ -137,7 +137,7 @@ static void on_exit(struct process *p, const char *cause, bool launched)
 
 static const struct process_ops fetch_ops = {
 	.on_line = on_line,
-	.on_exit = on_exit,
+	.on_exit = on_gone,
 };
 
 static int start(struct model *m, bool ask, struct err *err)
