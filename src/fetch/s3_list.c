@@ -191,7 +191,7 @@ int s3__list_prefix(struct source *s, struct listing *l, const char *prefix,
 				 .prefix = prefix,
 				 .sum = &sum,
 				 .why = why};
-		char *next;
+		char *next = NULL;
 
 		arena_init(&p.arena);
 		rc = i < PAGES_MAX ? list_page(&p, token, &next)

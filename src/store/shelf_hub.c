@@ -65,7 +65,7 @@ static int put_link(const struct shelf *s, const char *dir, const char *commit,
 	return 0;
 }
 
-static int put_ref(const struct shelf *s, const char *dir, const char *revision,
+static int put_ref(const char *dir, const char *revision,
 		   const char *commit, struct err *err)
 {
 	cleanup_free char *path = mem_printf("%s/refs/%s", dir, revision);
@@ -103,7 +103,7 @@ int shelf__hub_put(const struct shelf *s, const char *url, const char *commit,
 		rc = put_link(s, dir, commit, tree, err);
 	/* A commit is a revision, too, which needs no file to be found. */
 	if (rc == 0 && strcmp(revision, commit) != 0)
-		rc = put_ref(s, dir, revision, commit, err);
+		rc = put_ref(dir, revision, commit, err);
 	return rc;
 }
 
