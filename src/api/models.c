@@ -300,8 +300,8 @@ static void answer_list(struct models_job *j)
 	if (j->n)
 		qsort(j->rows, j->n, sizeof *j->rows, by_url);
 	for (size_t i = 0; i < j->n; i++)
-		put_row(doc, yyjson_mut_arr_add_obj(doc, list),
-			j->admin->serve, &j->rows[i]);
+		put_row(doc, yyjson_mut_arr_add_obj(doc, list), j->admin->serve,
+			&j->rows[i]);
 	put_coming(doc, list, j);
 	reply(j, doc);
 }
@@ -328,8 +328,7 @@ static void answer_df(struct models_job *j)
 	if (!j->req)
 		return;
 	for (size_t i = 0; i < j->n; i++) {
-		cleanup_free char *users =
-			models__users(s, j->rows[i].ref.url);
+		cleanup_free char *users = models__users(s, j->rows[i].ref.url);
 
 		used += *users ? j->rows[i].ref.bytes : 0;
 	}

@@ -277,8 +277,8 @@ static void on_collected(void *data, const struct shelf_gc *gc,
 		    "{\"message\":\"freed %s\",\"freed\":%llu,\"left\":%llu,"
 		    "\"models\":%u,\"trees\":%u}",
 		    str_human_bytes(gc->freed, freed),
-		    (unsigned long long)gc->freed,
-		    (unsigned long long)gc->left, gc->refs, gc->trees);
+		    (unsigned long long)gc->freed, (unsigned long long)gc->left,
+		    gc->refs, gc->trees);
 }
 
 void admin_models_gc(struct http_req *req, const char *arg)

@@ -18,12 +18,12 @@ struct models_row {
 struct models_job {
 	uv_work_t work;
 	struct admin *admin;
-	struct http_req *req; /* NULL: gone */
-	char *url;	      /* owned, or NULL: all */
+	struct http_req *req;		      /* NULL: gone */
+	char *url;			      /* owned, or NULL: all */
 	void (*run)(struct models_job *j);    /* on the pool */
 	void (*answer)(struct models_job *j); /* on the loop, when it is done */
-	struct err err;			      /* what run met; code 0: nothing */
-	struct models_row *rows;	      /* owned */
+	struct err err;		 /* what run met; code 0: nothing */
+	struct models_row *rows; /* owned */
 	size_t n;
 	char **bad; /* owned, as is each: what of each row is wrong, or NULL */
 	uint64_t free_bytes;
@@ -40,7 +40,8 @@ const char *models__url(struct http_req *req, const char *body, size_t len,
 			bool needed, bool *ret_ok);
 /* Whether it is a URL that is fetched; else it was answered. */
 bool models__check_url(struct http_req *req, const char *url);
-/* Revisions that have it, "iris (revision 3)", with ", " between; mem_printf. */
+/* Revisions that have it, "iris (revision 3)", with ", " between; mem_printf.
+ */
 char *models__users(const struct serve *s, const char *url);
 
 #endif

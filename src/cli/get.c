@@ -156,9 +156,9 @@ static void print_models(yyjson_val *models)
 		printf("\nmodel: %s: %s", json_str(m, "source", "?"), state);
 		if (all > 0)
 			printf(", %s of %s",
-			       str_human_bytes((uint64_t)json_int(
-						       m, "bytes_done", 0),
-					       done),
+			       str_human_bytes(
+				       (uint64_t)json_int(m, "bytes_done", 0),
+				       done),
 			       str_human_bytes((uint64_t)all, total));
 		printf("%s%s\n", message ? ": " : "", message ? message : "");
 	}

@@ -80,7 +80,8 @@ static void print_list(yyjson_val *root)
 		table_cell(&t, "%s", json_str(model, "url", "?"));
 		state_cell(&t, model);
 		bytes_cell(&t, model, "bytes");
-		table_cell(&t, "%lld", (long long)json_int(model, "n_files", 0));
+		table_cell(&t, "%lld",
+			   (long long)json_int(model, "n_files", 0));
 		age_cell(&t, model, "checked");
 		table_cell(&t, "%s", users);
 	}
@@ -179,8 +180,8 @@ static int verify(const struct args *a, struct admin *ad, enum output output)
 	cleanup_free char *text = models__body(url);
 	struct body body = {.data = text, .len = strlen(text)};
 	struct answer an;
-	int rc = admin_call(ad, "POST", "/v1/models/verify",
-			    url ? &body : NULL, &an);
+	int rc = admin_call(ad, "POST", "/v1/models/verify", url ? &body : NULL,
+			    &an);
 
 	if (rc != CLI_OK)
 		return rc;

@@ -22,9 +22,9 @@ struct pull {
 /* "[######..................]" */
 static void draw_bar(char out[BAR + 3], uint64_t done, uint64_t total)
 {
-	size_t full = total ? (size_t)((double)MIN(done, total) /
-				       (double)total * BAR)
-			    : 0;
+	size_t full =
+		total ? (size_t)((double)MIN(done, total) / (double)total * BAR)
+		      : 0;
 
 	out[0] = '[';
 	for (size_t i = 0; i < BAR; i++)
@@ -160,8 +160,8 @@ int models__pull(struct admin *ad, const char *url, enum output output)
 
 	display_init(&p.d, output != OUTPUT_TABLE);
 	stream_start(&s, multi, ad, "/v1/models", on_line, &p);
-	s.headers = curl_slist_append(s.headers,
-				      "Content-Type: application/json");
+	s.headers =
+		curl_slist_append(s.headers, "Content-Type: application/json");
 	curl_easy_setopt(s.curl, CURLOPT_HTTPHEADER, s.headers);
 	curl_easy_setopt(s.curl, CURLOPT_POSTFIELDS, body);
 	while (!s.ended)

@@ -124,9 +124,9 @@ static void note_failed(struct model *m)
 	m->failures++;
 	m->next_at = 0;
 	if (m->again)
-		m->next_at = uv_now(s->loop) +
-			     (uint64_t)backoff_wait_ms(m->failures,
-						       serve_random(s));
+		m->next_at =
+			uv_now(s->loop) +
+			(uint64_t)backoff_wait_ms(m->failures, serve_random(s));
 	else if (m->path && may_be_watched(m))
 		ask_later(m);
 	models__arm(m->all);
@@ -203,8 +203,7 @@ void model__asked(struct model *m, bool ok)
 	 * fetched what is newer. */
 	bool tell = !ok || m->message || strcmp(m->before, m->tree) != 0;
 
-	if (ok && strcmp(m->answer, "changed") == 0 &&
-	    !all->serve->stopping) {
+	if (ok && strcmp(m->answer, "changed") == 0 && !all->serve->stopping) {
 		model__start(m, MODEL_PULLS);
 		if (m->process)
 			return;
@@ -319,16 +318,16 @@ void models__arm(struct models *all)
 	if (all->serve->stopping)
 		return;
 	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));) {
-		if (!m->next_at || (m->state == MODEL_READY &&
-				    !may_be_watched(m)))
+		if (!m->next_at ||
+		    (m->state == MODEL_READY && !may_be_watched(m)))
 			continue;
 		first = first ? MIN(first, m->next_at) : m->next_at;
 	}
 	if (!first)
 		uv_timer_stop(&all->timer);
 	else
-		uv_timer_start(&all->timer, on_timer,
-			       MAX(first, now + 1) - now, 0);
+		uv_timer_start(&all->timer, on_timer, MAX(first, now + 1) - now,
+			       0);
 }
 
 void models_settings(struct models *all)

@@ -5,8 +5,8 @@
  *   READY ──────────────────────────────────────────────▶ FETCHING
  *     │ ▲                                                  │ │  ▲
  *     │ ╰───────────────── it is there ────────────────────╯ │  │ back-off, or
- *     │ asked now and then whether the source has changed:   ▼  │ somebody comes
- *     ╰─ what is new is fetched beside, it stays READY      FAILED
+ *     │ asked now and then whether the source has changed:   ▼  │ somebody
+ * comes ╰─ what is new is fetched beside, it stays READY      FAILED
  */
 #ifndef SERVE_MODEL_H
 #define SERVE_MODEL_H
@@ -44,35 +44,35 @@ struct model_user {
 
 struct model {
 	struct models *all;
-	char *key; /* owned: in all->by_key */
-	char *url; /* owned */
+	char *key;   /* owned: in all->by_key */
+	char *url;   /* owned */
 	char *shown; /* owned: the same without a query, which may be a key */
-	char **env; /* owned, NULL-ended: "K=V" of who wants it; secret */
+	char **env;  /* owned, NULL-ended: "K=V" of who wants it; secret */
 	enum model_state state;
-	char *path;		/* owned: of the newest tree; NULL: none yet */
-	char tree[SHA256_HEX];	/* its ID; "" while there is no path */
-	uint64_t bytes, files;	/* that it has */
-	uint64_t done, total;	/* bytes, while it is fetched; total 0: not
-				   known */
-	uint64_t rate;		/* bytes a second */
-	const char *doing;	/* "listing", "fetching", "verifying" */
-	char *code, *message;	/* owned: of the last failure; or NULL */
-	bool again;		/* trying that again may help */
-	unsigned failures;	/* in a row */
-	uint64_t next_at;	/* uv_now: when it is tried, or its source is
-				   asked, again; 0: not */
+	char *path;	       /* owned: of the newest tree; NULL: none yet */
+	char tree[SHA256_HEX]; /* its ID; "" while there is no path */
+	uint64_t bytes, files; /* that it has */
+	uint64_t done, total;  /* bytes, while it is fetched; total 0: not
+				  known */
+	uint64_t rate;	       /* bytes a second */
+	const char *doing;     /* "listing", "fetching", "verifying" */
+	char *code, *message;  /* owned: of the last failure; or NULL */
+	bool again;	       /* trying that again may help */
+	unsigned failures;     /* in a row */
+	uint64_t next_at;      /* uv_now: when it is tried, or its source is
+				  asked, again; 0: not */
 	struct list users;
 	unsigned refs;
 	/* private */
 	enum model_work work;
 	struct process *process;
-	char *line;		/* owned: what it printed last that is none of
-				   its words */
-	char *answer;		/* owned: its last word: "ready", "changed" */
-	uint64_t told_at;	/* of progress */
+	char *line;		 /* owned: what it printed last that is none of
+				    its words */
+	char *answer;		 /* owned: its last word: "ready", "changed" */
+	uint64_t told_at;	 /* of progress */
 	char before[SHA256_HEX]; /* tree, when its process was started */
-	bool deferred;		/* to be started when garbage is collected */
-	bool abandoned;		/* nobody wants what its process does */
+	bool deferred;		 /* to be started when garbage is collected */
+	bool abandoned;		 /* nobody wants what its process does */
 };
 
 /* What is counted since the daemon's start. */
@@ -84,10 +84,10 @@ struct models {
 	struct serve *serve;
 	char *dir; /* owned: DATA/models */
 	struct shelf shelf;
-	uid_t uid;	   /* fetches run as it; 0: as we do */
-	struct map by_key; /* to struct model */
-	unsigned pulling;  /* processes that may publish */
-	uv_timer_t timer;  /* private: of the first next_at */
+	uid_t uid;			/* fetches run as it; 0: as we do */
+	struct map by_key;		/* to struct model */
+	unsigned pulling;		/* processes that may publish */
+	uv_timer_t timer;		/* private: of the first next_at */
 	bool collecting, collect_again; /* garbage */
 	unsigned finding;		/* private: works on the pool */
 	uint64_t collect_at;		/* private: uv_now, the next hourly */

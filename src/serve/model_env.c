@@ -1,5 +1,5 @@
-/* model_env.c: the variables of an api that say how to fetch a model: endpoints,
- * credentials, proxies. All others are its replicas' alone. */
+/* model_env.c: the variables of an api that say how to fetch a model:
+ * endpoints, credentials, proxies. All others are its replicas' alone. */
 #include <string.h>
 #include <strings.h>
 
@@ -12,9 +12,8 @@ static bool is_for_fetch(const char *name)
 	static const char *const heads[] = {"AWS_", "GOOGLE_", "GS_", "HF_",
 					    "HUGGING_FACE_"};
 	static const char *const names[] = {
-		"http_proxy",	 "https_proxy",	  "no_proxy",
-		"all_proxy",	 "SSL_CERT_FILE", "SSL_CERT_DIR",
-		"CURL_CA_BUNDLE"};
+		"http_proxy",	 "https_proxy",	 "no_proxy",	  "all_proxy",
+		"SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE"};
 
 	for (size_t i = 0; i < ARRAY_LEN(heads); i++)
 		if (strncmp(name, heads[i], strlen(heads[i])) == 0)

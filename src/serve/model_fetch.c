@@ -104,8 +104,8 @@ static void end_unsaid(struct model *m, const char *cause, bool launched)
 				      "tried again",
 				      m->shown, cause, m->line ? ": " : "",
 				      m->line ? m->line : "")
-			 : mem_printf("%s cannot be fetched: %s",
-				      m->shown, cause);
+			 : mem_printf("%s cannot be fetched: %s", m->shown,
+				      cause);
 	m->again = launched;
 	set(&m->answer, "failed");
 }
@@ -144,8 +144,9 @@ static int start(struct model *m, bool ask, struct err *err)
 {
 	struct models *all = m->all;
 	struct serve *s = all->serve;
-	cleanup_free char *name = mem_printf(
-		"fetch-%.16s-%llu", m->key, (unsigned long long)s->local.next_id);
+	cleanup_free char *name =
+		mem_printf("fetch-%.16s-%llu", m->key,
+			   (unsigned long long)s->local.next_id);
 	cleanup_free char *meta =
 		mem_printf("{\"name\":\"%s\",\"kind\":\"fetch\"}", name);
 	cleanup_free char *limit =

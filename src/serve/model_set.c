@@ -40,10 +40,9 @@ static char *key_of(const struct spec *spec, bool open, const char *way)
 		[CLASS_HANDLER] = "handler.multi_model_reloading",
 	};
 
-	return mem_printf("%s.%s",
-			  open ? "predictor.models"
-			       : blocks[spec->predictor.klass],
-			  way);
+	return mem_printf(
+		"%s.%s",
+		open ? "predictor.models" : blocks[spec->predictor.klass], way);
 }
 
 void model_set_init(struct model_set *set, struct revision *rev)
@@ -66,13 +65,12 @@ void model_set_init(struct model_set *set, struct revision *rev)
 			  : dir ? "dir"
 				: "paths");
 	/* At its final size: items are in lists. */
-	set->items = mem_alloc((yyjson_arr_size(paths) + 1) *
-			       sizeof *set->items);
+	set->items =
+		mem_alloc((yyjson_arr_size(paths) + 1) * sizeof *set->items);
 	if (path || dir)
 		add_item(set, "_", path ? path : dir);
-	yyjson_arr_foreach(paths, i, n, item)
-		add_item(set, json_str(item, "name", "_"),
-			 json_str(item, "path", ""));
+	yyjson_arr_foreach(paths, i, n, item) add_item(
+		set, json_str(item, "name", "_"), json_str(item, "path", ""));
 }
 
 void model_set_leave(struct model_set *set)
@@ -363,10 +361,8 @@ static void on_settled(struct model_user *u)
 /* Nobody reads them where there is no replica. */
 static bool watches(const struct model_user *u)
 {
-	const struct model_item *item =
-		CONTAINER_OF((struct model_user *)(uintptr_t)u,
-			     struct model_item, user);
+	const struct model_item *item = CONTAINER_OF(
+		(struct model_user *)(uintptr_t)u, struct model_item, user);
 
-	return !item->set->rev->leaving &&
-	       revision_places(item->set->rev) > 0;
+	return !item->set->rev->leaving && revision_places(item->set->rev) > 0;
 }

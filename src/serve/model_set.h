@@ -30,8 +30,8 @@ struct model_item {
  * uses: replicas look at them for what is new, and the next daemon for what the
  * revision had. A link is replaced by rename. */
 struct model_set {
-	struct revision *rev; /* borrowed: we are in it */
-	char *key;	      /* owned: "predictor.models.path" */
+	struct revision *rev;	  /* borrowed: we are in it */
+	char *key;		  /* owned: "predictor.models.path" */
 	struct model_item *items; /* owned */
 	size_t n;
 	bool live;    /* what is new at its source is loaded while it runs */

@@ -1,5 +1,5 @@
-/* model_set_tell.c: what is said of a revision's models: to its replicas, and to
- * who asks. */
+/* model_set_tell.c: what is said of a revision's models: to its replicas, and
+ * to who asks. */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* model_shelf.c: what the daemon does to the shelf: opens it, looks for a model,
- * removes what nobody needs. The last two on libuv's pool. */
+/* model_shelf.c: what the daemon does to the shelf: opens it, looks for a
+ * model, removes what nobody needs. The last two on libuv's pool. */
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -92,7 +92,7 @@ struct collecting {
 	struct models *all;
 	const char **trees; /* owned, as is what they are */
 	size_t n;
-	char **urls; /* owned, NULL-ended: those that somebody has */
+	char **urls;	 /* owned, NULL-ended: those that somebody has */
 	struct map pins; /* names of folders that are in use */
 	uint64_t budget;
 	struct shelf_gc gc;
@@ -172,8 +172,8 @@ static void on_collect(uv_work_t *work)
 
 	sweep_pins(c);
 	note_used(c);
-	c->failed = shelf_gc(&c->all->shelf, c->budget, c->trees, c->n,
-			     &c->gc, &c->err) != 0;
+	c->failed = shelf_gc(&c->all->shelf, c->budget, c->trees, c->n, &c->gc,
+			     &c->err) != 0;
 }
 
 static void on_collected(uv_work_t *work, int status)
@@ -314,7 +314,8 @@ static size_t count(const struct models *all)
 
 	for (size_t i = 0; (a = map_next(&all->serve->apis, &i, NULL));)
 		LIST_EACH (&a->revisions, it, tmp)
-			n += 2 * LIST_ENTRY(it, struct revision, link)->models.n;
+			n += 2 *
+			     LIST_ENTRY(it, struct revision, link)->models.n;
 	return n;
 }
 
@@ -331,8 +332,8 @@ const char **models_in_use(const struct models *all, size_t *ret_n)
 		add(&t, m->tree);
 	for (size_t i = 0; (a = map_next(&all->serve->apis, &i, NULL));)
 		LIST_EACH (&a->revisions, it, tmp)
-			add_set(&t, &LIST_ENTRY(it, struct revision, link)
-					     ->models);
+			add_set(&t,
+				&LIST_ENTRY(it, struct revision, link)->models);
 	*ret_n = t.n;
 	return t.list;
 }

@@ -1,5 +1,5 @@
-/* Models that a revision names: who fetches them with what, what they are pinned
- * to, and what is said of them. */
+/* Models that a revision names: who fetches them with what, what they are
+ * pinned to, and what is said of them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,10 +78,9 @@ static void only_what_fetching_takes_reaches_it(void **state)
 		{.name = "https_proxy", .value = "http://proxy"},
 		{.name = "MY_AWS_KEY", .value = "no"},
 	};
-	static const char *const want[] = {"AWS_ACCESS_KEY_ID=id",
-					   "AWS_SECRET_ACCESS_KEY=key",
-					   "HF_TOKEN=hf",
-					   "https_proxy=http://proxy"};
+	static const char *const want[] = {
+		"AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=key",
+		"HF_TOKEN=hf", "https_proxy=http://proxy"};
 	struct fixture *f = make(NULL);
 	struct err err = {0};
 	char **got;
@@ -187,7 +186,8 @@ static void config_says_where_models_are(void **state)
 		"{\"paths\":[{\"name\":\"own\",\"path\":{\"path\":\"%s/m/a\","
 		"\"source\":\"m/a\"}},{\"name\":\"tmp\",\"path\":{\"path\":"
 		"\"/tmp\",\"source\":\"/tmp\"}},{\"name\":\"url\",\"path\":{"
-		"\"path\":\"/tmp\",\"source\":\"file:///tmp\"}}],\"cache_size\":"
+		"\"path\":\"/tmp\",\"source\":\"file:///"
+		"tmp\"}}],\"cache_size\":"
 		"null,\"disk_cache_size\":null}",
 		f->dir);
 	const char *needs[3];
@@ -259,7 +259,7 @@ static void what_was_pinned_is_there_at_once(void **state)
 
 static void how_far_a_model_is(void **state)
 {
-	struct model m = {.shown = (char *)(uintptr_t)"hf://org/name",
+	struct model m = {.shown = (char *)(uintptr_t) "hf://org/name",
 			  .doing = "fetching",
 			  .state = MODEL_FETCHING};
 	cleanup_free char *first = model_progress_text(&m), *second = NULL;

@@ -13,9 +13,9 @@
 	"http(s)://HOST/FILE"
 #define NO_SOURCE(source)                                                      \
 	{                                                                      \
-		ONNX("path: '" source "'"), AT "2:60: a: " M_PATH              \
-					       "expected " WORDS               \
-					       ", found '" source "'\n"        \
+		ONNX("path: '" source "'"),                                    \
+			AT "2:60: a: " M_PATH "expected " WORDS                \
+			   ", found '" source "'\n"                            \
 	}
 
 static void the_class_is_told_by_the_block(void **state)
@@ -216,8 +216,8 @@ static void what_is_wrong_with_models_is_told(void **state)
 	      {ONNX("path: src, cache_size: 2"),
 	       AT "2:53: a: " M "cache_size and disk_cache_size go together: "
 		  "give both or neither\n"},
-	      {ONNX("path: src, cache_size: 2, disk_cache_size: 1"),
-	       AT "2:77: a: predictor.models.cache_size: 2 is more than "
+	      {ONNX("path: src, cache_size: 2, disk_cache_size: 1"), AT
+	       "2:77: a: predictor.models.cache_size: 2 is more than "
 	       "disk_cache_size, 1\n"
 	       "warning " AT "2:80: a: predictor.models.disk_cache_size: not "
 	       "acted on yet: all models stay on disk\n"},
