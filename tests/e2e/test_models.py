@@ -335,16 +335,16 @@ def test_the_command(daemon, place):
     url = place.url + "/m.bin"
     daemon.cli("models", "list", check=0)
     pulled = daemon.cli("models", "pull", url, check=0, timeout=60)
-    pulled.says(url + " is there: 97.7 KiB in 1 file")
+    pulled.says(url + " is there: 98 KiB in 1 file")
     assert json.loads(daemon.cli("models", "pull", url, "-o", "json", check=0).out)["state"] == "ready"
     daemon.cli("models", "list", check=0).says("model", "used by", url)
     listed = json.loads(daemon.cli("models", "list", "-o", "json", check=0).out)["models"]
     [row] = [m for m in listed if m["url"] == url]
     assert (row["bytes"], row["n_files"], row["state"], row["used_by"]) == (100_000, 1, "ready", [])
-    daemon.cli("models", "info", url, check=0).says("m.bin", "97.7 KiB", row["path"])
+    daemon.cli("models", "info", url, check=0).says("m.bin", "98 KiB", row["path"])
     info = json.loads(daemon.cli("models", "info", url, "-o", "json", check=0).out)
     assert [f["path"] for f in info["files"]] == ["m.bin"] and len(info["files"][0]["sha256"]) == 64
-    daemon.cli("models", "verify", url, check=0).says("whole, 97.7 KiB")
+    daemon.cli("models", "verify", url, check=0).says("whole, 98 KiB")
     daemon.cli("models", "df", check=0).says("in use", "free")
     wait_for("the disk was looked at", lambda: json.loads(daemon.cli("models", "df", "-o", "json", check=0).out)["bytes"] >= 100_000)
     daemon.cli("models", "rm", url, check=0)
