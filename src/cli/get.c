@@ -138,6 +138,32 @@ static void print_environment(yyjson_val *env)
 		       message ? message : "");
 }
 
+/* Those that are there need no words. */
+static void print_models(yyjson_val *models)
+{
+	yyjson_val *m;
+	size_t i, n;
+	char done[32], total[32];
+
+	yyjson_arr_foreach(models, i, n, m)
+	{
+		const char *state = json_str(m, "state", "ready");
+		const char *message = json_str(m, "message", NULL);
+		int64_t all = json_int(m, "bytes_total", 0);
+
+		if (strcmp(state, "ready") == 0 && !message)
+			continue;
+		printf("\nmodel: %s: %s", json_str(m, "source", "?"), state);
+		if (all > 0)
+			printf(", %s of %s",
+			       str_human_bytes(
+				       (uint64_t)json_int(m, "bytes_done", 0),
+				       done),
+			       str_human_bytes((uint64_t)all, total));
+		printf("%s%s\n", message ? ": " : "", message ? message : "");
+	}
+}
+
 static void print_cold(yyjson_val *cold)
 {
 	yyjson_val *start;
@@ -200,6 +226,7 @@ static void print_one(yyjson_val *api)
 	if (message)
 		printf("\n%s\n", message);
 	print_environment(yyjson_obj_get(api, "environment"));
+	print_models(yyjson_obj_get(api, "models"));
 	print_replicas(yyjson_obj_get(api, "replicas"));
 	print_frozen(yyjson_obj_get(api, "frozen"));
 	print_zygote(yyjson_obj_get(api, "zygote"));

@@ -262,6 +262,8 @@ static void on_secret_changed(struct serve *s, const char *secret)
 
 		if (!rev || !revision_names_secret(rev, secret))
 			continue;
+		model_set_on_secret(&rev->models);
+		revision_step(rev);
 		zygote_on_secret(&rev->zygote, secret);
 		frozen_leave(rev);
 	}

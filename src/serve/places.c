@@ -117,6 +117,8 @@ uint64_t revision_again_ms(const struct revision *rev)
 	uint64_t now = uv_now(rev->api->serve->loop), first = UINT64_MAX;
 	const struct replica *r = NULL;
 
+	if (rev->blocked)
+		return model_set_again_ms(&rev->models);
 	while ((r = replica_next(&rev->replicas, r))) {
 		if (r->state == REPLICA_STARTING || r->state == REPLICA_IDLE)
 			return 0;

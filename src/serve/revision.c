@@ -41,6 +41,7 @@ struct revision *revision_create(struct api *api, int64_t number,
 	rev->user.on_settled = on_env_settled;
 	if (project)
 		rev->project_dir = project_dir(&api->serve->blobs, project);
+	model_set_init(&rev->models, rev);
 	return rev;
 }
 
@@ -49,6 +50,7 @@ void revision_free(struct revision *rev)
 	zygote_leave(&rev->zygote);
 	environment_leave(&rev->user);
 	environment_unref(rev->env);
+	model_set_fini(&rev->models);
 	list_remove(&rev->link);
 	schedule_fini(&rev->schedule);
 	spec_set_fini(&rev->set);
@@ -206,6 +208,23 @@ static bool step_environment(struct revision *rev)
 	default:
 		return false;
 	}
+}
+
+/* Whether the models are there; starts or awaits them, or fails. *ret_lost:
+ * they will not be. */
+static bool step_models(struct revision *rev, bool *ret_lost)
+{
+	enum model_set_state state = model_set_step(&rev->models);
+	cleanup_free char *text = NULL;
+
+	*ret_lost = state == MODELS_MISSING;
+	if (*ret_lost) {
+		text = model_set_trouble(&rev->models);
+		block(rev, text);
+	} else if (state == MODELS_COMING && !rev->disk_ns) {
+		rev->disk_ns = uv_hrtime();
+	}
+	return state == MODELS_THERE;
 }
 
 /* Places that may be there. Those of a revision that dies again and again
@@ -367,6 +386,8 @@ static void check_live(struct revision *rev)
 
 void revision_step(struct revision *rev)
 {
+	bool lost, models;
+
 	if (rev->leaving || rev->stepping || rev->api->serve->stopping ||
 	    !rev->api->serve->loaded)
 		return;
@@ -376,7 +397,9 @@ void revision_step(struct revision *rev)
 			   "directory; deploy again");
 		return;
 	}
-	if (!step_environment(rev))
+	/* Both at once: the one waits for the network, the other for pip. */
+	models = step_models(rev, &lost);
+	if (lost || !step_environment(rev) || !models)
 		return;
 	rev->blocked = false;
 	/* Those that end at once tell, and must not come here again. */
@@ -402,6 +425,7 @@ void revision_leave(struct revision *rev)
 		rev->waiting_env = false;
 		environment_leave(&rev->user);
 	}
+	model_set_leave(&rev->models);
 	/* Those that end at once must not free what this loop stands on. */
 	rev->in_leave = true;
 	frozen_leave(rev);

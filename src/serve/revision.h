@@ -9,6 +9,7 @@
 #include "serve/environment.h"
 #include "serve/frozen.h"
 #include "serve/measure.h"
+#include "serve/model_set.h"
 #include "serve/schedule.h"
 #include "serve/zygote.h"
 #include "spec/spec.h"
@@ -45,8 +46,9 @@ struct revision {
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;
-	uint64_t disk_ns; /* uv_hrtime: its environment has been built since;
-			     0: it was there */
+	struct model_set models;
+	uint64_t disk_ns; /* uv_hrtime: its environment has been built, or its
+			     models fetched, since; 0: all was there */
 	struct schedule schedule; /* of its spec */
 	struct list replicas;	  /* the wanted ones, by index and number */
 	struct list gone;	  /* leaving ones */

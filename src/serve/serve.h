@@ -12,6 +12,7 @@
 #include "serve/api.h"
 #include "serve/environment.h"
 #include "serve/local.h"
+#include "serve/model.h"
 #include "serve/replica.h"
 #include "serve/secret.h"
 #include "store/blob.h"
@@ -32,12 +33,16 @@ struct serve {
 	struct map reserved; /* endpoints of changes on their way to the disk */
 	struct map secrets;  /* name to struct secret */
 	struct environments environments;
-	uv_timer_t tick;      /* private: deadlines, heartbeats, retries */
-	uint64_t next_second; /* private: of uv_now */
-	struct list busy;     /* apis that have anything to be looked after */
-	struct list changed;  /* apis whose scale.c's is not what is kept */
-	struct heap asks;     /* scales, by when policy is to be asked */
-	uv_timer_t ask;	      /* private: of the first of them */
+	struct models models;
+	uint64_t models_size;	  /* bytes that they may have on the disk, 0: no
+				     limit; the owner's, as warm_limit */
+	uint64_t models_check_ms; /* between two looks at a source; 0: none */
+	uv_timer_t tick;	  /* private: deadlines, heartbeats, retries */
+	uint64_t next_second;	  /* private: of uv_now */
+	struct list busy;    /* apis that have anything to be looked after */
+	struct list changed; /* apis whose scale.c's is not what is kept */
+	struct heap asks;    /* scales, by when policy is to be asked */
+	uv_timer_t ask;	     /* private: of the first of them */
 	bool loaded; /* state and children are known: requests may be answered
 		      */
 	bool stopping;

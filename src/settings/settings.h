@@ -23,6 +23,8 @@ enum setting_id {
 	SETTING_ACCESS_LOG,
 	SETTING_STOP_TIMEOUT,
 	SETTING_WARM_MEMORY,
+	SETTING_MODELS_SIZE,
+	SETTING_MODELS_CHECK,
 #define X(field, name, value, least, most, unit, text) SETTING_##field,
 	HTTP_LIMITS(X)
 #undef X
