@@ -216,9 +216,15 @@ def _set_up_logging(level):
         logging.basicConfig(level=getattr(logging, str(level).upper(), logging.INFO), format="%(levelname)s:%(name)s:%(message)s")
 
 
+def _for_client(settings):
+    """Whether the class gets the models by an argument: those of soma.models.open() it opens itself."""
+    models = settings.get("models")
+    return bool(models) and not models.get("open")
+
+
 def _store(settings, kind, say):
     """The models of the config, fetched; None: it has none."""
-    if not settings.get("models"):
+    if not _for_client(settings):
         return None
     from _soma import models
 
@@ -298,7 +304,7 @@ class Loading:
         self._file = os.path.join(self._project, settings["path"])
         sys.argv = [self._file]
         cortex_modules.install(settings.get("log_level", "info"))
-        soma_module.install()
+        soma_module.install(lambda: self.settings)
 
     def _imports(self):
         path, kind = self.settings["path"], self._kind
@@ -306,7 +312,7 @@ class Loading:
         self._begin("importing %s" % path)
         module = _import(self._project, path, self._file, kind)
         self._class = _find_class(module, path, self._file, kind)
-        self._signatures = classes.check(self._class, kind, path, bool(self.settings.get("models")))
+        self._signatures = classes.check(self._class, kind, path, _for_client(self.settings))
         if self._signatures.hooks:
             sys.setswitchinterval(TURN_S)  # __init__ may set another
 

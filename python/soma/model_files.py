@@ -38,7 +38,7 @@ def listed(names):
 
 def _check_name(index, name):
     """A name of an index is a path below the folder, and nothing else."""
-    if not isinstance(name, str) or not name or "\0" in name or os.path.isabs(name) or ".." in name.split("/"):
+    if not isinstance(name, str) or "\0" in name or {"", ".", ".."} & set(name.split("/")):
         raise ValueError("%s: weight_map names %.200r, which is no file of the model's folder: fetch the model anew, from where you trust it" % (index, name))
 
 
@@ -53,6 +53,10 @@ def open_file(folder, name):
         fd = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError("%s: is not there: fetch the model anew" % shown)
+    except PermissionError:
+        raise
+    except OSError as error:  # a loop of links, a socket
+        raise ValueError("%s: cannot be opened: %s" % (shown, error.strerror))
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise ValueError("%s: is no file" % shown)

@@ -16,6 +16,19 @@ DTYPES = {
     "U64": (8, "<u8"), "I64": (8, "<i8"), "F8_E4M3": (1, None), "F8_E5M2": (1, None), "F16": (2, "<f2"), "BF16": (2, None),
     "F32": (4, "<f4"), "F64": (8, "<f8"), "C64": (8, "<c8"), "C128": (16, "<c16"),
 }
+# Those that numpy has not itself.
+ML_DTYPES = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+
+
+def _numpy_dtype(numpy, tensor):
+    kind = DTYPES[tensor.dtype][1]
+    if kind is None:
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise TypeError("the tensor %r has %s, which numpy has not: take .torch(), or add ml_dtypes to requirements.txt" % (tensor.name, tensor.dtype))
+        kind = getattr(ml_dtypes, ML_DTYPES[tensor.dtype])
+    return numpy.dtype(kind)
 
 
 class Tensor:
@@ -40,9 +53,7 @@ class Tensor:
         """A numpy array over the mapping."""
         import numpy
 
-        kind = DTYPES[self.dtype][1]
-        if kind is None:
-            raise TypeError("the tensor %r has %s, which numpy has not: take .torch()" % (self.name, self.dtype))
+        kind = _numpy_dtype(numpy, self)
         if not self.extent:
             empty = numpy.empty(self.shape, kind)
             empty.flags.writeable = False

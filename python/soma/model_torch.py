@@ -186,6 +186,6 @@ def from_pretrained(cls, model, more):
         more["generation_config"] = _generation_config(made, folder)
     loaded = made.from_pretrained(None, config=folder, state_dict=views(model), local_files_only=True, **more)
     both = loaded[0] if isinstance(loaded, tuple) else loaded
-    both.config._name_or_path = folder
+    both.config.name_or_path = both.name_or_path = folder
     _say_copies(both, model)
     return loaded

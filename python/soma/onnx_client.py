@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 
+from _soma import onnx_external
 from _soma.failure import Failure, short, trace_of
 
 # Of ONNX; bfloat16 and the like are not numpy's.
@@ -58,6 +59,10 @@ class OnnxClient:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("SOMA_CPU_THREADS", 0))
         there = self._runtime.get_available_providers()
+        try:
+            onnx_external.check(self._files[name, version])
+        except ValueError as error:
+            raise Failure("init_error", "%s %s" % (self._store.title(name, version), str(error).partition(": ")[0]), str(error).partition(": ")[2])
         try:
             session = self._runtime.InferenceSession(self._files[name, version], options, providers=[p for p in PROVIDERS if p in there])
         except Exception as error:

@@ -6,16 +6,10 @@
 """
 import os
 
+from _soma import soma_module
 from _soma.model_tensors import Model, Tensor
 
 __all__ = ["Model", "Tensor", "from_pretrained", "load_into", "open"]
-
-_config = None  # a function: CONFIG, as it is now
-
-
-def install(config):
-    global _config
-    _config = config
 
 
 def _place(source):
@@ -23,7 +17,7 @@ def _place(source):
     path = source["path"] if isinstance(source, dict) else source
     if "://" in path:
         raise ValueError("%s has not been fetched: this Soma's daemon did not know of predictor.models; start it anew" % path)
-    return os.path.join(_config()["project"], path)
+    return os.path.join(soma_module.config()["project"], path)
 
 
 def _places(models):
@@ -51,7 +45,7 @@ def _pick(places, name):
 
 def open(name=None):
     """The model of the config, or the one of that name where it has several. ValueError says what is wrong with it."""
-    models = (_config() if _config else {}).get("models")
+    models = soma_module.config().get("models")
     if not models:
         raise ValueError("the api has no models: set predictor.models.path, paths or dir in its config file")
     return Model(_pick(_places(models), name))

@@ -252,6 +252,16 @@ static int push_marked(struct machine *m, enum pickle_kind kind)
 	return v ? machine__push(m, v) : machine__broken(m, "has no mark");
 }
 
+/* How much follows, which is read on all the same. */
+static int frame(struct machine *m)
+{
+	uint64_t n;
+
+	if (!machine__take_number(m, 8, &n) || n > (uint64_t)(m->end - m->p))
+		return machine__broken(m, "has a frame that ends behind it");
+	return 0;
+}
+
 static int skip(struct machine *m, uint64_t n)
 {
 	const uint8_t *p;
@@ -329,7 +339,7 @@ static int step(struct machine *m, uint8_t op)
 	case OP_PROTO:
 		return skip(m, 1);
 	case OP_FRAME:
-		return skip(m, 8);
+		return frame(m);
 	case OP_MARK:
 		return machine__push(m, NULL);
 	case OP_POP:
