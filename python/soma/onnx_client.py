@@ -62,7 +62,8 @@ class OnnxClient:
         try:
             onnx_external.check(self._files[name, version])
         except ValueError as error:
-            raise Failure("init_error", "%s %s" % (self._store.title(name, version), str(error).partition(": ")[0]), str(error).partition(": ")[2])
+            what, _, remedy = str(error).partition(": ")
+            raise Failure("init_error", "%s %s" % (self._store.title(name, version), what), remedy)
         try:
             session = self._runtime.InferenceSession(self._files[name, version], options, providers=[p for p in PROVIDERS if p in there])
         except Exception as error:
