@@ -75,8 +75,6 @@ def _fill_in(state, groups):
 
 def _tie(module, groups):
     for names in groups:
-        if len(names) < 2:
-            continue
         one = _get(module, names[0])
         for name in names[1:]:
             owner, _, last = name.rpartition(".")
@@ -126,7 +124,7 @@ def _class_for(cls, folder, more):
         return cls
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=more.get("trust_remote_code"), local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=more.get("trust_remote_code", False), local_files_only=True)
     mapping = cls._model_mapping
     if type(config) not in mapping:
         raise ValueError("%s: is no model for %s, but of %s (%s): name the class itself" % (folder, cls.__name__, type(config).__name__, listed(getattr(config, "architectures", None) or ["it names no architecture"])))
