@@ -223,7 +223,7 @@ def _for_client(settings):
 
 
 def _store(settings, kind, say):
-    """The models of the config, fetched; None: it has none."""
+    """The models of the config; None: it has none that it is given."""
     if not _for_client(settings):
         return None
     from _soma import models
