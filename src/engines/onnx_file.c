@@ -32,7 +32,8 @@ struct looking {
 
 /* ---- inputs ---- */
 
-static bool has_field(struct onnx_bytes b, uint32_t number, struct onnx_bytes *ret)
+static bool has_field(struct onnx_bytes b, uint32_t number,
+		      struct onnx_bytes *ret)
 {
 	struct onnx_field f;
 
@@ -115,7 +116,8 @@ static int read_model(struct looking *in, struct onnx_bytes b)
 	/* The runtime's own format, a FlatBuffer, is all its business. */
 	if (size > 8 && memcmp(b.p + 4, "ORTM", 4) == 0)
 		return 0;
-	while ((found = onnx_next(&b, &f)) == ONNX_FOUND && f.number <= MODEL_LAST) {
+	while ((found = onnx_next(&b, &f)) == ONNX_FOUND &&
+	       f.number <= MODEL_LAST) {
 		begun |= f.number == MODEL_IR_VERSION && f.wire == ONNX_VARINT;
 		if (f.number != MODEL_GRAPH || f.wire != ONNX_BYTES)
 			continue;
@@ -157,7 +159,7 @@ int onnx_file_look(struct onnx_file *f, const char *path,
 				 "the model '%s' cannot be read: %s", path,
 				 strerror(errno));
 	rc = read_model(&in, (struct onnx_bytes){at, (const unsigned char *)at +
-							st.st_size});
+							     st.st_size});
 	munmap(at, (size_t)st.st_size);
 	return rc;
 }

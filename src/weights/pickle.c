@@ -76,7 +76,8 @@ static int push_text(struct machine *m, unsigned length_bytes)
 	const uint8_t *p;
 	uint64_t n;
 
-	if (!machine__take_number(m, length_bytes, &n) || !machine__take(m, n, &p))
+	if (!machine__take_number(m, length_bytes, &n) ||
+	    !machine__take(m, n, &p))
 		return machine__broken(m, "ends within a text");
 	v->text = (struct str){(const char *)p, (size_t)n};
 	return machine__push(m, v);
@@ -115,7 +116,8 @@ static int push_tuple(struct machine *m, size_t n)
 
 /* ---- what is made ---- */
 
-/* "module name". Names are compared whole, so that nothing hides behind a NUL. */
+/* "module name". Names are compared whole, so that nothing hides behind a NUL.
+ */
 static int push_name(struct machine *m, struct str module, struct str name)
 {
 	struct pickle *v = pickle__new(m->arena, PICKLE_NAME);
@@ -214,7 +216,8 @@ static int append_marked(struct machine *m)
 {
 	struct pickle *v = machine__pop_marked(m, PICKLE_TUPLE);
 
-	return v ? append(m, v->items, v->n) : machine__broken(m, "has no mark");
+	return v ? append(m, v->items, v->n)
+		 : machine__broken(m, "has no mark");
 }
 
 static int set_items(struct machine *m, struct pickle *const *items, size_t n)
@@ -266,7 +269,9 @@ static int skip(struct machine *m, uint64_t n)
 {
 	const uint8_t *p;
 
-	return machine__take(m, n, &p) ? 0 : machine__broken(m, "ends within an opcode");
+	return machine__take(m, n, &p)
+		       ? 0
+		       : machine__broken(m, "ends within an opcode");
 }
 
 /* Whole numbers and texts, and what else stands for itself. */
@@ -343,7 +348,9 @@ static int step(struct machine *m, uint8_t op)
 	case OP_MARK:
 		return machine__push(m, NULL);
 	case OP_POP:
-		return machine__pop(m) ? 0 : machine__broken(m, "takes what is not there");
+		return machine__pop(m)
+			       ? 0
+			       : machine__broken(m, "takes what is not there");
 	case OP_BINPUT:
 		return machine__memo_put(m, 1);
 	case OP_LONG_BINPUT:

@@ -10,28 +10,38 @@ static const struct {
 	const char *name; /* of a class of torch, without "Storage" */
 	const char *dtype;
 } storages[] = {
-	{"Float", "F32"},    {"Half", "F16"},	  {"BFloat16", "BF16"},
-	{"Double", "F64"},   {"Long", "I64"},	  {"Int", "I32"},
-	{"Short", "I16"},    {"Char", "I8"},	  {"Byte", "U8"},
-	{"Bool", "BOOL"},    {"ComplexFloat", "C64"},
-	{"ComplexDouble", "C128"},
+	{"Float", "F32"},  {"Half", "F16"},	    {"BFloat16", "BF16"},
+	{"Double", "F64"}, {"Long", "I64"},	    {"Int", "I32"},
+	{"Short", "I16"},  {"Char", "I8"},	    {"Byte", "U8"},
+	{"Bool", "BOOL"},  {"ComplexFloat", "C64"}, {"ComplexDouble", "C128"},
 };
 
 static const struct {
 	const char *name; /* "torch NAME" */
 	const char *dtype;
 } torch_dtypes[] = {
-	{"float32", "F32"},	     {"float", "F32"},
-	{"float16", "F16"},	     {"half", "F16"},
-	{"bfloat16", "BF16"},	     {"float64", "F64"},
-	{"double", "F64"},	     {"int64", "I64"},
-	{"long", "I64"},	     {"int32", "I32"},
-	{"int", "I32"},		     {"int16", "I16"},
-	{"short", "I16"},	     {"int8", "I8"},
-	{"uint8", "U8"},	     {"uint16", "U16"},
-	{"uint32", "U32"},	     {"uint64", "U64"},
-	{"bool", "BOOL"},	     {"complex64", "C64"},
-	{"complex128", "C128"},	     {"float8_e4m3fn", "F8_E4M3"},
+	{"float32", "F32"},
+	{"float", "F32"},
+	{"float16", "F16"},
+	{"half", "F16"},
+	{"bfloat16", "BF16"},
+	{"float64", "F64"},
+	{"double", "F64"},
+	{"int64", "I64"},
+	{"long", "I64"},
+	{"int32", "I32"},
+	{"int", "I32"},
+	{"int16", "I16"},
+	{"short", "I16"},
+	{"int8", "I8"},
+	{"uint8", "U8"},
+	{"uint16", "U16"},
+	{"uint32", "U32"},
+	{"uint64", "U64"},
+	{"bool", "BOOL"},
+	{"complex64", "C64"},
+	{"complex128", "C128"},
+	{"float8_e4m3fn", "F8_E4M3"},
 	{"float8_e5m2", "F8_E5M2"},
 };
 
@@ -74,7 +84,8 @@ static bool storage_class(const struct pickle *name, struct pickle *ret)
 	for (size_t i = 0; i < ARRAY_LEN(storages); i++) {
 		size_t n = strlen(storages[i].name);
 
-		if (text.n == n + 7 && memcmp(text.p, storages[i].name, n) == 0 &&
+		if (text.n == n + 7 &&
+		    memcmp(text.p, storages[i].name, n) == 0 &&
 		    memcmp(text.p + n, "Storage", 7) == 0) {
 			ret->typed = true;
 			return weights__dtype(str_of(storages[i].dtype),

@@ -1,4 +1,5 @@
-/* pickle_parts.h: the machine that reads a pickle: its bytes, stack and memo. */
+/* pickle_parts.h: the machine that reads a pickle: its bytes, stack and memo.
+ */
 #ifndef WEIGHTS_PICKLE_PARTS_H
 #define WEIGHTS_PICKLE_PARTS_H
 

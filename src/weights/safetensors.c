@@ -32,7 +32,8 @@ static int read_shape(struct reader *r, struct weights_tensor *t,
 	if (n > WEIGHTS_MAX_DIMS)
 		return wrong(r, t->name, "has more than 64 dimensions");
 	shape = arena_alloc(&r->w->arena, (n + 1) * sizeof *shape);
-	yyjson_arr_foreach (list, i, max, one) {
+	yyjson_arr_foreach(list, i, max, one)
+	{
 		if (!yyjson_is_uint(one))
 			return wrong(r, t->name,
 				     "has a dimension that is no number of "
@@ -47,7 +48,8 @@ static int read_shape(struct reader *r, struct weights_tensor *t,
 static int read_offsets(struct reader *r, struct weights_tensor *t,
 			yyjson_val *pair)
 {
-	yyjson_val *from = yyjson_arr_get(pair, 0), *to = yyjson_arr_get(pair, 1);
+	yyjson_val *from = yyjson_arr_get(pair, 0),
+		   *to = yyjson_arr_get(pair, 1);
 	uint64_t count, bytes;
 
 	if (yyjson_arr_size(pair) != 2 || !yyjson_is_uint(from) ||
@@ -60,8 +62,8 @@ static int read_offsets(struct reader *r, struct weights_tensor *t,
 			     "ends behind the file's end: it was cut off, or "
 			     "not fetched whole");
 	if (!weights__count(t->shape, t->n_dims, &count) ||
-	    __builtin_mul_overflow(count, (uint64_t)weights_dtype_size(t->dtype),
-				   &bytes) ||
+	    __builtin_mul_overflow(
+		    count, (uint64_t)weights_dtype_size(t->dtype), &bytes) ||
 	    bytes != yyjson_get_uint(to) - yyjson_get_uint(from))
 		return wrong(r, t->name,
 			     "has other bytes than its shape and dtype take");
@@ -100,7 +102,8 @@ static int read_metadata(struct reader *r, yyjson_val *of)
 
 	if (!yyjson_is_obj(of))
 		return wrong(r, "__metadata__", "is no object");
-	yyjson_obj_foreach (of, i, max, key, value) {
+	yyjson_obj_foreach(of, i, max, key, value)
+	{
 		if (!yyjson_is_str(value))
 			return wrong(r, "__metadata__",
 				     "has a value that is no text");
@@ -114,7 +117,8 @@ static int read_all(struct reader *r, yyjson_val *root)
 	size_t i, max;
 	yyjson_val *key, *value;
 
-	yyjson_obj_foreach (root, i, max, key, value) {
+	yyjson_obj_foreach(root, i, max, key, value)
+	{
 		const char *name = yyjson_get_str(key);
 
 		if (strlen(name) != yyjson_get_len(key))

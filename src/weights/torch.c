@@ -189,7 +189,8 @@ static const struct zip_entry *find_pickle(struct reader *r)
 
 static int check_byte_order(struct reader *r)
 {
-	const struct zip_entry *e = zip__find(&r->zip, r->folder, "byteorder", STR(""));
+	const struct zip_entry *e =
+		zip__find(&r->zip, r->folder, "byteorder", STR(""));
 
 	if (e && !str_eq((struct str){(const char *)r->data + e->offset,
 				      (size_t)e->size},
@@ -219,9 +220,8 @@ static int read_all(struct reader *r)
 			       "has a data.pkl of %llu bytes; %u are the most",
 			       (unsigned long long)e->size,
 			       (unsigned)PICKLE_BYTES_MAX);
-	if (check_byte_order(r) ||
-	    pickle__read(r->data + e->offset, e->size, &r->w->arena, &root,
-			 r->err))
+	if (check_byte_order(r) || pickle__read(r->data + e->offset, e->size,
+						&r->w->arena, &root, r->err))
 		return r->err->code;
 	if (root->kind != PICKLE_DICT)
 		return err_set(r->err, E_UNPROCESSABLE,

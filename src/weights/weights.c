@@ -94,8 +94,9 @@ static void tidy(char *text)
 
 	while (left) {
 		size_t n = str_utf8_at(text, left);
-		bool is_plain = n > 1 || (n == 1 && (unsigned char)*text >= ' ' &&
-					  *text != 0x7f);
+		bool is_plain =
+			n > 1 || (n == 1 && (unsigned char)*text >= ' ' &&
+				  *text != 0x7f);
 
 		if (!is_plain)
 			*text = '?';

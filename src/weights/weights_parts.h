@@ -58,8 +58,8 @@ enum pickle_kind {
 /* Small, since a file may make millions of them. */
 struct pickle {
 	enum pickle_kind kind;
-	bool seen;  /* of a DICT; the caller's */
-	bool typed; /* of a STORAGE: it says its dtype */
+	bool seen;		  /* of a DICT; the caller's */
+	bool typed;		  /* of a STORAGE: it says its dtype */
 	enum weights_dtype dtype; /* of a STORAGE that is typed, a TENSOR */
 	uint32_t n_dims;	  /* of a TENSOR */
 	union {

@@ -290,8 +290,8 @@ const struct zip_entry *zip__find(const struct zip *z, struct str folder,
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = compare_to(&z->entries[middle], folder, inner,
-				       name);
+		int order =
+			compare_to(&z->entries[middle], folder, inner, name);
 
 		if (order == 0)
 			return &z->entries[middle];

@@ -65,11 +65,11 @@ static void every_dtype_has_its_size(void **state)
 	static const struct {
 		const char *name;
 		unsigned size;
-	} all[] = {{"BOOL", 1},	   {"U8", 1},	   {"I8", 1},  {"U16", 2},
-		   {"I16", 2},	   {"U32", 4},	   {"I32", 4}, {"U64", 8},
-		   {"I64", 8},	   {"F8_E4M3", 1}, {"F8_E5M2", 1},
-		   {"F16", 2},	   {"BF16", 2},	   {"F32", 4}, {"F64", 8},
-		   {"C64", 8},	   {"C128", 16}};
+	} all[] = {{"BOOL", 1}, {"U8", 1},	{"I8", 1},	{"U16", 2},
+		   {"I16", 2},	{"U32", 4},	{"I32", 4},	{"U64", 8},
+		   {"I64", 8},	{"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F16", 2},
+		   {"BF16", 2}, {"F32", 4},	{"F64", 8},	{"C64", 8},
+		   {"C128", 16}};
 	char header[200];
 
 	(void)state;
@@ -93,11 +93,11 @@ static void every_dtype_has_its_size(void **state)
 static void every_cut_is_refused(void **state)
 {
 	(void)state;
-	refused_at_every_cut(file_of(
-		"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},"
-		"\"b\":{\"dtype\":\"I16\",\"shape\":[2,2],"
-		"\"data_offsets\":[4,12]}}",
-		12));
+	refused_at_every_cut(file_of("{\"a\":{\"dtype\":\"U8\",\"shape\":[4],"
+				     "\"data_offsets\":[0,4]},"
+				     "\"b\":{\"dtype\":\"I16\",\"shape\":[2,2],"
+				     "\"data_offsets\":[4,12]}}",
+				     12));
 }
 
 static struct buf length_of(uint64_t length, const char *rest)
@@ -163,8 +163,8 @@ static void tensors_that_are_none(void **state)
 
 static void places_that_cannot_be(void **state)
 {
-	static const char *const not_two[] = {"[]", "[0]", "[0,1,2]", "[1,0]",
-					      "[-1,1]", "[0,1.0]", "{}"};
+	static const char *const not_two[] = {
+		"[]", "[0]", "[0,1,2]", "[1,0]", "[-1,1]", "[0,1.0]", "{}"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(not_two); i++) {

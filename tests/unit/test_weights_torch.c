@@ -1,6 +1,6 @@
 #include "test_weights_zip.h"
 
-static const struct view square = {"FloatStorage", "0", 16,	0, 2,
+static const struct view square = {"FloatStorage", "0",	  16, 0, 2,
 				   {4, 4},	   {4, 1}};
 
 static void refused_view(struct view v, const char *words)
@@ -219,12 +219,17 @@ static void every_cut_is_refused(void **state)
 static void names_of_code_are_refused(void **state)
 {
 	static const char *const names[][2] = {
-		{"os", "system"},	    {"posix", "system"},
-		{"builtins", "eval"},	    {"builtins", "getattr"},
-		{"subprocess", "Popen"},    {"torch", "load"},
+		{"os", "system"},
+		{"posix", "system"},
+		{"builtins", "eval"},
+		{"builtins", "getattr"},
+		{"subprocess", "Popen"},
+		{"torch", "load"},
 		{"torch._utils", "_rebuild_tensor_v2x"},
-		{"torch.hub", "load"},	    {"functools", "partial"},
-		{"collections", "Counter"}, {"", ""},
+		{"torch.hub", "load"},
+		{"functools", "partial"},
+		{"collections", "Counter"},
+		{"", ""},
 	};
 
 	(void)state;
@@ -249,9 +254,10 @@ static void names_of_code_are_refused(void **state)
 
 static void opcodes_of_code_are_refused(void **state)
 {
-	/* INST, OBJ, NEWOBJ, NEWOBJ_EX, EXT1, PERSID, BYTEARRAY8, NEXT_BUFFER */
-	static const unsigned char ops[] = {'i',  'o',	0x81, 0x92,
-					    0x82, 'P',	0x96, 0x97};
+	/* INST, OBJ, NEWOBJ, NEWOBJ_EX, EXT1, PERSID, BYTEARRAY8, NEXT_BUFFER
+	 */
+	static const unsigned char ops[] = {'i',  'o', 0x81, 0x92,
+					    0x82, 'P', 0x96, 0x97};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
@@ -268,12 +274,10 @@ static void opcodes_of_code_are_refused(void **state)
 
 static void stacks_that_are_too_short(void **state)
 {
-	static const char *const opcodes[] = {".",    "0",    "R",   "NR.",
-					      "Q",    "b",    "}b",  "a",
-					      "]a",   "s",    "N}s", "\x85",
-					      "(\x85", "\x86", "N\x86", "q",
-					      "q\1",  "(q\1", "\x94", "(.",
-					      "(0",   "]s",   "\x93"};
+	static const char *const opcodes[] = {
+		".",   "0",    "R",    "NR.",  "Q",	"b",	"}b",	 "a",
+		"]a",  "s",    "N}s",  "\x85", "(\x85", "\x86", "N\x86", "q",
+		"q\1", "(q\1", "\x94", "(.",   "(0",	"]s",	"\x93"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(opcodes); i++)

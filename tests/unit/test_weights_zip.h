@@ -7,7 +7,7 @@
 /* What is wrong with an entry, or other than usual. */
 struct odd {
 	unsigned flags, method, local_flags, local_method;
-	const char *local_name; /* NULL: the same */
+	const char *local_name;			  /* NULL: the same */
 	uint64_t size_more, packed_more, at_more; /* in the directory */
 	bool zip64;
 };
@@ -151,8 +151,8 @@ static inline void pk_tuple(struct buf *b, const int64_t *v, size_t n)
 	buf_addc(b, 't');
 }
 
-static inline void pk_storage(struct buf *b, const char *class,
-			      const char *key, int64_t elements)
+static inline void pk_storage(struct buf *b, const char *class, const char *key,
+			      int64_t elements)
 {
 	buf_addc(b, '(');
 	pk_text(b, "storage");
