@@ -29,7 +29,8 @@ def hear(event, args):
     if opened is None:
         return
     if event == "open":
-        opened.append(os.path.abspath(os.fsdecode(args[0])) if isinstance(args[0], (str, bytes)) else repr(args[0]))
+        if not isinstance(args[0], int):  # a descriptor was opened before
+            opened.append(os.path.abspath(os.fsdecode(args[0])))
     elif event in ("exec", "compile", "import", "os.system", "subprocess.Popen", "os.exec", "os.fork", "os.posix_spawn", "pickle.find_class", "socket.connect", "ctypes.dlopen"):
         opened.append("%s %r" % (event, args))
 sys.addaudithook(hear)
