@@ -304,7 +304,7 @@ class Loading:
         self._file = os.path.join(self._project, settings["path"])
         sys.argv = [self._file]
         cortex_modules.install(settings.get("log_level", "info"))
-        soma_module.install()
+        soma_module.install(lambda: self.settings)
 
     def _imports(self):
         path, kind = self.settings["path"], self._kind

@@ -1,5 +1,6 @@
 /* The extension module `_worker`: what worker_main.py calls. */
 #include "batch.h"
+#include "rows.h"
 #include "stream.h"
 
 #include <fcntl.h>
@@ -453,6 +454,7 @@ static PyMethodDef methods[] = {
 	{"write", write_text, METH_VARARGS, write_doc},
 	{"flush", flush, METH_VARARGS, flush_doc},
 	{"end_lines", end_lines, METH_NOARGS, end_lines_doc},
+	{"weights", weights_rows, METH_VARARGS, weights_doc},
 	{NULL, NULL, 0, NULL},
 };
 

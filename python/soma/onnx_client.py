@@ -7,6 +7,7 @@ a cache_size all are loaded when they are asked for, and no more are kept.
 import os
 import sys
 
+from _soma import onnx_external
 from _soma.failure import Failure, short, trace_of
 from _soma.model_cache import Cache
 
@@ -63,10 +64,14 @@ class OnnxClient:
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("SOMA_CPU_THREADS", 0))
         there = self._runtime.get_available_providers()
+        file = _model_file(pick.folder, title)
         try:
-            session = self._runtime.InferenceSession(_model_file(pick.folder, title), options, providers=[p for p in PROVIDERS if p in there])
-        except Failure:
-            raise
+            onnx_external.check(file)
+        except ValueError as error:
+            what, _, remedy = str(error).partition(": ")
+            raise Failure("init_error", "%s %s" % (title, what), remedy)
+        try:
+            session = self._runtime.InferenceSession(file, options, providers=[p for p in PROVIDERS if p in there])
         except Exception as error:
             raise Failure("init_error", "%s is not a model that ONNX Runtime %s takes: %s" % (title, self._runtime.__version__, short(error)), "check the file: it may be truncated, or of an opset newer than this onnxruntime knows")
         signatures = session.get_inputs()
