@@ -35,9 +35,9 @@ class Tile:
     """Bytes that repeat, as a file in memory. name: what they are a function of."""
 
     def __init__(self, name, data):
-        self.name, self.size = name, len(data)
-        self.fd = os.memfd_create(name[:100])
         view = memoryview(data).cast("B")
+        self.name, self.size = name, len(view)
+        self.fd = os.memfd_create(name[:100])
         while view:
             view = view[os.write(self.fd, view):]
         self.bytes = memoryview(mmap.mmap(self.fd, self.size, access=mmap.ACCESS_READ))
