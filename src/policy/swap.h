@@ -78,6 +78,8 @@ struct swap_view {
 	uint64_t now;
 	uint64_t total; /* bytes that there are in all */
 	uint64_t free;	/* that are observed to be free */
+	uint64_t leaving; /* that come free by themselves, beside those of
+			     models that are LEAVING */
 	const struct swap_model *models;
 	size_t n;
 };

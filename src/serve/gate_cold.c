@@ -152,7 +152,8 @@ bool gate__is_hopeless(const struct api *a, const struct revision *rev)
 bool gate__rests(const struct api *a, const struct revision *rev)
 {
 	return gate__is_hopeless(a, rev) &&
-	       (rev->blocked || revision_again_ms(rev));
+	       (rev->blocked || revision_is_refused(rev) ||
+		revision_again_ms(rev));
 }
 
 /* When it is worth coming again, where nothing is tried by itself. */
@@ -169,6 +170,9 @@ void gate__cannot_start(struct waiter *w, const struct revision *rev)
 	if (rev->blocked) {
 		seconds = BLOCKED_S;
 		next = "mend that and deploy it again";
+	} else if (revision_is_refused(rev)) {
+		seconds = BLOCKED_S;
+		next = "'soma explain' says who has the memory";
 	} else {
 		seconds = MAX(seconds, 1u);
 		next = arena_printf(mem,

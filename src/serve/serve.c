@@ -134,6 +134,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	uv_timer_init(s->loop, &s->tick);
 	s->tick.data = s;
 	scale_clock_open(s);
+	swap_open(s);
 	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 	return local_open(&s->local, s->loop, s->data_dir, keeper_fd, err);
 }

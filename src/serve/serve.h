@@ -14,6 +14,7 @@
 #include "serve/local.h"
 #include "serve/replica.h"
 #include "serve/secret.h"
+#include "serve/swap.h"
 #include "store/blob.h"
 #include "store/store.h"
 
@@ -43,6 +44,9 @@ struct serve {
 	bool stopping;
 	bool collecting, collect_again; /* private: garbage */
 	unsigned measuring;    /* private: looks at memory on the pool */
+	struct swap swap;
+	uint64_t memory_limit; /* what all replicas may reserve; 0: all that
+				  there is; the owner's to set at any time */
 	uint64_t warm_limit;   /* what zygotes that are `auto` may take with all
 				  others, and frozen replicas beside them; the
 				  owner's to set at any time */

@@ -22,6 +22,7 @@ enum setting_id {
 	SETTING_LOG_FORMAT,
 	SETTING_ACCESS_LOG,
 	SETTING_STOP_TIMEOUT,
+	SETTING_MEMORY,
 	SETTING_WARM_MEMORY,
 #define X(field, name, value, least, most, unit, text) SETTING_##field,
 	HTTP_LIMITS(X)

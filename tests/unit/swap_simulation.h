@@ -15,7 +15,6 @@
 #ifndef TESTS_SWAP_SIMULATION_H
 #define TESTS_SWAP_SIMULATION_H
 
-#include <math.h>
 #include <string.h>
 
 #include "core/mem.h"

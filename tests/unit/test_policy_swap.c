@@ -270,9 +270,10 @@ static void what_can_never_be_is_refused(void **state)
 	s = says(&m, SWAP_REFUSE, SWAP_TOO_LARGE, C);
 	assert_true(s.needs == 500 * MIB && s.has == 400 * MIB);
 	/* Its own are not in its way. */
+	m.models[A].kept = false;
 	m.models[A].keeps = 0;
 	m.models[C].keeps = 500 * MIB;
-	says(&m, SWAP_EVICT, SWAP_IDLE, B);
+	says(&m, SWAP_EVICT, SWAP_IDLE, A);
 }
 
 static void the_longest_comes_first(void **state)
@@ -291,8 +292,8 @@ static void the_longest_comes_first(void **state)
 	says(&m, SWAP_START, SWAP_ROOM, D);
 	/* It needs more: what is there is not given to others, ... */
 	m.models[D].need = 600 * MIB;
-	m.models[A].in_flight = 1;
-	m.models[A].in_since = m.view.now;
+	m.models[A].in_flight = m.models[B].in_flight = 1;
+	m.models[A].in_since = m.models[B].in_since = m.view.now;
 	says(&m, SWAP_WAIT, SWAP_DWELL, D);
 	/* ... unless it may wait still, ... */
 	m.models[D].patience = S;
