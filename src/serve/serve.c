@@ -440,6 +440,7 @@ void serve_close(struct serve *s)
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		api_free(a);
 	scale_clock_close(s);
+	swap_close(s);
 	map_fini(&s->apis);
 	map_fini(&s->routes);
 	map_fini(&s->reserved);

@@ -34,10 +34,13 @@ bool swap_helps(struct revision *rev);
 /* Memory that it can have at most, whoever else goes. */
 uint64_t swap_ever(struct revision *rev);
 
-/* swap_words.c: what it waits for, mem_printf'ed; NULL: it does not. */
+/* swap_words.c: each is mem_printf'ed, or NULL: there is nothing to say. */
+/* What it waits for. */
 char *swap_text(struct revision *rev);
-/* Why it is there, or what would let it go; likewise. */
+/* Why it is there, or what would let it go. */
 char *swap_stay_text(struct revision *rev);
+/* What a replica takes. */
+char *swap_need_text(const struct revision *rev);
 /* "memory" of admin-api.md's API object. */
 void swap_put(yyjson_mut_doc *doc, yyjson_mut_val *root, const struct api *a);
 

@@ -130,6 +130,23 @@ char *swap_stay_text(struct revision *rev)
 	return text;
 }
 
+char *swap_need_text(const struct revision *rev)
+{
+	struct memory_need need = memory_need(rev);
+	cleanup_free char *files = NULL;
+	char own[32], shared[32];
+
+	if (!need.from)
+		return NULL;
+	if (need.shared)
+		files = mem_printf(" for itself, and all of them share %s of "
+				   "files",
+				   str_human_bytes(need.shared, shared));
+	return mem_printf("A replica takes %s of memory (%s)%s.",
+			  str_human_bytes(need.own, own), need.from,
+			  files ? files : "");
+}
+
 static const char *state_word(const struct revision *rev)
 {
 	unsigned places = revision_places(rev), ready = revision_ready(rev);
