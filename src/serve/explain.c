@@ -398,9 +398,10 @@ static void say_memory(const struct matter *m)
 	if (!need)
 		return;
 	say(m, "%s", need);
-	stay = swap_stay_text(rev);
+	stay = rev->starving ? swap_text(rev) : swap_stay_text(rev);
 	if (stay)
-		say(m, "%s", stay);
+		say(m, rev->starving ? "There is none for it now: %s." : "%s",
+		    stay);
 }
 
 static void say_hopeless(const struct matter *m, const char *cause)

@@ -45,9 +45,11 @@ void revision_refuse(struct revision *rev, const char *text)
 
 /* What those that are kept for the next start hold is free when they have
  * ended. */
-static void make_room(struct serve *s, unsigned n)
+static void make_room(const struct revision *rev, unsigned n)
 {
-	while (n-- && (frozen_give_way(s) || zygote_give_way(s)))
+	struct serve *s = rev->api->serve;
+
+	while (n-- && (frozen_give_way(s) || zygote_give_way(s, rev)))
 		;
 }
 
@@ -69,7 +71,7 @@ unsigned revision__lacking(struct revision *rev, unsigned missing)
 	unsigned soon = 0, fit = missing ? memory_fits(rev, &soon) : 0;
 
 	if (fit < missing && soon > fit)
-		make_room(rev->api->serve, MIN(missing, soon) - fit);
+		make_room(rev, MIN(missing, soon) - fit);
 	/* What is free may be for somebody who has waited for it. */
 	if (fit && missing && memory_need(rev).own)
 		fit = MIN(fit, swap_allows(rev));

@@ -146,11 +146,13 @@ static void refuse(const struct swap_look *l, const struct swap_step *step)
 }
 
 /* Those that are kept for the next start end before any that is there. */
-static bool make_room(struct serve *s, const struct swap_step *step)
+static bool make_room(struct serve *s, const struct swap_look *l,
+		      const struct swap_step *step)
 {
 	if (step->act == SWAP_WAIT && step->why == SWAP_ENDING)
 		return false;
-	return frozen_give_way(s) || zygote_give_way(s);
+	return frozen_give_way(s) ||
+	       zygote_give_way(s, l->revs[step->claimant]);
 }
 
 static bool wait_for(struct serve *s, const struct swap_look *l,
@@ -179,7 +181,7 @@ static bool follow(struct serve *s, const struct swap_look *l,
 	default:
 		break;
 	}
-	if (make_room(s, step)) {
+	if (make_room(s, l, step)) {
 		arm(s, swap__rule.look / MS);
 		return false;
 	}

@@ -107,10 +107,12 @@ void zygote_enforce(struct serve *s)
 		make_room(least);
 }
 
-bool zygote_give_way(struct serve *s)
+bool zygote_give_way(struct serve *s, const struct revision *to)
 {
-	struct zygote *least = least_worth(s, NULL);
+	struct zygote *least = least_worth(s, &to->zygote);
 
+	if (!least)
+		least = least_worth(s, NULL);
 	if (least)
 		make_room(least);
 	return least;
@@ -129,7 +131,7 @@ static bool has_memory(const struct zygote *z)
 
 const char *zygote__no_room(const struct zygote *z)
 {
-	if (bytes_of(z) <= serve_of(z)->warm_limit && !has_memory(z))
+	if (z->no_memory)
 		return "replicas need the memory";
 	return bytes_of(z) > serve_of(z)->warm_limit
 		       ? "it takes more than all of warm_memory"
@@ -146,7 +148,8 @@ bool zygote__admit(struct zygote *z)
 		return true;
 	if (now < z->admit_at)
 		return false;
-	if (!has_memory(z)) {
+	z->no_memory = bytes_of(z) <= s->warm_limit && !has_memory(z);
+	if (z->no_memory) {
 		z->admit_at = now + AGAIN_MS;
 		return false;
 	}
