@@ -215,11 +215,10 @@ static void on_timer(uv_timer_t *timer)
 
 /* ---- what others ask ---- */
 
-/* One that takes over from an older revision is a rollout's, and no claim of
- * requests. */
+/* It takes over from an older revision: that is no claim on others. */
 static bool is_apart(const struct revision *rev)
 {
-	return gate_serving(rev->api) != rev;
+	return swap__revision(rev->api) != rev;
 }
 
 unsigned swap_allows(struct revision *rev)

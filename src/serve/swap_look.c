@@ -17,6 +17,18 @@ const struct swap_rule swap__rule = {
 	.look = 20 * UINT64_C(1000000),
 };
 
+struct revision *swap__revision(const struct api *a)
+{
+	struct revision *live = gate_serving(a);
+
+	/* A rollout takes the room of what serves, if that has any; and
+	 * requests come before it. */
+	if (!live || !a->want || a->want == live || revision_places(live) ||
+	    (live->starving && a->gate.queued))
+		return live;
+	return a->want;
+}
+
 /* Replicas that stay, whoever waits. */
 static unsigned kept(const struct revision *rev)
 {
@@ -108,8 +120,7 @@ static struct swap_model look_at(const struct revision *rev,
 	return m;
 }
 
-/* Of its revisions that do not take requests, and of those that do and have
- * others left. */
+/* Of its other revisions, and of this one if it has replicas, too. */
 static uint64_t leaving_beside(const struct api *a, const struct revision *rev)
 {
 	uint64_t sum = 0;
@@ -146,7 +157,7 @@ struct swap_look swap__look(struct serve *s, const struct revision *asking)
 	l.models = mem_alloc((s->apis.len + 1) * sizeof *l.models);
 	l.revs = mem_alloc((s->apis.len + 1) * sizeof(struct revision *));
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
-		struct revision *rev = gate_serving(a);
+		struct revision *rev = swap__revision(a);
 
 		l.view.leaving += leaving_beside(a, rev);
 		if (!rev || a->deleting)

@@ -7,7 +7,10 @@
 
 extern const struct swap_rule swap__rule;
 
-/* Every api's revision that takes requests, as policy sees it. */
+/* The revision of an api that claims memory, or has it; NULL: none. */
+struct revision *swap__revision(const struct api *a);
+
+/* These of all apis, as policy sees them. */
 struct swap_look {
 	struct swap_view view;
 	struct swap_model *models; /* owned: the view's */
@@ -17,7 +20,7 @@ struct swap_look {
 /* asking: who is seen as one that lacks memory, or NULL. */
 struct swap_look swap__look(struct serve *s, const struct revision *asking);
 void swap__look_fini(struct swap_look *l);
-/* Its place among them; SIZE_MAX: it is not the one that takes requests. */
+/* Its place among them; SIZE_MAX: it is not there. */
 size_t swap__find(const struct swap_look *l, const struct revision *rev);
 
 #endif

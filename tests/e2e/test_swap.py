@@ -181,6 +181,10 @@ def test_a_rollout_takes_the_memory_of_idle_ones():
         daemon.admin.deploy(python_project(SOURCE, api("b", mib=200, mem=340)), timeout=60)
         ask(daemon, "b", 1, mib=200)
         ask(daemon, "a", 2)
+        # Nor is it in the way of a new one that its older one has left.
+        assert daemon.admin.api("b")["replicas"] == []
+        daemon.admin.deploy(python_project(SOURCE, api("b")), timeout=60)
+        ask(daemon, "b", 3)
         nothing_was_killed(daemon, ["a", "b"])
 
 
