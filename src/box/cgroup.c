@@ -324,20 +324,20 @@ bool cgroup_left(const struct cgroups *cg, uint64_t *ret_limit,
 	enum cgroup_tree t = v2 ? CGROUP_TREE_UNIFIED : CGROUP_TREE_MEMORY;
 	int64_t limit = own_number(
 		cg, t, v2 ? "memory.max" : "memory.limit_in_bytes", NULL);
-	int64_t used = own_number(
-		cg, t, v2 ? "memory.current" : "memory.usage_in_bytes", NULL);
-	int64_t files =
-		MAX(own_number(cg, t, "memory.stat",
-			       v2 ? "inactive_file" : "total_inactive_file"),
-		    (int64_t)0) +
-		MAX(own_number(cg, t, "memory.stat",
-			       v2 ? "active_file" : "total_active_file"),
-		    (int64_t)0);
+	int64_t used, idle, active;
 
 	/* "max" in version 2, a number near 2^63 in version 1. */
-	if (limit < 0 || limit > INT64_MAX / 2 || used < 0)
+	if (limit < 0 || limit > INT64_MAX / 2)
 		return false;
-	used -= MIN(files, used);
+	used = own_number(
+		cg, t, v2 ? "memory.current" : "memory.usage_in_bytes", NULL);
+	idle = own_number(cg, t, "memory.stat",
+			  v2 ? "inactive_file" : "total_inactive_file");
+	active = own_number(cg, t, "memory.stat",
+			    v2 ? "active_file" : "total_active_file");
+	if (used < 0)
+		return false;
+	used -= MIN(MAX(idle, (int64_t)0) + MAX(active, (int64_t)0), used);
 	*ret_limit = (uint64_t)limit;
 	*ret_left = (uint64_t)(limit - MIN(used, limit));
 	return true;

@@ -27,6 +27,7 @@ void revision__sated(struct revision *rev)
 		return;
 	rev->starving = false;
 	rev->api->serve->swap.starving--;
+	swap_wake(rev->api->serve);
 	if (rev->state == REVISION_LIVE)
 		revision__set_message(rev, NULL);
 }

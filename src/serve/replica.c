@@ -93,6 +93,7 @@ void replica_start(struct replica *r)
 	r->tier = COLD_PROCESS;
 	r->thawed_ns = 0;
 	r->stopped = r->yielding = false;
+	r->yield_ns = 0;
 	work_begin(&r->work, false);
 	set_text(&r->detail, NULL);
 	set_text(&r->failed, NULL);

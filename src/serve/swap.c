@@ -26,7 +26,7 @@ static void arm(struct serve *s, uint64_t ms)
 
 void swap_wake(struct serve *s)
 {
-	if (s->swap.starving)
+	if (s->swap.starving || s->swap.yielding)
 		arm(s, 0);
 }
 
@@ -42,8 +42,9 @@ static void yield(struct revision *rev, unsigned index, bool yielding)
 }
 
 /* Nobody waits for their memory any more, or policy says so anew. */
-static void no_more_yields(const struct swap_look *l)
+static void no_more_yields(struct serve *s, const struct swap_look *l)
 {
+	s->swap.yielding = false;
 	for (size_t i = 0; i < l->view.n; i++) {
 		struct revision *rev = l->revs[i];
 
@@ -63,7 +64,7 @@ static bool start(const struct swap_look *l, const struct swap_step *step)
 {
 	struct revision *rev = l->revs[step->model];
 
-	no_more_yields(l);
+	no_more_yields(rev->api->serve, l);
 	revision_step(rev);
 	if (!rev->starving)
 		return true;
@@ -100,6 +101,7 @@ static void let_yield(const struct swap_look *l, const struct swap_step *step)
 		  "takes no new requests: those of '%s' have waited for its "
 		  "memory for longer than max_wait",
 		  name_of(l, step->claimant));
+	rev->api->serve->swap.yielding = true;
 	yield(rev, revision_next_to_go(rev).index, true);
 }
 
@@ -176,7 +178,7 @@ static bool follow(struct serve *s, const struct swap_look *l,
 		refuse(l, step);
 		return true;
 	case SWAP_NONE:
-		no_more_yields(l);
+		no_more_yields(s, l);
 		return false;
 	default:
 		break;

@@ -17,6 +17,7 @@ struct serve;
 /* In a serve, zeroed. */
 struct swap {
 	unsigned starving; /* revisions that lack memory */
+	bool yielding;	   /* private: some may be sent nothing new */
 	uv_timer_t timer;  /* private */
 	bool open;	   /* private */
 };
