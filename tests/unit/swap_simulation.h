@@ -228,6 +228,9 @@ static void sim_ready(struct simulation *s, struct sim_model *m)
 {
 	m->m.state = SWAP_IN;
 	m->loads_running--;
+	/* A look tells what it takes: what was feared fades. */
+	if (m->m.need > m->taken)
+		m->m.need -= (m->m.need - m->taken) / 2;
 	m->m.in_since = m->m.idle_since = s->now;
 	for (unsigned k = 0; k < m->queued; k++)
 		m->queue[k].lease = m->queue[k].cause = true;
