@@ -80,7 +80,7 @@ static uint32_t sim_random(struct simulation *s, uint32_t below)
  * is in for its dwell, and is gone; twice, since loads die. */
 static uint64_t simulation_bound(void)
 {
-	const uint64_t load = 1000, dwell = 1000, request = 60, end = 100;
+	const uint64_t load = 1000, dwell = 1000, request = 250, end = 100;
 
 	return SIM_MODELS * (load + dwell + request + end) * 2 * SIM_MS;
 }
@@ -158,7 +158,7 @@ static void sim_begin(struct simulation *s, struct sim_model *m, unsigned k)
 	r->runs++;
 	assert_true(r->runs == 1 || r->may_repeat);
 	r->lease = true;
-	r->ends = s->now + (10 + sim_random(s, 50)) * SIM_MS;
+	r->ends = s->now + (50 + sim_random(s, 200)) * SIM_MS;
 	s->longest = MAX(s->longest, s->now - r->came);
 }
 
