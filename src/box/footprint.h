@@ -8,10 +8,10 @@
 /* Bytes of a process and of what is below it, each page that several processes
  * share counted by its part (PSS). */
 struct footprint {
-	uint64_t all; /* 0: it cannot be read */
-	uint64_t own; /* not of files: what it has written */
+	uint64_t all;	/* 0: it cannot be read */
+	uint64_t own;	/* not of files: what it has written */
 	uint64_t files; /* of files that it maps */
-	uint64_t more; /* that it once had beside what it has now */
+	uint64_t more;	/* that it once had beside what it has now */
 };
 
 /* Walks all their pages: not for the loop's thread, and not often. */

@@ -191,8 +191,8 @@ struct sums {
 	uint64_t not_yet;    /* ... and is not */
 	uint64_t loading;    /* may go later */
 	uint64_t dwell_ends; /* of the first whose is not over; UINT64_MAX */
-	size_t empty;	     /* one that has yielded and may go now, or NOBODY */
-	size_t longest;	     /* of the ready ones, in for the longest */
+	size_t empty;	/* one that has yielded and may go now, or NOBODY */
+	size_t longest; /* of the ready ones, in for the longest */
 };
 
 static void add_in(struct sums *s, const struct swap_view *v, size_t i,

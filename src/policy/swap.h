@@ -76,8 +76,8 @@ struct swap_model {
 
 struct swap_view {
 	uint64_t now;
-	uint64_t total; /* bytes that there are in all */
-	uint64_t free;	/* that are observed to be free */
+	uint64_t total;	  /* bytes that there are in all */
+	uint64_t free;	  /* that are observed to be free */
 	uint64_t leaving; /* that come free by themselves, beside those of
 			     models that are LEAVING */
 	const struct swap_model *models;
@@ -116,9 +116,9 @@ enum swap_why {
 struct swap_step {
 	enum swap_act act;
 	enum swap_why why;
-	size_t model;	/* who is started, evicted, ... */
+	size_t model;	 /* who is started, evicted, ... */
 	size_t claimant; /* for whom; WAIT: who waits first */
-	uint64_t until; /* WAIT: look again then, if nothing happens before */
+	uint64_t until;	 /* WAIT: look again then, if nothing happens before */
 	uint64_t needs, has; /* bytes; has: that it may use now, REFUSE: ever */
 };
 

@@ -58,8 +58,8 @@ static void say_why(struct revision *rev, bool hopeful)
 {
 	cleanup_free char *reserved = memory_text(rev);
 	cleanup_free char *turn = swap_text(rev);
-	cleanup_free char *text = mem_printf("%s%s%s", reserved,
-					     turn ? "; " : "", turn ? turn : "");
+	cleanup_free char *text = mem_printf(
+		"%s%s%s", reserved, turn ? "; " : "", turn ? turn : "");
 
 	if (hopeful)
 		revision__set_message(rev, text);
@@ -82,7 +82,7 @@ unsigned revision__lacking(struct revision *rev, unsigned missing)
 	}
 	starve(rev);
 	if (!revision_is_refused(rev))
-		say_why(rev, fit || soon || revision_places(rev) ||
-				     swap_helps(rev));
+		say_why(rev,
+			fit || soon || revision_places(rev) || swap_helps(rev));
 	return fit;
 }

@@ -110,8 +110,8 @@ static void on_measured(struct api *a, const struct measured *m)
 		return;
 	wait_ms = (uint64_t)SOON_MS
 		  << MIN(rev->measure.looks, (uint32_t)DOUBLINGS);
-	rev->measure.next_at = uv_now(a->serve->loop) +
-			       MIN(wait_ms, (uint64_t)AGAIN_MS);
+	rev->measure.next_at =
+		uv_now(a->serve->loop) + MIN(wait_ms, (uint64_t)AGAIN_MS);
 	learn(rev, &m->took);
 	scale_on_measured(a);
 }
@@ -120,9 +120,9 @@ void measure_ran_out(struct revision *rev, uint64_t had)
 {
 	uint64_t limit = (uint64_t)rev->spec->compute.mem_limit;
 
-	rev->measure.ran_out = swap_raised(
-		memory_need(rev).own, had * rev->spec->predictor.processes,
-		limit, swap_ever(rev));
+	rev->measure.ran_out = swap_raised(memory_need(rev).own,
+					   had * rev->spec->predictor.processes,
+					   limit, swap_ever(rev));
 	scale_on_measured(rev->api);
 }
 

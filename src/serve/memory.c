@@ -198,9 +198,9 @@ uint64_t memory_giving_way(const struct serve *s)
 /* first: what comes with the first of them. */
 static unsigned fit(uint64_t each, uint64_t first, uint64_t left)
 {
-	return first < left ? (unsigned)MIN((left - first) / each,
-					    (uint64_t)INT_MAX)
-			    : 0;
+	return first < left
+		       ? (unsigned)MIN((left - first) / each, (uint64_t)INT_MAX)
+		       : 0;
 }
 
 /* An older revision's replicas are there until the new one's are: what is free
@@ -260,8 +260,7 @@ char *memory_text(const struct revision *rev)
 	const struct serve *s = rev->api->serve;
 	struct memory_need need = memory_need(rev);
 	struct reserved r = reserved_beside(rev);
-	cleanup_free char *observed =
-		observed_text(rev, r.staying + r.leaving);
+	cleanup_free char *observed = observed_text(rev, r.staying + r.leaving);
 	char needs[32], taken[32], has[32], leaving[32];
 
 	return mem_printf(

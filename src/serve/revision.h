@@ -34,19 +34,20 @@ struct revision {
 	enum revision_state state;
 	bool leaving; /* no longer wanted: ends when its replicas have */
 	bool stepping, in_leave; /* private */
-	bool starving; /* fewer are there than wanted, for want of memory, ... */
-	uint64_t starving_ns;  /* ... since (uv_hrtime) */
+	bool starving; /* fewer are there than wanted, for want of memory, ...
+			*/
+	uint64_t starving_ns;	/* ... since (uv_hrtime) */
 	uint64_t refused_until; /* uv_now: it needs more memory than it can ever
 				   have, as message says; not asked again until
 				   then */
 	uint64_t in_ns; /* uv_hrtime: its first replica is ready since */
-	bool blocked;  /* none can be started, as message says: it has no files
-			  or no environment */
-	char *message; /* owned: why it failed */
-	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
-	char *imports; /* owned: what its __init__ imports of Python's own, as
-			  the JSON of a list; or NULL */
-	char *answer;  /* owned: to that, by proof.c; or NULL */
+	bool blocked;	/* none can be started, as message says: it has no files
+			   or no environment */
+	char *message;	/* owned: why it failed */
+	char *sample;	/* owned: a request that it takes, as JSON; or NULL */
+	char *imports;	/* owned: what its __init__ imports of Python's own, as
+			   the JSON of a list; or NULL */
+	char *answer;	/* owned: to that, by proof.c; or NULL */
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;

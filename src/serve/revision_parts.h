@@ -16,8 +16,8 @@ unsigned revision__lacking(struct revision *rev, unsigned missing);
 void revision__sated(struct revision *rev);
 /* revision.c: why fewer are there, or none. */
 void revision__set_message(struct revision *rev, const char *text);
-/* The rollout failed: said once, with what the replica printed last; NULL: it is
- * nobody's fault. */
+/* The rollout failed: said once, with what the replica printed last; NULL: it
+ * is nobody's fault. */
 void revision__failed(struct revision *rev, const char *replica,
 		      const char *text);
 /* One of several that are in back-off, not the one that has died most: who goes

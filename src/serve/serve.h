@@ -43,7 +43,7 @@ struct serve {
 		      */
 	bool stopping;
 	bool collecting, collect_again; /* private: garbage */
-	unsigned measuring;    /* private: looks at memory on the pool */
+	unsigned measuring; /* private: looks at memory on the pool */
 	struct swap swap;
 	uint64_t memory_limit; /* what all replicas may reserve; 0: all that
 				  there is; the owner's to set at any time */

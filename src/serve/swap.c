@@ -10,8 +10,8 @@
 #include "serve/swap_parts.h"
 
 enum {
-	STEPS_MAX = 64,	    /* in one turn of the loop */
-	LATER_MS = 1000,    /* the longest that one waits for */
+	STEPS_MAX = 64,	 /* in one turn of the loop */
+	LATER_MS = 1000, /* the longest that one waits for */
 };
 
 static const uint64_t MS = 1000000;

@@ -45,8 +45,8 @@ static void look_out(struct swap_model *m, const struct revision *rev,
 {
 	const struct api *a = rev->api;
 	struct memory_need need = memory_need(rev);
-	bool claims = (rev->starving || rev == asking) &&
-		      !revision_is_refused(rev);
+	bool claims =
+		(rev->starving || rev == asking) && !revision_is_refused(rev);
 
 	m->holds = memory_leaving(rev);
 	m->state = m->holds ? SWAP_LEAVING : SWAP_OUT;

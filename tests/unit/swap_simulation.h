@@ -286,10 +286,9 @@ static void sim_neighbour(struct simulation *s)
 
 	if (sim_random(s, 2000))
 		return;
-	s->neighbour = s->neighbour
-			       ? 0
-			       : MIN(sim_free(s),
-				     most * (1 + sim_random(s, 4)) / 4);
+	s->neighbour = s->neighbour ? 0
+				    : MIN(sim_free(s),
+					  most * (1 + sim_random(s, 4)) / 4);
 }
 
 /* ---- what policy is told, and what it says ---- */
