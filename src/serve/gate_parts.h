@@ -1,8 +1,8 @@
 /* gate_parts.h: what the files of the gate share: the way of a request
  * (gate.c), who may come in (gate_admit.c), who asks for the same once more
- * (gate_calls.c), where it goes (gate_pick.c), whom a replica must have answered
- * before it leaves for others (gate_lease.c), and what it is told when no
- * replica answers it (gate_words.c). */
+ * (gate_calls.c), where it goes (gate_pick.c), whom a replica must have
+ * answered before it leaves for others (gate_lease.c), and what it is told when
+ * no replica answers it (gate_words.c). */
 #ifndef SERVE_GATE_PARTS_H
 #define SERVE_GATE_PARTS_H
 

@@ -13,7 +13,7 @@ struct place {
 	unsigned in_flight;
 	unsigned answers; /* of those, that are on their way to clients */
 	uint64_t yield_ns;
-	bool rests;	  /* none runs: they are in back-off */
+	bool rests; /* none runs: they are in back-off */
 };
 
 /* The place that begins at *at, which is then what comes behind it; false: it

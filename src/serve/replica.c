@@ -367,8 +367,7 @@ static bool was_bad_fork(const struct replica *r, const char *cause)
 	if (r->failed)
 		return r->tier == COLD_ZYGOTE_INIT;
 	return strncmp(cause, "signal 9 ", 9) != 0 &&
-	       strncmp(cause, "signal 15 ", 10) != 0 &&
-	       !ran_out(cause);
+	       strncmp(cause, "signal 15 ", 10) != 0 && !ran_out(cause);
 }
 
 /* peak: the memory that it had at most; 0: not known. */

@@ -71,11 +71,11 @@ struct replica {
 	double together;     /* ... and balance_at_once; 0: not known */
 	struct work work;    /* of its slots, as it says */
 	struct batching batching; /* likewise */
-	bool alone; /* it has a request that may have killed another: it is
-		       sent nothing else until that one's answer begins */
-	bool yielding;	    /* it is sent nothing new, so that others get its
-			       memory, ... */
-	uint64_t yield_ns;  /* ... since (uv_hrtime) */
+	bool alone;    /* it has a request that may have killed another: it is
+			  sent nothing else until that one's answer begins */
+	bool yielding; /* it is sent nothing new, so that others get its
+			  memory, ... */
+	uint64_t yield_ns; /* ... since (uv_hrtime) */
 	uint64_t
 		hold_until; /* uv_now: refused a connection, not tried before */
 	struct list mourners; /* requests that wait to hear why it died */

@@ -39,8 +39,8 @@ struct scale {
 	/* Replicas that each revision of the api is to have, before its own
 	 * bounds: revision_requested. */
 	uint32_t wanted;
-	bool begun;  /* private: init_replicas has been considered */
-	bool asleep; /* by hand: none, until the next request */
+	bool begun;   /* private: init_replicas has been considered */
+	bool asleep;  /* by hand: none, until the next request */
 	bool evicted; /* its memory is others': what policy would keep for
 			 the next request is not there again before it */
 	/* A request found none: one at least, until it is ready; and if it

@@ -77,12 +77,12 @@ static uint32_t sim_random(struct simulation *s, uint32_t below)
 }
 
 /* How long one may wait at most: for each of the others that it gets memory,
- * is in for its dwell, and is gone; twice, since loads die. */
+ * is in for its dwell, and is gone. */
 static uint64_t simulation_bound(void)
 {
 	const uint64_t load = 1000, dwell = 1000, request = 250, end = 100;
 
-	return SIM_MODELS * (load + dwell + request + end) * 2 * SIM_MS;
+	return SIM_MODELS * (load + dwell + request + end) * SIM_MS;
 }
 
 static struct simulation *simulation_new(uint32_t seed)
@@ -282,13 +282,12 @@ static void sim_live(struct simulation *s, struct sim_model *m)
 
 static void sim_neighbour(struct simulation *s)
 {
-	uint64_t most = (uint64_t)SIM_MIB_EACH << 20;
+	uint64_t quarter = (uint64_t)(SIM_MIB_EACH / 4) << 20, wants;
 
 	if (sim_random(s, 2000))
 		return;
-	s->neighbour = s->neighbour ? 0
-				    : MIN(sim_free(s),
-					  most * (1 + sim_random(s, 4)) / 4);
+	wants = quarter * (1 + sim_random(s, 4));
+	s->neighbour = s->neighbour ? 0 : MIN(wants, sim_free(s));
 }
 
 /* ---- what policy is told, and what it says ---- */

@@ -350,6 +350,10 @@ static void in_simulated_time(void **state)
 			fail_msg("seed %u: one waited %.1f s, of %.1f s", seed,
 				 (double)s->longest / 1e9,
 				 (double)simulation_bound() / 1e9);
+		print_message("seed %u: %u answered, %u evictions, %u yields, "
+			      "%u died, %u raised, longest %.1f s\n",
+			      seed, s->answered, s->evictions, s->yields,
+			      s->died, s->raised, (double)s->longest / 1e9);
 		free(s);
 	}
 }
