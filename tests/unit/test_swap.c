@@ -356,7 +356,7 @@ static void it_is_shown(void **state)
 	has_replica(&c, A, true);
 	c.f[A].api.scale.wanted = 1;
 	tells(&c.f[A], "idle",
-	      "A replica takes 30.0 MiB of memory (compute.mem).");
+	      "A replica takes 30 MiB of memory (compute.mem).");
 	tells(&c.f[A], "idle", "it is number 1 to go");
 	list_remove(&c.r[A].link);
 	c.f[A].api.scale.wanted = 0;
