@@ -114,11 +114,11 @@ def test_nobody_starves_below_a_load_that_never_ends():
         def client(name, seed):
             number = seed
             while not stop.is_set():
-                taken[name].append(ask(daemon, name, number, 0.02))
+                taken[name].append(ask(daemon, name, number, 0.1))
                 number += 10
 
-        with Watch(daemon) as watch, concurrent.futures.ThreadPoolExecutor(6) as pool:
-            clients = [pool.submit(client, n, s) for n in names for s in range(2)]
+        with Watch(daemon) as watch, concurrent.futures.ThreadPoolExecutor(15) as pool:
+            clients = [pool.submit(client, n, s) for n in names for s in range(5)]
             time.sleep(seconds(20))
             stop.set()
             for c in clients:
