@@ -47,8 +47,8 @@ static uint64_t bytes_of(const struct zygote *z)
 {
 	if (z->bytes)
 		return z->bytes;
-	return z->rev->measure.bytes ? z->rev->measure.bytes
-				     : (uint64_t)GUESS_BYTES;
+	/* A first look at a replica comes when it has run nothing yet. */
+	return MAX(z->rev->measure.bytes, (uint64_t)GUESS_BYTES);
 }
 
 /* Milliseconds saved per millisecond and byte. */
