@@ -54,10 +54,12 @@ static void apply_settings(struct daemon *d)
 	log_setup("daemon", level, settings_log_json(&d->settings));
 	settings_limits(&d->settings, &d->limits);
 	d->gateway.logs = settings_number(&d->settings, SETTING_ACCESS_LOG);
+	/* None given is 0, which is no limit. */
+	d->serve.memory_limit = settings_number(&d->settings, SETTING_MEMORY);
 	d->serve.warm_limit =
 		settings_text(&d->settings, SETTING_WARM_MEMORY)
 			? settings_number(&d->settings, SETTING_WARM_MEMORY)
-			: memory_total() / WARM_SHARE;
+			: memory_total(&d->serve) / WARM_SHARE;
 	d->serve.models_size =
 		settings_number(&d->settings, SETTING_MODELS_SIZE);
 	d->serve.models_check_ms =

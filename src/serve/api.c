@@ -462,6 +462,7 @@ char *api_json(const struct api *a)
 					rev->measure.bytes);
 	else
 		yyjson_mut_obj_add_null(doc, root, "replica_bytes");
+	swap_put(doc, root, a);
 	yyjson_mut_obj_add_uint(doc, root, "restarts", a->restarts);
 	put_environment(doc, root, rev ? rev->env : NULL);
 	if (rev)

@@ -23,7 +23,7 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 			       "%s: the endpoint %s is taken by the api '%s'; "
 			       "choose another with networking.endpoint",
 			       spec->name, spec->endpoint, other->name);
-	if (memory_check(spec, err))
+	if (memory_check(s, spec, err))
 		return err->code;
 	if (same && (same->deleting || same->delete_pending))
 		return err_set(err, E_CONFLICT,

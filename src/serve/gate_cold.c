@@ -174,11 +174,19 @@ bool gate__is_hopeless(const struct api *a, const struct revision *rev)
 bool gate__rests(const struct api *a, const struct revision *rev)
 {
 	return gate__is_hopeless(a, rev) &&
-	       (rev->blocked || revision_again_ms(rev));
+	       (rev->blocked || revision_is_refused(rev) ||
+		revision_again_ms(rev));
 }
 
 /* When it is worth coming again, where nothing is tried by itself. */
 enum { BLOCKED_S = 60 };
+
+static uint32_t refused_s(const struct revision *rev)
+{
+	uint64_t now = uv_now(rev->api->serve->loop);
+
+	return (uint32_t)((rev->refused_until - now + 999) / 1000);
+}
 
 void gate__cannot_start(struct waiter *w, const struct revision *rev)
 {
@@ -191,6 +199,12 @@ void gate__cannot_start(struct waiter *w, const struct revision *rev)
 	if (rev->blocked && !seconds) {
 		seconds = BLOCKED_S;
 		next = "mend that and deploy it again";
+	} else if (revision_is_refused(rev)) {
+		seconds = refused_s(rev);
+		next = arena_printf(mem,
+				    "it is looked at again in %u s; 'soma "
+				    "explain %s' says more",
+				    seconds, a->name);
 	} else {
 		seconds = MAX(seconds, 1u);
 		next = arena_printf(mem,

@@ -6,9 +6,9 @@
 
 #include "core/mem.h"
 #include "loop/log.h"
-#include "serve/memory.h"
 #include "serve/revision_parts.h"
 #include "serve/serve.h"
+#include "serve/swap.h"
 
 static void on_env_line(struct environment_user *u, const char *line);
 static void on_env_settled(struct environment_user *u);
@@ -47,6 +47,7 @@ struct revision *revision_create(struct api *api, int64_t number,
 
 void revision_free(struct revision *rev)
 {
+	revision__sated(rev);
 	zygote_leave(&rev->zygote);
 	environment_leave(&rev->user);
 	environment_unref(rev->env);
@@ -128,19 +129,18 @@ struct replica *revision_find(struct revision *rev, unsigned index,
 	return NULL;
 }
 
-static void set_message(struct revision *rev, const char *text)
+void revision__set_message(struct revision *rev, const char *text)
 {
 	free(rev->message);
 	rev->message = mem_strdup(text);
 }
 
-/* The rollout failed: said once, with what the replicas printed last. */
-static void rollout_failed(struct revision *rev, const char *replica,
-			   const char *text)
+void revision__failed(struct revision *rev, const char *replica,
+		      const char *text)
 {
 	cleanup_free char *log = NULL;
 
-	set_message(rev, text);
+	revision__set_message(rev, text);
 	if (rev->state != REVISION_UPDATING)
 		return;
 	rev->state = REVISION_FAILED;
@@ -152,7 +152,7 @@ static void rollout_failed(struct revision *rev, const char *replica,
 static void block(struct revision *rev, const char *text)
 {
 	rev->blocked = true;
-	rollout_failed(rev, NULL, text);
+	revision__failed(rev, NULL, text);
 	gate_give_up(rev->api);
 }
 
@@ -262,28 +262,6 @@ static bool is_taken(struct revision *rev, unsigned index)
 	return false;
 }
 
-/* Of so many that are missing those for which there is room. */
-static unsigned lacking(struct revision *rev, unsigned missing)
-{
-	unsigned soon = 0, fit = missing ? memory_fits(rev, &soon) : 0;
-	cleanup_free char *text = NULL;
-
-	/* What they hold is free when they have ended. */
-	for (unsigned i = fit; i < missing; i++)
-		if (!frozen_give_way(rev->api->serve))
-			break;
-	rev->starving = fit < missing;
-	if (!rev->starving)
-		return missing;
-	api_is_busy(rev->api);
-	text = memory_text(rev);
-	if (fit || soon || revision_places(rev))
-		set_message(rev, text);
-	else
-		rollout_failed(rev, NULL, text);
-	return fit;
-}
-
 /* Frozen ones first: these are ready at once, and have their memory. */
 static void thaw(struct revision *rev)
 {
@@ -320,7 +298,7 @@ static void tell_of_thawed(struct revision *rev)
 static void make_places(struct revision *rev)
 {
 	unsigned here = revision_places(rev), allowed = places_allowed(rev);
-	unsigned missing = lacking(rev, allowed - MIN(here, allowed));
+	unsigned missing = revision__lacking(rev, allowed - MIN(here, allowed));
 
 	for (unsigned i = 0; here || missing; i++) {
 		unsigned *left = is_taken(rev, i) ? &here : &missing;
@@ -333,16 +311,20 @@ static void make_places(struct revision *rev)
 	rev->disk_ns = 0;
 }
 
-/* Too many are there: one of them is kept, or leaves. */
-static void leave_place(struct revision *rev, unsigned index)
+static void end_place(struct revision *rev, unsigned index)
 {
 	struct replica *r;
 
-	if (frozen_keep(rev, index))
-		return;
 	for (unsigned p = 0; p < rev->spec->predictor.processes; p++)
 		if ((r = revision_find(rev, index, p)))
 			replica_leave(r, rev->spec->grace_ms);
+}
+
+/* Too many are there: one of them is kept, or leaves. */
+static void leave_place(struct revision *rev, unsigned index)
+{
+	if (!frozen_keep(rev, index))
+		end_place(rev, index);
 }
 
 static void drop_places(struct revision *rev)
@@ -376,7 +358,7 @@ static void check_live(struct revision *rev)
 	if (rev->leaving || !is_whole(rev))
 		return;
 	rev->state = REVISION_LIVE;
-	set_message(rev, NULL);
+	revision__set_message(rev, NULL);
 	if (first)
 		api_event(a, rev->number, "live", NULL, NULL, "live");
 	api_on_live(a, rev);
@@ -414,12 +396,23 @@ void revision_step(struct revision *rev)
 	zygote_step(&rev->zygote);
 }
 
+void revision_evict(struct revision *rev)
+{
+	/* Whoever hears of its end must not put another in its place at once:
+	 * as many are wanted as are left. */
+	rev->stepping = true;
+	end_place(rev, revision_next_to_go(rev).index);
+	rev->stepping = false;
+	scale_on_evicted(rev->api);
+}
+
 void revision_leave(struct revision *rev)
 {
 	uint32_t grace = rev->spec->grace_ms;
 	struct list *it, *tmp;
 
 	rev->leaving = true;
+	revision__sated(rev);
 	zygote_leave(&rev->zygote);
 	if (rev->waiting_env) {
 		rev->waiting_env = false;
@@ -446,6 +439,10 @@ void revision_on_ready(struct revision *rev, struct replica *r)
 	api_event(rev->api, rev->number, "replica_ready", r->id, NULL, "ready");
 	if (rev->leaving)
 		return;
+	if (revision_ready(rev) == 1) {
+		rev->in_ns = uv_hrtime();
+		gate_lease(rev->api);
+	}
 	check_live(rev);
 	gate_flush(rev->api);
 	scale_on_ready(rev->api, r);
@@ -460,7 +457,7 @@ void revision_on_exit(struct revision *rev, struct replica *r,
 
 	api_event(a, rev->number, "replica_exit", r->id, log, "%s", cause);
 	if (fatal)
-		rollout_failed(rev, r->id, cause);
+		revision__failed(rev, r->id, cause);
 	/* It may be that fewer are to try. It may end itself: r is not to be
 	 * looked at any more. */
 	revision_step(rev);
@@ -469,6 +466,7 @@ void revision_on_exit(struct revision *rev, struct replica *r,
 
 void revision_on_gone(struct revision *rev)
 {
+	swap_wake(rev->api->serve);
 	if (!rev->leaving) {
 		revision_step(rev);
 		return;

@@ -139,6 +139,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	uv_timer_init(s->loop, &s->tick);
 	s->tick.data = s;
 	scale_clock_open(s);
+	swap_open(s);
 	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 	return local_open(&s->local, s->loop, s->data_dir, keeper_fd, err);
 }
@@ -461,6 +462,7 @@ void serve_close(struct serve *s)
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		api_free(a);
 	scale_clock_close(s);
+	swap_close(s);
 	map_fini(&s->apis);
 	map_fini(&s->routes);
 	map_fini(&s->reserved);

@@ -15,6 +15,7 @@
 #include "serve/model.h"
 #include "serve/replica.h"
 #include "serve/secret.h"
+#include "serve/swap.h"
 #include "store/blob.h"
 #include "store/store.h"
 
@@ -55,6 +56,9 @@ struct serve {
 	unsigned turns;	       /* private: of the tick */
 	bool weighing;	       /* private: in this one replicas are weighed */
 	unsigned processors;   /* private */
+	struct swap swap;
+	uint64_t memory_limit; /* what all replicas may reserve; 0: all that
+				  there is; the owner's to set at any time */
 	uint64_t warm_limit;   /* what zygotes that are `auto` may take with all
 				  others, and frozen replicas beside them; the
 				  owner's to set at any time */
