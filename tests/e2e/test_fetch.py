@@ -473,8 +473,10 @@ def test_the_disk_fills_up(shelf, server):
         server.put("/model.bin", data, rate=8 * MIB)
         filler = shelf.dir / "filler"
 
+        once = threading.Lock()
+
         def on_sent(sent):
-            if sent > 16 * MIB and not filler.exists():
+            if sent > 16 * MIB and once.acquire(blocking=False):
                 filler.write_bytes(bytes(70 * MIB))
 
         server.on_sent = on_sent
