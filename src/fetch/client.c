@@ -82,8 +82,7 @@ static void read_range(struct heads *h, struct str v)
 
 	if (!str_starts(v, STR("bytes ")) || !slash)
 		return;
-	if (!str_u64((struct str){slash + 1,
-				  (size_t)(v.p + v.n - slash - 1)},
+	if (!str_u64((struct str){slash + 1, (size_t)(v.p + v.n - slash - 1)},
 		     &h->total))
 		h->total = SIZE_UNKNOWN;
 	dash = memchr(v.p, '-', v.n);
@@ -120,8 +119,8 @@ static size_t on_header(char *data, size_t one, size_t len, void *to)
 	const char *colon;
 
 	(void)one;
-	while (line.n && (line.p[line.n - 1] == '\r' ||
-			  line.p[line.n - 1] == '\n'))
+	while (line.n &&
+	       (line.p[line.n - 1] == '\r' || line.p[line.n - 1] == '\n'))
 		line.n--;
 	if (str_starts(line, STR("HTTP/"))) {
 		const char *space = memchr(line.p, ' ', line.n);
@@ -259,11 +258,12 @@ int client_unreachable(const char *url, CURL *easy, CURLcode rc,
 		   rc == CURLE_SSL_CACERT_BADFILE;
 
 	if (tls)
-		return failure_set(why, FAIL_UNREACHABLE, false,
-				   "%s does not prove who it is (%s): if its "
-				   "certificate is of an authority of your own, "
-				   "name the file of that in SSL_CERT_FILE",
-				   shown, reason(easy, rc, detail));
+		return failure_set(
+			why, FAIL_UNREACHABLE, false,
+			"%s does not prove who it is (%s): if its "
+			"certificate is of an authority of your own, "
+			"name the file of that in SSL_CERT_FILE",
+			shown, reason(easy, rc, detail));
 	return failure_set(why, FAIL_UNREACHABLE, true,
 			   "%s cannot be reached (%s): check the address, the "
 			   "network, and http_proxy and its like",

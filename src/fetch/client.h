@@ -13,8 +13,9 @@
 
 enum {
 	CLIENT_REDIRECTS = 5,
-	CLIENT_TRIES = 6,   /* without any progress between them */
-	CLIENT_SLOW_S = 30, /* below CLIENT_SLOW_BYTES/s for so long: given up */
+	CLIENT_TRIES = 6, /* without any progress between them */
+	CLIENT_SLOW_S =
+		30, /* below CLIENT_SLOW_BYTES/s for so long: given up */
 	CLIENT_SLOW_BYTES = 1024,
 };
 
@@ -32,9 +33,9 @@ void client_fini(struct client *c);
 struct heads {
 	long status;
 	char *etag, *modified, *checksum, *region; /* owned; or NULL */
-	bool partial;	/* it has a Content-Range */
-	uint64_t from;	/* of it */
-	uint64_t total; /* of it, else SIZE_UNKNOWN */
+	bool partial;				   /* it has a Content-Range */
+	uint64_t from;				   /* of it */
+	uint64_t total;	 /* of it, else SIZE_UNKNOWN */
 	uint64_t length; /* Content-Length, else SIZE_UNKNOWN */
 	int64_t retry_after_s;
 };
@@ -61,7 +62,8 @@ int64_t client_wait_ms(unsigned n, int64_t retry_after_s);
 /* Nobody answers, in words. Returns -1. */
 int client_unreachable(const char *url, CURL *easy, CURLcode rc,
 		       const char *detail, struct failure *why);
-/* A status that is an answer and not the one hoped for, in words. Returns -1. */
+/* A status that is an answer and not the one hoped for, in words. Returns -1.
+ */
 int client_refused(const struct source *s, const char *url, long status,
 		   struct failure *why);
 

@@ -63,10 +63,9 @@ static int add_file(const struct source *s, struct listing *l, yyjson_val *row,
 
 	if (!yyjson_is_str(name))
 		return nonsense(s, "a file without a name", why);
-	f = listing_add(l,
-			(struct str){yyjson_get_str(name),
-				     yyjson_get_len(name)},
-			why);
+	f = listing_add(
+		l, (struct str){yyjson_get_str(name), yyjson_get_len(name)},
+		why);
 	if (!f)
 		return -1;
 	size = json_int(lfs, "size", json_int(row, "size", -1));
@@ -121,8 +120,7 @@ static int list(struct source *s, struct listing *l, struct failure *why)
 	cleanup_free char *url =
 		mem_printf("%s/api/models/%s/revision/%s?blobs=true",
 			   own->endpoint, own->name, revision);
-	struct request q = {
-		.method = "GET", .url = url, .max = BODY_BYTES_MAX};
+	struct request q = {.method = "GET", .url = url, .max = BODY_BYTES_MAX};
 	struct answer an;
 	int rc;
 
@@ -149,8 +147,8 @@ static const char *find_token(struct arena *arena)
 	if (!path && env("HF_HOME"))
 		path = usual = mem_printf("%s/token", env("HF_HOME"));
 	else if (!path && env("HOME"))
-		path = usual = mem_printf("%s/.cache/huggingface/token",
-					  env("HOME"));
+		path = usual =
+			mem_printf("%s/.cache/huggingface/token", env("HOME"));
 	if (!path || file_read(path, TOKEN_BYTES_MAX, &text, &len, NULL) != 0)
 		return NULL;
 	token = (struct str){text, strcspn(text, "\r\n")};
@@ -174,10 +172,10 @@ int source__hf(struct source *s, struct failure *why)
 	struct hf *own = arena_zalloc(&s->arena, sizeof *own);
 	const char *name = s->url + strlen("hf://");
 	size_t len = strcspn(name, "@");
-	char *endpoint = arena_strdup(&s->arena, env("HF_ENDPOINT")
-							 ? env("HF_ENDPOINT")
-							 : "https://"
-							   "huggingface.co");
+	char *endpoint =
+		arena_strdup(&s->arena, env("HF_ENDPOINT") ? env("HF_ENDPOINT")
+							   : "https://"
+							     "huggingface.co");
 
 	while (*endpoint && endpoint[strlen(endpoint) - 1] == '/')
 		endpoint[strlen(endpoint) - 1] = '\0';

@@ -29,10 +29,10 @@ static bool is_wanted(const char *path)
 static bool is_foreign(const char *path)
 {
 	static const char *const tails[] = {
-		".msgpack", ".h5",	   ".onnx",	 ".onnx_data",
-		".onnx.data", ".tflite",   ".ot",	 ".pb",
-		".mlmodel", ".mlpackage", ".ckpt.index", ".ckpt.meta",
-		".keras",   ".nemo",	   ".engine",
+		".msgpack",   ".h5",	    ".onnx",	   ".onnx_data",
+		".onnx.data", ".tflite",    ".ot",	   ".pb",
+		".mlmodel",   ".mlpackage", ".ckpt.index", ".ckpt.meta",
+		".keras",     ".nemo",	    ".engine",
 	};
 	static const char *const folders[] = {"onnx/", "openvino/", "coreml/",
 					      "tf_model/", "flax/"};

@@ -40,8 +40,8 @@ struct part_note {
 	struct ranges have;
 	char done[SHA256_HEX]; /* or "" */
 };
-/* What is there of file f. A part that is of another file, or whose bytes cannot
- * be vouched for, is removed, and the note is empty. */
+/* What is there of file f. A part that is of another file, or whose bytes
+ * cannot be vouched for, is removed, and the note is empty. */
 void parts_read(struct parts *p, size_t n, const struct source_file *f,
 		struct part_note *ret);
 int parts_write(struct parts *p, size_t n, const struct source_file *f,

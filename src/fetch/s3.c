@@ -34,12 +34,11 @@ const char *s3__url(const struct s3 *own, struct arena *arena, const char *key,
 				    query);
 	/* The certificate is for one name before the dot. */
 	if (strchr(own->bucket, '.'))
-		return arena_printf(
-			arena, "https://s3.%s.amazonaws.com%s/%s%s%s%s%s",
-			own->region, tail, own->bucket, *key ? "/" : "",
-			escaped, mark, query);
-	return arena_printf(arena,
-			    "https://%s.s3.%s.amazonaws.com%s/%s%s%s",
+		return arena_printf(arena,
+				    "https://s3.%s.amazonaws.com%s/%s%s%s%s%s",
+				    own->region, tail, own->bucket,
+				    *key ? "/" : "", escaped, mark, query);
+	return arena_printf(arena, "https://%s.s3.%s.amazonaws.com%s/%s%s%s",
 			    own->bucket, own->region, tail, escaped, mark,
 			    query);
 }
@@ -94,15 +93,14 @@ static struct curl_slist *sign(const struct source *s, const char *method,
 					       own->keys.token};
 	for (size_t i = 1; i < n; i++)
 		/* Who has no keys is asked for none, and asks for sums. */
-		if (own->keys.id || strcmp(rows[i].name,
-					   "x-amz-checksum-mode") == 0)
+		if (own->keys.id ||
+		    strcmp(rows[i].name, "x-amz-checksum-mode") == 0)
 			headers = add(headers, rows[i].name, rows[i].value);
 	if (!own->keys.id)
 		return headers;
-	value = s3_authorization(
-		&(struct s3_request){method, url, own->region, "s3", date,
-				     rows, n},
-		&own->keys);
+	value = s3_authorization(&(struct s3_request){method, url, own->region,
+						      "s3", date, rows, n},
+				 &own->keys);
 	return add(headers, "Authorization", value);
 }
 
@@ -292,8 +290,9 @@ int s3__begin(struct source *s, struct s3 *own, struct failure *why)
 
 	/* It becomes a part of a host's name. */
 	if (len == 0 || len > 255 ||
-	    strspn(bucket, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			   "0123456789.-_") < len)
+	    strspn(bucket,
+		   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		   "0123456789.-_") < len)
 		return failure_set(why, FAIL_BAD_URL, false,
 				   "'%.200s' names no bucket: write "
 				   "%.2s://BUCKET/KEY",

@@ -14,7 +14,7 @@ struct s3 {
 	const char *region;
 	struct s3_keys keys; /* id NULL: none */
 	const char *bearer;  /* instead of keys; or NULL */
-	bool asks_sums; /* it knows x-amz-checksum-mode, and lists sums */
+	bool asks_sums;	     /* it knows x-amz-checksum-mode, and lists sums */
 };
 
 /* Keys and region, by the environment, then by the profile; what is nowhere

@@ -36,8 +36,7 @@ static void take_row(struct profile *p, struct str name, struct str value)
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		if (str_ieq(name, rows[i].name) && value.n > 0 && !*rows[i].to)
-			*rows[i].to =
-				arena_strndup(p->arena, value.p, value.n);
+			*rows[i].to = arena_strndup(p->arena, value.p, value.n);
 }
 
 /* "[NAME]", or "[profile NAME]" as the file `config` has it. */
@@ -84,8 +83,8 @@ static void read_lines(struct profile *p, char *text, const char *profile)
 }
 
 /* A file that is not there, or may not be read, has nothing. */
-static void read_file(struct profile *p, const char *variable,
-		      const char *name, const char *profile)
+static void read_file(struct profile *p, const char *variable, const char *name,
+		      const char *profile)
 {
 	const char *path = env(variable), *home = env("HOME");
 	cleanup_free char *usual = NULL, *text = NULL;

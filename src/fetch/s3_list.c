@@ -128,8 +128,7 @@ static int walk(struct page *p, const struct buf *body, bool add)
 		} else if (kind == XML_CLOSE && depth > 0 &&
 			   str_eq(path[depth - 1], word)) {
 			if (add && depth == 2 &&
-			    str_eq(word, STR("Contents")) &&
-			    add_object(p) != 0)
+			    str_eq(word, STR("Contents")) && add_object(p) != 0)
 				return -1;
 			depth--;
 		} else {

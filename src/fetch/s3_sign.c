@@ -105,9 +105,8 @@ static void hash_request(const struct s3_request *q, char out[SHA256_HEX])
 
 char *s3_authorization(const struct s3_request *q, const struct s3_keys *keys)
 {
-	cleanup_free char *scope =
-		mem_printf("%.8s/%s/%s/aws4_request", q->date, q->region,
-			   q->service);
+	cleanup_free char *scope = mem_printf("%.8s/%s/%s/aws4_request",
+					      q->date, q->region, q->service);
 	cleanup_free char *to_sign = NULL;
 	unsigned char key[SHA256_BYTES], mac[SHA256_BYTES];
 	char hash[SHA256_HEX], signature[SHA256_HEX];

@@ -156,11 +156,12 @@ int source_open(struct source *s, struct client *client, const char *url,
 			source_close(s);
 		return rc;
 	}
-	return failure_set(why, FAIL_BAD_URL, false,
-			   "'%.200s' is nothing that models are fetched from: "
-			   "write https://, s3://BUCKET/KEY, gs://BUCKET/KEY or "
-			   "hf://ORG/NAME",
-			   url);
+	return failure_set(
+		why, FAIL_BAD_URL, false,
+		"'%.200s' is nothing that models are fetched from: "
+		"write https://, s3://BUCKET/KEY, gs://BUCKET/KEY or "
+		"hf://ORG/NAME",
+		url);
 }
 
 void source_close(struct source *s)

@@ -494,8 +494,8 @@ static struct shelf_file *rows(const struct transfer *t)
 
 		assert(it->state == ITEM_DONE);
 		memcpy(sums + i * SHA256_HEX, it->sha256, SHA256_HEX);
-		all[i] = (struct shelf_file){
-			it->f->path, sums + i * SHA256_HEX, it->size};
+		all[i] = (struct shelf_file){it->f->path, sums + i * SHA256_HEX,
+					     it->size};
 	}
 	return all;
 }

@@ -68,8 +68,7 @@ static bool copy(struct transfer *t, struct item *it)
 	shared = ioctl(it->fd, FICLONE, from) == 0;
 	pthread_mutex_lock(&t->lock);
 	/* It may have become another since it was looked at. */
-	if (shared &&
-	    (fstat(it->fd, &st) != 0 || (uint64_t)st.st_size != end))
+	if (shared && (fstat(it->fd, &st) != 0 || (uint64_t)st.st_size != end))
 		return false;
 	if (shared)
 		at = end;

@@ -8,13 +8,13 @@
 #include "fetch/transfer.h"
 
 enum {
-	SLOTS = 8,	   /* requests at once */
-	WORKERS_MAX = 4,   /* threads that hash */
-	OPEN_MAX = 256,	   /* files that are under way at once */
+	SLOTS = 8,	 /* requests at once */
+	WORKERS_MAX = 4, /* threads that hash */
+	OPEN_MAX = 256,	 /* files that are under way at once */
 	PIECE_MIN = 8 << 20,
 	PIECE_MAX = 32 << 20,
-	PIECES = 64,	   /* of a file, within these bounds */
-	ROOM_BYTES = 64 << 20, /* left free on the file system */
+	PIECES = 64,		 /* of a file, within these bounds */
+	ROOM_BYTES = 64 << 20,	 /* left free on the file system */
 	COUNTS_BYTES = 64 << 10, /* progress that makes tries count anew */
 	WAKE_BYTES = 1 << 20,	 /* what is worth waking a worker for */
 };
@@ -27,7 +27,13 @@ enum {
 enum item_state { ITEM_WAITING, ITEM_OPEN, ITEM_DONE };
 
 /* What a worker found; the loop's thread acts on it. */
-enum item_news { NEWS_NONE, NEWS_TAKEN, NEWS_CORRUPT, NEWS_NO_COPY, NEWS_FAILED };
+enum item_news {
+	NEWS_NONE,
+	NEWS_TAKEN,
+	NEWS_CORRUPT,
+	NEWS_NO_COPY,
+	NEWS_FAILED
+};
 
 struct item {
 	const struct source_file *f;
@@ -36,10 +42,10 @@ struct item {
 	int fd; /* owned: its part */
 
 	/* Of the loop's thread alone. */
-	uint64_t cursor; /* all before it is there or asked for */
-	bool whole;	 /* it comes in one piece or not at all */
-	bool streaming;	 /* ... and a slot is at it */
-	char *at;	 /* owned: where redirects led; or NULL */
+	uint64_t cursor;  /* all before it is there or asked for */
+	bool whole;	  /* it comes in one piece or not at all */
+	bool streaming;	  /* ... and a slot is at it */
+	char *at;	  /* owned: where redirects led; or NULL */
 	bool spurned;	  /* the user's own file is of no use */
 	unsigned corrupt; /* how often its sum was wrong */
 	uint64_t noted;	  /* bytes that its note tells of */
@@ -61,13 +67,13 @@ enum slot_state { SLOT_FREE, SLOT_ASKING, SLOT_RESTING };
 
 /* What an answer's head means. */
 enum verdict {
-	VERDICT_NONE,	  /* there was none yet */
-	VERDICT_TAKE,	  /* its body is what was asked for */
+	VERDICT_NONE, /* there was none yet */
+	VERDICT_TAKE, /* its body is what was asked for */
 	VERDICT_REDIRECT,
-	VERDICT_WHOLE,	  /* it has no ranges: all of it or nothing */
-	VERDICT_EXPIRED,  /* where a redirect led is no more */
-	VERDICT_PASSING,  /* not now */
-	VERDICT_CHANGED,  /* it is not what was listed */
+	VERDICT_WHOLE,	 /* it has no ranges: all of it or nothing */
+	VERDICT_EXPIRED, /* where a redirect led is no more */
+	VERDICT_PASSING, /* not now */
+	VERDICT_CHANGED, /* it is not what was listed */
 	VERDICT_REFUSED,
 	VERDICT_NONSENSE,
 };
@@ -82,8 +88,8 @@ struct slot {
 	struct heads heads;
 	struct curl_slist *headers; /* owned */
 	unsigned redirects, tries;
-	uint64_t tried_at; /* `at` when tries began */
-	int64_t due_ms;	   /* of the next try */
+	uint64_t tried_at;	     /* `at` when tries began */
+	int64_t due_ms;		     /* of the next try */
 	bool asked_range, elsewhere; /* elsewhere: where a redirect led */
 	enum verdict verdict;
 	uint64_t thrown; /* bytes of a body that nobody wants */
@@ -101,9 +107,9 @@ struct transfer {
 	size_t n;
 	size_t next;	/* the first with something left to ask for */
 	size_t reached; /* behind the last that was ever open */
-	size_t oldest; /* all before it are done */
-	size_t open;   /* in ITEM_OPEN */
-	uint64_t done; /* bytes of items that are done */
+	size_t oldest;	/* all before it are done */
+	size_t open;	/* in ITEM_OPEN */
+	uint64_t done;	/* bytes of items that are done */
 	uint64_t total; /* or SIZE_UNKNOWN */
 
 	pthread_mutex_t lock;

@@ -148,8 +148,7 @@ static size_t on_body(char *data, size_t one, size_t len, void *to)
 	    slot->at + len > t->job->limit)
 		slot->sys = EFBIG;
 	else
-		slot->sys =
-			write_all(slot->item->fd, data, len, slot->at);
+		slot->sys = write_all(slot->item->fd, data, len, slot->at);
 	if (slot->sys != 0)
 		return 0;
 	note_bytes(slot, len);

@@ -18,8 +18,7 @@ struct xml {
 
 enum xml_kind { XML_OPEN, XML_CLOSE, XML_TEXT, XML_END, XML_BAD };
 
-void xml_init(struct xml *x, const char *text, size_t len,
-	      struct arena *arena);
+void xml_init(struct xml *x, const char *text, size_t len, struct arena *arena);
 /* Name of an element, without a prefix, or a text with its entities undone. A
  * text that is blank is passed over. That ends match is the caller's matter. */
 enum xml_kind xml_next(struct xml *x, struct str *ret);

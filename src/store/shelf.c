@@ -23,14 +23,14 @@ int shelf__fail(const struct shelf *s, int sys, const char *doing,
 	char left[32];
 
 	if ((sys == ENOSPC || sys == EDQUOT) && statvfs(s->dir, &fs) == 0)
-		return err_set(err, E_NOSPACE,
-			       "%s: no space left in %s, %s are free: make "
-			       "room on its file system, remove models that "
-			       "nobody needs ('soma models rm'), then try again",
-			       doing, s->dir,
-			       str_human_bytes((uint64_t)fs.f_bavail *
-						       fs.f_frsize,
-					       left));
+		return err_set(
+			err, E_NOSPACE,
+			"%s: no space left in %s, %s are free: make "
+			"room on its file system, remove models that "
+			"nobody needs ('soma models rm'), then try again",
+			doing, s->dir,
+			str_human_bytes((uint64_t)fs.f_bavail * fs.f_frsize,
+					left));
 	return disk__fail(err, sys, s->dir, doing);
 }
 
@@ -162,8 +162,8 @@ static void clean_all(const struct shelf *s)
 
 static void give_folder(const struct shelf *s, const char *path)
 {
-	cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY |
-						  O_NOFOLLOW | O_CLOEXEC);
+	cleanup_close int fd =
+		open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (fd >= 0)
 		shelf__give(s, fd);

@@ -45,8 +45,8 @@ struct shelf_ref {
 };
 
 /* Makes what is missing. What exists can be opened on a file system that is
- * read-only. Where root opens the folder of another user (who fetches), all that
- * root makes in it is that user's. */
+ * read-only. Where root opens the folder of another user (who fetches), all
+ * that root makes in it is that user's. */
 int shelf_open(struct shelf *s, const char *dir, struct err *err);
 void shelf_close(struct shelf *s);
 
@@ -73,7 +73,8 @@ int shelf_each(const struct shelf *s,
 	       int (*each)(void *data, const struct shelf_ref *r), void *data,
 	       struct err *err);
 char *shelf_tree_path(const struct shelf *s, const char *tree); /* mem_printf */
-/* Where a pull of this URL keeps what it has so far; not made here. The folder's
+/* Where a pull of this URL keeps what it has so far; not made here. The
+ * folder's
  * *.json name in "done" the files that it relies on, which gc then leaves. */
 char *shelf_parts_path(const struct shelf *s, const char *url); /* mem_printf */
 

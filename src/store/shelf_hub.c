@@ -37,8 +37,7 @@ static char *folder_of(const char *url, const char **ret_revision)
 	return buf_take(&b, NULL);
 }
 
-static int make_folder(const struct shelf *s, const char *path,
-		       struct err *err)
+static int make_folder(const struct shelf *s, const char *path, struct err *err)
 {
 	if (mkdir(path, 0755) != 0)
 		return errno == EEXIST ? 0 : shelf__fail(s, errno, DOING, err);
@@ -65,8 +64,8 @@ static int put_link(const struct shelf *s, const char *dir, const char *commit,
 	return 0;
 }
 
-static int put_ref(const char *dir, const char *revision,
-		   const char *commit, struct err *err)
+static int put_ref(const char *dir, const char *revision, const char *commit,
+		   struct err *err)
 {
 	cleanup_free char *path = mem_printf("%s/refs/%s", dir, revision);
 	cleanup_free char *above = mem_strdup(path);

@@ -21,8 +21,8 @@ int shelf__write(const struct shelf *s, const char *folder, const char *name,
 void shelf__give(const struct shelf *s, int fd);
 char *shelf__file_path(const struct shelf *s, const char *sha256);
 char *shelf__manifest_path(const struct shelf *s, const char *tree);
-/* What shelf_verify finds bad it makes writable: that is the mark, and all links
- * to the file have it. Nothing else here is ever writable. */
+/* What shelf_verify finds bad it makes writable: that is the mark, and all
+ * links to the file have it. Nothing else here is ever writable. */
 static inline bool shelf__is_sound(const struct stat *st)
 {
 	return (st->st_mode & 0222) == 0;

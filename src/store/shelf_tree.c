@@ -32,10 +32,9 @@ static void id_of(const struct shelf_file *sorted, size_t n,
 
 	sha256_init(&sum);
 	for (size_t i = 0; i < n; i++) {
-		cleanup_free char *line =
-			mem_printf("%s %llu %s\n", sorted[i].sha256,
-				   (unsigned long long)sorted[i].size,
-				   sorted[i].path);
+		cleanup_free char *line = mem_printf(
+			"%s %llu %s\n", sorted[i].sha256,
+			(unsigned long long)sorted[i].size, sorted[i].path);
 
 		sha256_add(&sum, line, strlen(line));
 	}
@@ -95,7 +94,12 @@ static int link_in(const struct shelf *s, const char *root,
 	rc = make_parents(s, root, f->path, err);
 	if (rc != 0)
 		return rc;
-	rc = link(from, to) == 0 ? 0 : errno;
+	/* ENOENT, too, when another has just put the same file in its place. */
+	for (int tries = 0; tries < 100; tries++) {
+		rc = link(from, to) == 0 ? 0 : errno;
+		if (rc != ENOENT || !shelf_has(s, f->sha256, f->size))
+			break;
+	}
 	if (rc == EMLINK || rc == EPERM || rc == EOPNOTSUPP)
 		rc = copy_in(from, to);
 	if (rc == EEXIST || rc == EISDIR || rc == ENOTDIR)
@@ -154,8 +158,7 @@ bool shelf_whole(const struct shelf *s, const struct shelf_ref *r)
 	cleanup_free char *path = shelf_tree_path(s, r->tree);
 	struct whole w = {s, path, 0};
 
-	return shelf__each_file(s, r->tree, is_good, &w) &&
-	       w.files == r->files;
+	return shelf__each_file(s, r->tree, is_good, &w) && w.files == r->files;
 }
 
 /* The tree at `made` was there before: it stays if its files are those of the

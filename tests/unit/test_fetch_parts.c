@@ -182,7 +182,8 @@ static void xml(void **state)
 static void evil_paths_are_refused(void **state)
 {
 	static const char *const bad[] = {"../x", "/etc/passwd", "a/../../x",
-					  "a//b", "a/", "", ".", "./a"};
+					  "a//b", "a/",		 "",
+					  ".",	  "./a"};
 	struct failure why = {0};
 	struct listing l;
 	char longest[300];

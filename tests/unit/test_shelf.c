@@ -96,9 +96,10 @@ static int put(struct shelf *s, const char *text, char hash[65])
 	struct err err = {0};
 
 	hash_of(text, hash);
-	if (file_write(path, text, strlen(text), 0600, &err) != 0)
-		return err.code;
-	return shelf_take(s, path, hash, &err);
+	if (file_write(path, text, strlen(text), 0600, &err) != 0 ||
+	    shelf_take(s, path, hash, &err) != 0)
+		fprintf(stderr, "putting: %s\n", err.msg);
+	return err.code;
 }
 
 /* A model of two files: config.json and weights/w.bin, which has `text`. */
@@ -107,14 +108,18 @@ static int publish(struct shelf *s, const char *url, const char *text,
 {
 	char config[65], weights[65];
 	struct err err = {0};
+	int rc;
 
 	if (put(s, "{}", config) != 0 || put(s, text, weights) != 0)
 		return -1;
-	return shelf_publish(s, url, "\"1\"",
-			     (struct shelf_file[]){
-				     {"weights/w.bin", weights, strlen(text)},
-				     {"config.json", config, 2}},
-			     2, tree, &err);
+	rc = shelf_publish(
+		s, url, "\"1\"",
+		(struct shelf_file[]){{"weights/w.bin", weights, strlen(text)},
+				      {"config.json", config, 2}},
+		2, tree, &err);
+	if (rc != 0)
+		fprintf(stderr, "publishing: %s\n", err.msg);
+	return rc;
 }
 
 static char *in_tree(struct shelf *s, const char *tree, const char *path)
@@ -257,8 +262,8 @@ static void what_is_the_same_is_there_once(void **state)
 
 static void what_cannot_be_a_tree_is_refused(void **state)
 {
-	static const char *const bad[] = {"../evil", "/evil", "a//b", "a/../b",
-					  "", "."};
+	static const char *const bad[] = {"../evil", "/evil", "a//b",
+					  "a/../b",  "",      "."};
 	struct fixture *f = *state;
 	struct err err = {0};
 	char hash[65], tree[65];
@@ -281,9 +286,9 @@ static void what_cannot_be_a_tree_is_refused(void **state)
 							     {"a", hash, 1}},
 				       2, tree, &err),
 			 E_INVALID);
-	assert_int_equal(shelf_publish(&f->s, "s3://b/m", NULL, NULL, 0, tree,
-				       &err),
-			 E_INVALID);
+	assert_int_equal(
+		shelf_publish(&f->s, "s3://b/m", NULL, NULL, 0, tree, &err),
+		E_INVALID);
 	/* Of another size than what is there. */
 	assert_int_equal(shelf_publish(&f->s, "s3://b/m", NULL,
 				       &(struct shelf_file){"a", hash, 2}, 1,

@@ -16,9 +16,9 @@
 #include "loop/file.h"
 #include "tmpdir.h"
 
-static const struct s3_keys keys = {
-	"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-	NULL};
+static const struct s3_keys keys = {"AKIAIOSFODNN7EXAMPLE",
+				    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+				    NULL};
 
 static void check(const char *url, const char *range, const char *signature)
 {
