@@ -136,12 +136,13 @@ static bool read_extra64(const uint8_t *p, uint64_t n, uint64_t *size,
 /* Where the bytes of the entry are, behind its local header. */
 static int find_bytes(struct archive *a, struct zip_entry *e)
 {
-	const uint8_t *p = a->data + e->at;
+	const uint8_t *p;
 	uint64_t skip;
 
 	if (a->begin < LOCAL_BYTES || e->at > a->begin - LOCAL_BYTES ||
-	    memcmp(p, "PK\3\4", 4) != 0)
+	    memcmp(a->data + e->at, "PK\3\4", 4) != 0)
 		return broken(a, "has an entry that is not where it says");
+	p = a->data + e->at;
 	skip = LOCAL_BYTES + number(p + 26, 2) + number(p + 28, 2);
 	if (number(p + 26, 2) != e->name.n ||
 	    skip > a->begin - e->at || /* the name is within it, too */

@@ -25,7 +25,7 @@ static inline struct buf made(void)
 static inline void add_le(struct buf *b, uint64_t v, unsigned bytes)
 {
 	for (unsigned i = 0; i < bytes; i++)
-		buf_addc(b, (char)(v >> (8 * i)));
+		buf_addc(b, i < 8 ? (char)(v >> (8 * i)) : 0);
 }
 
 /* As weights_parse, of memory that ends where the file does: sanitizers see a

@@ -1,4 +1,4 @@
-"""Models that nobody should open: some four hundred, the same at each run.
+"""Models that nobody should open: more than five hundred, the same at each run.
 
 `python evil.py FOLDER` writes them there, for a look.
 """

@@ -61,7 +61,7 @@ def made(tmp_path_factory):
 
 def test_there_are_many(made):
     titles = [title for batch in made[2] for title, _ in batch]
-    assert len(titles) >= 300
+    assert len(titles) >= 500
     assert len(set(titles)) > 0.9 * len(titles)
 
 
