@@ -118,6 +118,9 @@ static void skip_numbers(struct serve *s)
 
 int serve_open(struct serve *s, int keeper_fd, struct err *err)
 {
+	/* What was being deleted is busy as soon as it is loaded. */
+	uv_timer_init(s->loop, &s->tick);
+	s->tick.data = s;
 	list_init(&s->busy);
 	list_init(&s->changed);
 	map_init(&s->apis);
@@ -136,8 +139,6 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	skip_numbers(s);
 	s->local.on_adopt = on_adopt;
 	s->local.on_adopted_all = on_adopted_all;
-	uv_timer_init(s->loop, &s->tick);
-	s->tick.data = s;
 	scale_clock_open(s);
 	swap_open(s);
 	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
