@@ -53,9 +53,9 @@ struct serve {
 	 * processors (weigh.h): as far as they are counted anew, and when they
 	 * were counted last */
 	int64_t counting_claims, claims;
-	unsigned turns;	       /* private: of the tick */
-	bool weighing;	       /* private: in this one replicas are weighed */
-	unsigned processors;   /* private */
+	unsigned turns;	     /* private: of the tick */
+	bool weighing;	     /* private: in this one replicas are weighed */
+	unsigned processors; /* private */
 	struct swap swap;
 	uint64_t memory_limit; /* what all replicas may reserve; 0: all that
 				  there is; the owner's to set at any time */

@@ -202,8 +202,7 @@ static yyjson_mut_val *path(struct schema *s, const struct key *k)
 		return either(s, words(s, k),
 			      pattern_up_to(s, "^[^/~].*\\.so$", PATH_LEN));
 	case KEY_SOURCE:
-		return either(s,
-			      pattern_up_to(s, SOURCE_URL_PATTERN, PATH_LEN),
+		return either(s, pattern_up_to(s, SOURCE_URL_PATTERN, PATH_LEN),
 			      pattern_up_to(s, SOURCE_PATH_PATTERN, PATH_LEN));
 	default:
 		return pattern_up_to(s, "^[^/~]", PATH_LEN);

@@ -208,7 +208,7 @@ def test_nobody_answers(shelf):
     assert not list(shelf.dir.glob("trees/*")) and not shelf.refs()
 
 
-@pytest.mark.parametrize("url", ["ftp://h/x", "model.bin", "http://", "https:///x", "s3://", "s3:///key", "s3://bu cket/x", "hf://", "hf://a/b/c", "hf://../x", "hf://a/b@..",
+@pytest.mark.parametrize("url", ["ftp://h/x", "model.bin", "http://", "https:///x", "s3://", "s3:///key", "s3://buck et/x", "hf://", "hf://a/b/c", "hf://../x", "hf://a/b@..",
                                  "gs:///x", "http://h/a b", "file:///etc/passwd"])
 def test_what_is_no_address(shelf, url):
     shelf.fetch(url).failed("bad_url", "write", again=False)
