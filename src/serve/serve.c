@@ -280,11 +280,11 @@ static void weigh_replicas(struct api *a)
 		weigh_tick(LIST_ENTRY(it, struct revision, link));
 }
 
-static void tick_api(struct api *a, bool second)
+static void tick_api(struct api *a, bool weigh, bool second)
 {
 	gate_tick(a);
 	logfile_flush(&a->logs.file);
-	if (a->serve->weighing)
+	if (weigh)
 		weigh_replicas(a);
 	if (second)
 		tick_replicas(a);
@@ -335,16 +335,16 @@ static void on_tick(uv_timer_t *timer)
 	struct api *gone;
 	uint64_t now = uv_now(s->loop);
 	bool second = now >= s->next_second;
+	bool weigh = s->turns++ % WEIGH_TICKS == 0;
 
 	if (second)
 		s->next_second = now + 1000 - TICK_MS / 2;
-	s->weighing = s->turns++ % WEIGH_TICKS == 0;
-	if (s->weighing) {
+	if (weigh) {
 		s->claims = s->counting_claims;
 		s->counting_claims = 0;
 	}
 	LIST_EACH (&s->busy, it, tmp)
-		tick_api(LIST_ENTRY(it, struct api, busy), second);
+		tick_api(LIST_ENTRY(it, struct api, busy), weigh, second);
 	/* One step may take an api out of the list. */
 	while ((gone = step_all_deleting(s)))
 		forget(gone);

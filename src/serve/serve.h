@@ -48,7 +48,6 @@ struct serve {
 	 * were counted last */
 	int64_t counting_claims, claims;
 	unsigned turns;	       /* private: of the tick */
-	bool weighing;	       /* private: in this one replicas are weighed */
 	unsigned processors;   /* private */
 	uint64_t warm_limit;   /* what zygotes that are `auto` may take with all
 				  others, and frozen replicas beside them; the
