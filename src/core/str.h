@@ -73,6 +73,9 @@ const char *str_nearest(const char *word, const char *const *candidates,
  * or 0. */
 size_t str_utf8_at(const char *s, size_t n);
 
+/* Well-formed UTF-8 to its end? */
+bool str_is_utf8(struct str s);
+
 /* Lower-case hex of n bytes into out, which has room for 2n+1. */
 void str_hex(const void *bytes, size_t n, char *out);
 

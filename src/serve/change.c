@@ -23,7 +23,7 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 			       "%s: the endpoint %s is taken by the api '%s'; "
 			       "choose another with networking.endpoint",
 			       spec->name, spec->endpoint, other->name);
-	if (memory_check(spec, err))
+	if (memory_check(s, spec, err))
 		return err->code;
 	if (same && (same->deleting || same->delete_pending))
 		return err_set(err, E_CONFLICT,
@@ -262,6 +262,8 @@ static void on_secret_changed(struct serve *s, const char *secret)
 
 		if (!rev || !revision_names_secret(rev, secret))
 			continue;
+		model_set_on_secret(&rev->models);
+		revision_step(rev);
 		zygote_on_secret(&rev->zygote, secret);
 		frozen_leave(rev);
 	}

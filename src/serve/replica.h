@@ -77,8 +77,11 @@ struct replica {
 		struct share_credit credit;
 	} use;			  /* private: of the processors (weigh.c) */
 	struct batching batching; /* likewise */
-	bool alone; /* it has a request that may have killed another: it is
-		       sent nothing else until that one's answer begins */
+	bool alone;    /* it has a request that may have killed another: it is
+			  sent nothing else until that one's answer begins */
+	bool yielding; /* it is sent nothing new, so that others get its
+			  memory, ... */
+	uint64_t yield_ns; /* ... since (uv_hrtime) */
 	uint64_t
 		hold_until; /* uv_now: refused a connection, not tried before */
 	struct list mourners; /* requests that wait to hear why it died */
@@ -150,6 +153,9 @@ bool replica_is_suspicious(const struct replica *r);
 bool replica_may_freeze(const struct replica *r);
 void replica_freeze(struct replica *r);
 void replica_thaw(struct replica *r);
+/* From now on it is sent nothing but what it was loaded for; false: again
+ * everything. */
+void replica_yield(struct replica *r, bool yielding);
 /* A request of it ended: a leaving one may be done now. */
 void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */

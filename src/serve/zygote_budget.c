@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "loop/log.h"
 #include "serve/measure.h"
+#include "serve/memory.h"
 #include "serve/serve.h"
 
 enum {
@@ -46,8 +47,8 @@ static uint64_t bytes_of(const struct zygote *z)
 {
 	if (z->bytes)
 		return z->bytes;
-	return z->rev->measure.bytes ? z->rev->measure.bytes
-				     : (uint64_t)GUESS_BYTES;
+	/* A first look at a replica comes when it has run nothing yet. */
+	return MAX(z->rev->measure.bytes, (uint64_t)GUESS_BYTES);
 }
 
 /* Milliseconds saved per millisecond and byte. */
@@ -106,8 +107,32 @@ void zygote_enforce(struct serve *s)
 		make_room(least);
 }
 
+bool zygote_give_way(struct serve *s, const struct revision *to)
+{
+	struct zygote *least = least_worth(s, &to->zygote);
+
+	if (!least)
+		least = least_worth(s, NULL);
+	if (least)
+		make_room(least);
+	return least;
+}
+
+/* It is a help, and takes what replicas leave. */
+static bool has_memory(const struct zygote *z)
+{
+	const struct serve *s = serve_of(z);
+	uint64_t left = memory_unreserved(s), others = memory_giving_way(s);
+
+	left -= MIN(others, left);
+	return !s->swap.starving &&
+	       bytes_of(z) <= MIN(left, memory_observed(s));
+}
+
 const char *zygote__no_room(const struct zygote *z)
 {
+	if (z->no_memory)
+		return "replicas need the memory";
 	return bytes_of(z) > serve_of(z)->warm_limit
 		       ? "it takes more than all of warm_memory"
 		       : "those of other apis that save more take all of "
@@ -123,6 +148,11 @@ bool zygote__admit(struct zygote *z)
 		return true;
 	if (now < z->admit_at)
 		return false;
+	z->no_memory = bytes_of(z) <= s->warm_limit && !has_memory(z);
+	if (z->no_memory) {
+		z->admit_at = now + AGAIN_MS;
+		return false;
+	}
 	while (s->zygote_bytes + bytes_of(z) > s->warm_limit) {
 		struct zygote *least = least_worth(s, z);
 
@@ -155,9 +185,9 @@ static void on_measured(struct api *a, const struct measured *m)
 {
 	struct zygote *z = m->rev ? &m->rev->zygote : NULL;
 
-	if (!z || !z->process || z->process->pid != m->pid || !m->bytes)
+	if (!z || !z->process || z->process->pid != m->pid || !m->took.all)
 		return;
-	z->bytes = m->bytes;
+	z->bytes = m->took.all;
 	zygote__count_bytes(z);
 	zygote_enforce(a->serve);
 }

@@ -1,0 +1,222 @@
+/* Whether the weights that a model has in other files are beside it. ONNX
+ * Runtime opens what the model names: a model that came from somewhere must not
+ * choose which of this machine's files are read. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "onnx_parts.h"
+#include "onnx_proto.h"
+
+/* Of a graph in a node in a graph ... protobuf itself refuses more than 100. */
+enum { DEPTH_MAX = 100 };
+
+enum {
+	TENSOR_EXTERNAL_DATA = 13,
+	TENSOR_DATA_LOCATION = 14,
+	ENTRY_KEY = 1,
+	ENTRY_VALUE = 2,
+};
+
+enum message {
+	MODEL,
+	TRAINING,
+	FUNCTION,
+	GRAPH,
+	NODE,
+	ATTRIBUTE,
+	SPARSE,
+	TENSOR,
+};
+
+/* Where a message has others, down to tensors: onnx.proto. */
+static const struct way {
+	enum message in;
+	uint32_t field;
+	enum message has;
+} ways[] = {
+	{MODEL, 7, GRAPH},	   {MODEL, 20, TRAINING},
+	{MODEL, 25, FUNCTION},	   {TRAINING, 1, GRAPH},
+	{TRAINING, 2, GRAPH},	   {FUNCTION, 7, NODE},
+	{FUNCTION, 11, ATTRIBUTE}, {GRAPH, 1, NODE},
+	{GRAPH, 5, TENSOR},	   {GRAPH, 15, SPARSE},
+	{NODE, 5, ATTRIBUTE},	   {ATTRIBUTE, 5, TENSOR},
+	{ATTRIBUTE, 6, GRAPH},	   {ATTRIBUTE, 10, TENSOR},
+	{ATTRIBUTE, 11, GRAPH},	   {ATTRIBUTE, 22, SPARSE},
+	{ATTRIBUTE, 23, SPARSE},   {SPARSE, 1, TENSOR},
+	{SPARSE, 2, TENSOR},
+};
+
+struct entry {
+	char location[PATH_MAX];
+	uint64_t offset, length;
+};
+
+void onnx_external_init(struct onnx_external *x, const char *path,
+			struct soma_error *error)
+{
+	char *slash;
+
+	*x = (struct onnx_external){.path = path, .error = error};
+	snprintf(x->dir, sizeof x->dir, "%s", path);
+	slash = strrchr(x->dir, '/');
+	if (!slash)
+		memcpy(x->dir, ".", 2);
+	else if (slash == x->dir)
+		slash[1] = 0;
+	else
+		*slash = 0;
+	if (!realpath(x->dir, x->real_dir))
+		x->real_dir[0] = 0;
+}
+
+static bool names_a_way_out(const char *location)
+{
+	const char *p = location;
+
+	if (*p == '/')
+		return true;
+	for (;; p++) {
+		size_t n = strcspn(p, "/");
+
+		if (n == 2 && memcmp(p, "..", 2) == 0)
+			return true;
+		p += n;
+		if (!*p)
+			return false;
+	}
+}
+
+static bool is_inside(const struct onnx_external *x, const char *path)
+{
+	char real[PATH_MAX];
+	size_t n = strlen(x->real_dir);
+
+	if (!n || !realpath(path, real) || strncmp(real, x->real_dir, n) != 0)
+		return false;
+	return n == 1 || real[n] == '/'; /* of 1: the root */
+}
+
+static int leads_out(struct onnx_external *x, const char *location)
+{
+	return onnx_fail(x->error, SOMA_BAD_MODEL,
+			 "the model '%s' has weights in '%s', which leads out "
+			 "of its folder; put the file itself beside the model, "
+			 "and export the model with its name alone",
+			 x->path, location);
+}
+
+static int look_at_file(struct onnx_external *x, const char *location)
+{
+	char path[2 * PATH_MAX];
+	struct stat st;
+
+	if (strcmp(location, x->last) == 0)
+		return 0;
+	if (names_a_way_out(location))
+		return leads_out(x, location);
+	snprintf(path, sizeof path, "%s/%s", x->dir, location);
+	if (stat(path, &st) < 0)
+		return onnx_fail(x->error, SOMA_MISSING,
+				 "the model '%s' has weights in '%s', which is "
+				 "not beside it (%s); put the file there, "
+				 "under that name",
+				 x->path, location, strerror(errno));
+	if (!is_inside(x, path) || !S_ISREG(st.st_mode))
+		return leads_out(x, location);
+	snprintf(x->last, sizeof x->last, "%s", location);
+	x->last_size = st.st_size;
+	return 0;
+}
+
+static void read_entry(struct onnx_bytes b, struct entry *e)
+{
+	struct onnx_bytes key = {0}, value = {0};
+	char text[PATH_MAX];
+	struct onnx_field f;
+	size_t n;
+
+	while (onnx_next(&b, &f) == ONNX_FOUND) {
+		if (f.number == ENTRY_KEY && f.wire == ONNX_BYTES)
+			key = f.data;
+		if (f.number == ENTRY_VALUE && f.wire == ONNX_BYTES)
+			value = f.data;
+	}
+	n = (size_t)(value.end - value.p);
+	if (!key.p || !value.p || n >= sizeof text)
+		return;
+	memcpy(text, value.p, n);
+	text[n] = 0;
+	n = (size_t)(key.end - key.p);
+	/* Of several it is the last that the runtime takes, too. */
+	if (n == 8 && memcmp(key.p, "location", n) == 0)
+		memcpy(e->location, text, strlen(text) + 1);
+	else if (n == 6 && memcmp(key.p, "offset", n) == 0)
+		e->offset = strtoull(text, NULL, 10);
+	else if (n == 6 && memcmp(key.p, "length", n) == 0)
+		e->length = strtoull(text, NULL, 10);
+}
+
+static int read_tensor(struct onnx_external *x, struct onnx_bytes b)
+{
+	static const struct entry none;
+	struct entry e = none;
+	bool external = false;
+	struct onnx_field f;
+	uint64_t size;
+	int rc;
+
+	while (onnx_next(&b, &f) == ONNX_FOUND) {
+		if (f.number == TENSOR_EXTERNAL_DATA && f.wire == ONNX_BYTES)
+			read_entry(f.data, &e);
+		if (f.number == TENSOR_DATA_LOCATION && f.wire == ONNX_VARINT)
+			external = f.value == 1;
+	}
+	if (!external || !e.location[0])
+		return 0;
+	x->found = true;
+	rc = look_at_file(x, e.location);
+	if (rc)
+		return rc;
+	size = (uint64_t)x->last_size;
+	if (e.length > size || e.offset > size - e.length)
+		return onnx_fail(x->error, SOMA_BAD_MODEL,
+				 "the file '%s' with weights of the model '%s' "
+				 "is cut short: it has %llu bytes, the model "
+				 "wants %llu at %llu",
+				 e.location, x->path, (unsigned long long)size,
+				 (unsigned long long)e.length,
+				 (unsigned long long)e.offset);
+	return 0;
+}
+
+static int walk(struct onnx_external *x, enum message in, struct onnx_bytes b,
+		unsigned depth)
+{
+	struct onnx_field f;
+	int rc = 0;
+
+	if (in == TENSOR)
+		return read_tensor(x, b);
+	if (depth == DEPTH_MAX)
+		return onnx_fail(x->error, SOMA_BAD_MODEL,
+				 "the model '%s' has graphs in graphs too "
+				 "deep to look at; export it without control "
+				 "flow",
+				 x->path);
+	while (!rc && onnx_next(&b, &f) == ONNX_FOUND) {
+		if (f.wire != ONNX_BYTES)
+			continue;
+		for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+			if (ways[i].in == in && ways[i].field == f.number)
+				rc = walk(x, ways[i].has, f.data, depth + 1);
+	}
+	return rc;
+}
+
+int onnx_external_check(struct onnx_external *x, struct onnx_bytes model)
+{
+	return walk(x, MODEL, model, 0);
+}
