@@ -39,11 +39,6 @@ static bool is_empty(const struct swap_model *m)
 	return may_go(m) && !m->in_flight && !m->leases;
 }
 
-static bool is_idle(const struct swap_model *m)
-{
-	return is_empty(m) && !m->yielding && !m->waiting;
-}
-
 uint64_t swap_dwell(const struct swap_model *m, const struct swap_rule *rule)
 {
 	return MAX(rule->dwell, (uint64_t)(m->reload * rule->loads * NS));
@@ -53,6 +48,23 @@ static uint64_t dwell_ends(const struct swap_model *m,
 			   const struct swap_rule *rule)
 {
 	return m->in_since + swap_dwell(m, rule);
+}
+
+/* A moment without a request is no rest while its loading has not been worth
+ * it: its clients may be about to send the next. */
+static uint64_t rests_at(const struct swap_model *m,
+			 const struct swap_rule *rule)
+{
+	return MIN(dwell_ends(m, rule), m->idle_since + rule->lull);
+}
+
+static bool is_idle(const struct swap_view *v, const struct swap_rule *rule,
+		    size_t i)
+{
+	const struct swap_model *m = &v->models[i];
+
+	return is_empty(m) && !m->yielding && !m->waiting &&
+	       v->now >= rests_at(m, rule);
 }
 
 /* It was to become empty, and has not for so long that another one is to. */
@@ -117,57 +129,61 @@ static bool goes_before(const struct swap_view *v, size_t a, size_t b)
 	return a < b;
 }
 
-static size_t next_idle(const struct swap_view *v, size_t last)
+static size_t next_idle(const struct swap_view *v, const struct swap_rule *rule,
+			size_t last)
 {
 	size_t next = NOBODY;
 
 	for (size_t i = 0; i < v->n; i++)
-		if (is_idle(&v->models[i]) &&
+		if (is_idle(v, rule, i) &&
 		    (last == NOBODY || goes_before(v, last, i)) &&
 		    (next == NOBODY || goes_before(v, i, next)))
 			next = i;
 	return next;
 }
 
-static size_t idle_before(const struct swap_view *v, size_t next)
+static size_t idle_before(const struct swap_view *v,
+			  const struct swap_rule *rule, size_t next)
 {
 	size_t last = NOBODY;
 
 	for (size_t i = 0; i < v->n; i++)
-		if (is_idle(&v->models[i]) && goes_before(v, i, next) &&
+		if (is_idle(v, rule, i) && goes_before(v, i, next) &&
 		    (last == NOBODY || goes_before(v, last, i)))
 			last = i;
 	return last;
 }
 
-size_t swap_goes(const struct swap_view *v, size_t i)
+size_t swap_goes(const struct swap_view *v, const struct swap_rule *rule,
+		 size_t i)
 {
 	size_t place = 1;
 
-	if (!is_idle(&v->models[i]))
+	if (!is_idle(v, rule, i))
 		return 0;
 	for (size_t k = 0; k < v->n; k++)
-		place += is_idle(&v->models[k]) && goes_before(v, k, i);
+		place += is_idle(v, rule, k) && goes_before(v, k, i);
 	return place;
 }
 
 /* Of the idle ones, the first of those that are to go for so many bytes. As
  * many as are enough are taken by their value; of these, those stay without
  * which it is enough all the same, the most valuable ones first. */
-static size_t choose_idle(const struct swap_view *v, uint64_t bytes)
+static size_t choose_idle(const struct swap_view *v,
+			  const struct swap_rule *rule, uint64_t bytes)
 {
 	size_t last = NOBODY, chosen = NOBODY;
 	uint64_t sum = 0;
 
 	while (sum < bytes) {
-		size_t next = next_idle(v, last);
+		size_t next = next_idle(v, rule, last);
 
 		if (next == NOBODY)
 			break;
 		sum += v->models[next].holds;
 		last = next;
 	}
-	for (size_t i = last; i != NOBODY; i = idle_before(v, i)) {
+	for (size_t i = last; i != NOBODY; i = idle_before(v, rule, i)) {
 		uint64_t holds = v->models[i].holds;
 
 		if (sum >= holds && sum - holds >= bytes)
@@ -191,6 +207,7 @@ struct sums {
 	uint64_t not_yet;    /* ... and is not */
 	uint64_t loading;    /* may go later */
 	uint64_t dwell_ends; /* of the first whose is not over; UINT64_MAX */
+	uint64_t rests_at;   /* the first of those is idle, if nothing comes */
 	size_t empty;	/* one that has yielded and may go now, or NOBODY */
 	size_t longest; /* of the ready ones, in for the longest */
 };
@@ -202,7 +219,7 @@ static void add_in(struct sums *s, const struct swap_view *v, size_t i,
 
 	if (!may_go(m))
 		return;
-	if (is_idle(m)) {
+	if (is_idle(v, rule, i)) {
 		s->idle += m->holds;
 	} else if (m->yielding) {
 		if (is_empty(m))
@@ -219,6 +236,8 @@ static void add_in(struct sums *s, const struct swap_view *v, size_t i,
 	} else {
 		s->not_yet += m->holds;
 		s->dwell_ends = MIN(s->dwell_ends, dwell_ends(m, rule));
+		if (is_empty(m) && !m->waiting)
+			s->rests_at = MIN(s->rests_at, rests_at(m, rule));
 	}
 }
 
@@ -227,6 +246,7 @@ static struct sums sums_of(const struct swap_view *v, size_t claimant,
 {
 	struct sums s = {.leaving = v->leaving,
 			 .dwell_ends = UINT64_MAX,
+			 .rests_at = UINT64_MAX,
 			 .empty = NOBODY,
 			 .longest = NOBODY};
 
@@ -275,18 +295,21 @@ static struct swap_step of_the_busy(const struct swap_view *v,
 	if (soon + s->overdue + s->ready + s->not_yet + s->loading < missing)
 		return wait_until(SWAP_ELSEWHERE, i, look);
 	if (m->oldest < m->patience)
-		return wait_until(SWAP_PATIENCE, i,
-				  v->now + (m->patience - m->oldest));
+		return wait_until(
+			SWAP_PATIENCE, i,
+			MIN(v->now + (m->patience - m->oldest), s->rests_at));
 	if (soon >= missing && s->leaving + s->yielding >= missing)
 		return wait_until(SWAP_FINISHING, i, look);
 	if (soon >= missing)
 		return act(SWAP_EVICT, SWAP_IDLE,
-			   choose_idle(v, missing - s->leaving - s->yielding));
+			   choose_idle(v, rule,
+				       missing - s->leaving - s->yielding));
 	/* Nobody stands still before it is of use. */
 	if (soon + s->ready >= missing)
 		return act(SWAP_YIELD, SWAP_FAIR, s->longest);
 	if (s->dwell_ends != UINT64_MAX)
-		return wait_until(SWAP_DWELL, i, s->dwell_ends);
+		return wait_until(SWAP_DWELL, i,
+				  MIN(s->dwell_ends, s->rests_at));
 	return wait_until(s->overdue ? SWAP_FINISHING : SWAP_DWELL, i, look);
 }
 
@@ -310,7 +333,7 @@ static struct swap_step step_for(const struct swap_view *v,
 		step = act(SWAP_EVICT, SWAP_EMPTY, s.empty);
 	else if (s.leaving + s.idle >= missing)
 		step = act(SWAP_EVICT, SWAP_IDLE,
-			   choose_idle(v, missing - s.leaving));
+			   choose_idle(v, rule, missing - s.leaving));
 	else
 		step = of_the_busy(v, rule, i, &s, missing);
 	step.claimant = i;

@@ -10,8 +10,10 @@
  *  2. START, when as much is free as it needs. Free is what is observed, less
  *     what those that are loading have still to take; that a process has ended
  *     says nothing.
- *  3. EVICT, of those that are idle, enough for it and no more: those of the
- *     least
+ *  3. EVICT, of those that are idle, enough for it and no more. Idle is who has
+ *     no request, and has had none for a `lull` or has been in for its dwell
+ *     (see 4.): between two requests of one client nobody is idle, or each
+ *     request would be a load. Of these go those of the least
  *
  *         value = reload * per_s / holds
  *
@@ -69,9 +71,11 @@ struct swap_model {
 	uint32_t waiting;   /* requests that no replica has */
 	uint64_t oldest;    /* ns that the first of those has waited */
 	uint64_t patience;  /* ns that it may */
-	uint64_t in_since, idle_since, yield_since; /* times */
-	double reload;				    /* s */
-	double per_s;				    /* requests to come */
+	uint64_t in_since, yield_since; /* times */
+	uint64_t idle_since;		/* that it had no request since; 0: it
+					   had none at all */
+	double reload;			/* s */
+	double per_s;			/* requests to come */
 };
 
 struct swap_view {
@@ -87,6 +91,8 @@ struct swap_view {
 struct swap_rule {
 	uint64_t dwell; /* ns, at least */
 	double loads;	/* dwell in times of its loading */
+	uint64_t lull;	/* ns without a request after which one is idle before
+			   its dwell is over */
 	uint64_t look;	/* ns until one looks again at what tells nobody */
 };
 
@@ -130,7 +136,8 @@ const char *swap_why_word(enum swap_why why);
 /* Which of those who claim memory model i is, from 1; 0: none. */
 size_t swap_place(const struct swap_view *v, size_t i, size_t *ret_of);
 /* Which of those that would be evicted it is, from 1; 0: none. */
-size_t swap_goes(const struct swap_view *v, size_t i);
+size_t swap_goes(const struct swap_view *v, const struct swap_rule *rule,
+		 size_t i);
 /* How long it is in before it yields, ns. */
 uint64_t swap_dwell(const struct swap_model *m, const struct swap_rule *rule);
 

@@ -41,6 +41,7 @@ struct gate {
 	uint32_t queued;    /* in all queues */
 	uint32_t leases;    /* unanswered ones that a replica was loaded for, or
 			       was sent: it does not leave for others before */
+	uint64_t rests_ns;  /* uv_hrtime: the last of them was over */
 	uint32_t passed;    /* priority_next's */
 	bool expiring;	    /* private */
 	size_t last;	    /* the replica picked last */

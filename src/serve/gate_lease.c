@@ -16,8 +16,10 @@ void gate__end_lease(struct waiter *w)
 	if (!w->lease)
 		return;
 	w->lease = false;
-	if (!--w->api->gate.leases)
-		swap_wake(w->api->serve);
+	if (--w->api->gate.leases)
+		return;
+	w->api->gate.rests_ns = uv_hrtime();
+	swap_wake(w->api->serve);
 }
 
 static void take_all(struct list *queue)

@@ -10,10 +10,13 @@ static const uint64_t MS = 1000000;
 static const double LOAD_GUESS_S = 5; /* of a start, while none was seen */
 
 /* Half a second at least: below that, starting and ending is all that is done.
- * And as long as it takes to load, so that that is no more than half. */
+ * And as long as it takes to load, so that that is no more than half. A client
+ * that has not sent its next request within a tenth of a second is busy with
+ * something else. */
 const struct swap_rule swap__rule = {
 	.dwell = 500 * UINT64_C(1000000),
 	.loads = 1,
+	.lull = 100 * UINT64_C(1000000),
 	.look = 20 * UINT64_C(1000000),
 };
 
@@ -104,7 +107,7 @@ static struct swap_model look_at(const struct revision *rev,
 	struct swap_model m = {
 		.patience = rev->spec->scale.max_wait_ms * MS,
 		.in_since = rev->in_ns,
-		.idle_since = a->came.at,
+		.idle_since = MAX(a->came.at, a->gate.rests_ns),
 		.reload = load_ns ? (double)load_ns / 1e9 : LOAD_GUESS_S,
 		.per_s = swap_per_s(&a->came, now) / MAX(places, 1u),
 	};

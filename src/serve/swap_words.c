@@ -9,6 +9,8 @@
 #include "serve/serve.h"
 #include "serve/swap_parts.h"
 
+static const uint64_t MS = 1000000;
+
 /* Who gives memory to whoever waits now: "'a', 'b'". */
 static char *yielding(const struct swap_look *l)
 {
@@ -52,10 +54,11 @@ static char *what_is_awaited(const struct swap_look *l,
 				  names, strchr(names, ',') ? "are" : "is",
 				  strchr(names, ',') ? "go" : "goes");
 	case SWAP_PATIENCE:
-		return mem_printf("the others are busy, and one of them makes "
-				  "room when it has waited for max_wait (%s)",
-				  str_human_ms((int64_t)(m->patience / 1000000),
-					       patience));
+		return mem_printf(
+			"the others are busy, and one of them makes "
+			"room when it is idle for a moment, or when "
+			"this has waited for max_wait (%s)",
+			str_human_ms((int64_t)(m->patience / MS), patience));
 	case SWAP_DWELL:
 		return mem_strdup("the others are busy and have just been "
 				  "loaded: each stays for as long as its "
@@ -97,7 +100,8 @@ char *swap_text(struct revision *rev)
 static char *stay_text(const struct swap_look *l, size_t i)
 {
 	const struct swap_model *m = &l->models[i];
-	size_t goes = swap_goes(&l->view, i);
+	size_t goes = swap_goes(&l->view, &swap__rule, i);
+	char dwell[32], lull[32];
 
 	if (m->state != SWAP_IN)
 		return NULL;
@@ -115,9 +119,14 @@ static char *stay_text(const struct swap_look *l, size_t i)
 				  "go first that save the least loading time "
 				  "per byte.",
 				  goes);
-	return mem_strdup("If others want the memory it goes when it is idle, "
-			  "or when they have waited for max_wait and its "
-			  "requests are over.");
+	str_human_ms((int64_t)(swap_dwell(m, &swap__rule) / MS), dwell);
+	str_human_ms((int64_t)(swap__rule.lull / MS), lull);
+	return mem_printf("If others want the memory it goes when it is idle "
+			  "(no request for %s, or for a moment when it has "
+			  "been there for %s, as long as its loading took), or "
+			  "when they have waited for max_wait and its requests "
+			  "are over.",
+			  lull, dwell);
 }
 
 char *swap_stay_text(struct revision *rev)

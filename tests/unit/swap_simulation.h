@@ -30,8 +30,10 @@ enum {
 };
 
 static const uint64_t SIM_MS = 1000000;
-static const struct swap_rule sim_rule = {
-	.dwell = 500 * 1000000ull, .loads = 1, .look = 20 * 1000000ull};
+static const struct swap_rule sim_rule = {.dwell = 500 * 1000000ull,
+					  .loads = 1,
+					  .lull = 100 * 1000000ull,
+					  .look = 20 * 1000000ull};
 
 struct sim_request {
 	uint64_t came, ends;
@@ -348,6 +350,10 @@ static void sim_evict(struct simulation *s, struct sim_model *m)
 	assert_int_equal(m->n_running, 0);	 /* 3 */
 	for (unsigned k = 0; k < m->queued; k++) /* 2, 6 */
 		assert_true(!m->queue[k].lease && !m->queue[k].cause);
+	/* Between two requests one that has only just come is not idle. */
+	assert_true(m->m.yielding ||
+		    s->now >= m->m.in_since + swap_dwell(&m->m, &sim_rule) ||
+		    s->now >= m->m.idle_since + sim_rule.lull);
 	m->m.state = SWAP_LEAVING;
 	m->gone_at = s->now + sim_random(s, 50) * SIM_MS;
 	s->evictions++;

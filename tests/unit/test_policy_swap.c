@@ -14,7 +14,7 @@
 #define MIB ((uint64_t)1 << 20)
 
 static const struct swap_rule rule = {
-	.dwell = 500 * MS, .loads = 1, .look = 20 * MS};
+	.dwell = 500 * MS, .loads = 1, .lull = 100 * MS, .look = 20 * MS};
 
 enum { A, B, C, D, MODELS };
 
@@ -119,9 +119,9 @@ static void the_idle_one_of_the_least_value_goes(void **state)
 	/* For each byte. */
 	m.models[B].holds = 3000 * MIB;
 	says(&m, SWAP_EVICT, SWAP_IDLE, B);
-	assert_int_equal(swap_goes(&m.view, B), 1);
-	assert_int_equal(swap_goes(&m.view, A), 2);
-	assert_int_equal(swap_goes(&m.view, C), 0);
+	assert_int_equal(swap_goes(&m.view, &rule, B), 1);
+	assert_int_equal(swap_goes(&m.view, &rule, A), 2);
+	assert_int_equal(swap_goes(&m.view, &rule, C), 0);
 }
 
 static void of_those_alike_the_longest_idle_goes(void **state)
@@ -204,6 +204,41 @@ static void who_is_in_is_served_while_others_may_wait(void **state)
 	m.models[A].reload = m.models[B].reload = 0.01;
 	says(&m, SWAP_YIELD, SWAP_FAIR, A);
 	assert_true(swap_dwell(&m.models[A], &rule) == 500 * MS);
+}
+
+/* Both have just answered, and had been loaded just before. */
+static void a_moment_without_a_request_is_no_rest(void **state)
+{
+	struct swap_step s;
+	struct machine m;
+
+	(void)state;
+	init(&m);
+	m.models[A].in_since = m.models[B].in_since = m.view.now - S;
+	m.models[A].idle_since = m.view.now - 30 * MS;
+	m.models[B].idle_since = m.view.now - 60 * MS;
+	waits(&m, C, 10 * MS);
+	s = says(&m, SWAP_WAIT, SWAP_PATIENCE, C);
+	assert_true(s.until == m.view.now + 40 * MS);
+	assert_int_equal(swap_goes(&m.view, &rule, B), 0);
+	/* Their dwell comes before the others' patience, too. */
+	waits(&m, C, S);
+	s = says(&m, SWAP_WAIT, SWAP_DWELL, C);
+	assert_true(s.until == m.view.now + 40 * MS);
+	/* Nothing has come for a while; A's next request has. */
+	m.view.now += 80 * MS;
+	m.models[A].idle_since = m.view.now;
+	says(&m, SWAP_EVICT, SWAP_IDLE, B);
+	assert_int_equal(swap_goes(&m.view, &rule, B), 1);
+	assert_int_equal(swap_goes(&m.view, &rule, A), 0);
+	/* Its dwell is over: it goes between two requests as well. */
+	m.models[B].in_flight = 1;
+	m.models[A].in_since = m.view.now - 2 * S;
+	says(&m, SWAP_EVICT, SWAP_IDLE, A);
+	/* A request that waits for it is on its way. */
+	m.models[A].waiting = 1;
+	m.models[B].in_since = m.view.now;
+	says(&m, SWAP_YIELD, SWAP_FAIR, A);
 }
 
 static void one_that_does_not_become_empty_is_not_waited_for(void **state)
@@ -369,6 +404,7 @@ int main(void)
 		cmocka_unit_test(no_more_go_than_must),
 		cmocka_unit_test(none_goes_in_vain),
 		cmocka_unit_test(who_is_in_is_served_while_others_may_wait),
+		cmocka_unit_test(a_moment_without_a_request_is_no_rest),
 		cmocka_unit_test(
 			one_that_does_not_become_empty_is_not_waited_for),
 		cmocka_unit_test(leases_come_first),
