@@ -92,8 +92,9 @@ void zygote_on_secret(struct zygote *z, const char *name);
 /* The limit is another, or what they take: those that are worth least go until
  * the others fit. */
 void zygote_enforce(struct serve *s);
-/* Ends the one that is worth least, of all apis, and only as the last the one
- * of the revision that has no room. False: there is none. */
+/* Ends the one that is worth least, of all apis: of those that are `auto`, then
+ * of those that are asked for by their level, and of each only as the last the
+ * one of the revision that has no room. False: there is none. */
 bool zygote_give_way(struct serve *s, const struct revision *to);
 /* No more of it; frees what it holds. */
 void zygote_leave(struct zygote *z);
