@@ -13,11 +13,9 @@
 #include "serve/model_parts.h"
 #include "serve/serve.h"
 
-static void on_timer(uv_timer_t *timer);
-
 /* ---- who uses it ---- */
 
-static void free_model(struct model *m)
+void model__free(struct model *m)
 {
 	map_del(&m->all->by_key, m->key);
 	model__env_free(m->env);
@@ -54,7 +52,7 @@ void model_unref(struct model *m)
 		process_signal(m->process, SIGTERM);
 		return;
 	}
-	free_model(m);
+	model__free(m);
 }
 
 /* They may leave, and others come, while they are told. */
@@ -94,7 +92,7 @@ static bool is_watched(const struct model *m)
 	return false;
 }
 
-static bool may_be_watched(const struct model *m)
+bool model__may_be_watched(const struct model *m)
 {
 	for (const struct list *it = m->users.next; it != &m->users;
 	     it = it->next) {
@@ -109,7 +107,7 @@ static bool may_be_watched(const struct model *m)
 
 /* ---- what its process has done ---- */
 
-static void ask_later(struct model *m)
+void model__ask_later(struct model *m)
 {
 	uint64_t wait = m->all->serve->models_check_ms;
 
@@ -127,8 +125,8 @@ static void note_failed(struct model *m)
 		m->next_at =
 			uv_now(s->loop) +
 			(uint64_t)backoff_wait_ms(m->failures, serve_random(s));
-	else if (m->path && may_be_watched(m))
-		ask_later(m);
+	else if (m->path && model__may_be_watched(m))
+		model__ask_later(m);
 	models__arm(m->all);
 }
 
@@ -142,7 +140,7 @@ static void settle_ready(struct model *m)
 {
 	m->state = MODEL_READY;
 	m->failures = 0;
-	ask_later(m);
+	model__ask_later(m);
 	models__arm(m->all);
 	tell_settled(m);
 }
@@ -211,7 +209,7 @@ void model__asked(struct model *m, bool ok)
 		free(mem_take(&m->code));
 		free(mem_take(&m->message));
 	}
-	ask_later(m);
+	model__ask_later(m);
 	models__arm(all);
 	if (tell && m->state == MODEL_READY)
 		tell_settled(m);
@@ -222,7 +220,7 @@ void model__forsaken(struct model *m)
 {
 	m->abandoned = false;
 	if (!m->refs) {
-		free_model(m);
+		model__free(m);
 		return;
 	}
 	/* Somebody came for it meanwhile. */
@@ -247,98 +245,27 @@ static void pull(struct model *m)
 		note_failed(m);
 }
 
-static void act(struct model *m)
+void model__pull(struct model *m)
+{
+	pull(m);
+	if (m->state == MODEL_FAILED)
+		tell_settled(m);
+}
+
+void model__act(struct model *m)
 {
 	m->next_at = 0;
 	if (m->process)
 		return;
 	if (m->state == MODEL_FAILED) {
-		pull(m);
-		if (m->state == MODEL_FAILED)
-			tell_settled(m);
+		model__pull(m);
 	} else if (m->state == MODEL_READY && is_watched(m)) {
 		model__start(m, MODEL_ASKS);
 		if (!m->process)
-			ask_later(m);
+			model__ask_later(m);
 	} else if (m->state == MODEL_READY) {
-		ask_later(m);
+		model__ask_later(m);
 	}
-}
-
-/* Acting may end models and add some: one at a time. */
-static struct model *next_due(struct models *all, uint64_t now)
-{
-	struct model *m;
-
-	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));)
-		if (m->next_at && m->next_at <= now)
-			return m;
-	return NULL;
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-	struct models *all = timer->data;
-	uint64_t now = uv_now(all->serve->loop);
-	struct model *m;
-
-	while (!all->serve->stopping && (m = next_due(all, now)))
-		act(m);
-	if (all->collect_at && all->collect_at <= now) {
-		/* Where it has to wait, it is set when it begins. */
-		all->collect_at = 0;
-		models_collect(all);
-	}
-	models__arm(all);
-}
-
-void models__go_on(struct models *all)
-{
-	struct model *m, *first;
-
-	do {
-		first = NULL;
-		for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));)
-			if (m->deferred && !m->process)
-				first = m;
-		if (!first || all->collecting || all->serve->stopping)
-			return;
-		pull(first);
-		if (first->state == MODEL_FAILED)
-			tell_settled(first);
-	} while (first);
-}
-
-/* Of those that are only there nothing is due. */
-void models__arm(struct models *all)
-{
-	uint64_t now = uv_now(all->serve->loop), first = all->collect_at;
-	struct model *m;
-
-	if (all->serve->stopping)
-		return;
-	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));) {
-		if (!m->next_at ||
-		    (m->state == MODEL_READY && !may_be_watched(m)))
-			continue;
-		first = first ? MIN(first, m->next_at) : m->next_at;
-	}
-	if (!first)
-		uv_timer_stop(&all->timer);
-	else
-		uv_timer_start(&all->timer, on_timer, MAX(first, now + 1) - now,
-			       0);
-}
-
-void models_settings(struct models *all)
-{
-	struct model *m;
-
-	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));)
-		if (m->state == MODEL_READY && m->next_at)
-			ask_later(m);
-	models_collect(all);
-	models__arm(all);
 }
 
 /* ---- wanting one ---- */
@@ -384,7 +311,7 @@ static bool is_known(struct model *m, const char *tree)
 	memcpy(m->tree, tree, SHA256_HEX);
 	m->path = mem_take(&path);
 	m->state = MODEL_READY;
-	ask_later(m);
+	model__ask_later(m);
 	return true;
 }
 
@@ -426,16 +353,6 @@ int model_get(struct models *all, const char *url, const struct spec *spec,
 	return 0;
 }
 
-struct model *models_at(const struct models *all, const char *url)
-{
-	struct model *m;
-
-	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));)
-		if (strcmp(m->url, url) == 0)
-			return m;
-	return NULL;
-}
-
 uint64_t model_again_ms(const struct model *m)
 {
 	uint64_t now = uv_now(m->all->serve->loop);
@@ -468,41 +385,4 @@ char *model_progress_text(const struct model *m)
 	return mem_printf("%s %s: %s of %s, %s/s, %s left", m->doing, m->shown,
 			  done, total, rate,
 			  str_human_ms((int64_t)ceil(eta) * 1000, left));
-}
-
-/* ---- all of them ---- */
-
-int models_open(struct models *all, struct serve *serve, struct err *err)
-{
-	*all = (struct models){.serve = serve};
-	map_init(&all->by_key);
-	list_init(&all->askers);
-	uv_timer_init(serve->loop, &all->timer);
-	all->timer.data = all;
-	all->dir = mem_printf("%s/models", serve->data_dir);
-	all->uid = serve->environments.build_uid;
-	return models__open_shelf(all, err);
-}
-
-void models_stop(struct models *all)
-{
-	uv_timer_stop(&all->timer);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-	(void)handle;
-}
-
-void models_close(struct models *all)
-{
-	struct model *m;
-
-	while ((m = map_next(&all->by_key, &(size_t){0}, NULL)))
-		free_model(m);
-	models__free_askers(all);
-	uv_close((uv_handle_t *)&all->timer, on_timer_closed);
-	map_fini(&all->by_key);
-	shelf_close(&all->shelf);
-	free(all->dir);
 }
