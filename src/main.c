@@ -1,4 +1,5 @@
-/* main.c: one program, five roles: keeper, daemon, launcher, fetcher, CLI. */
+/* main.c: one program, six roles: keeper, daemon, launcher, fetcher, reader,
+ * CLI. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "daemon/daemon.h"
 #include "fetch/fetch.h"
 #include "keep/keep.h"
+#include "warm/warm.h"
 
 static const struct {
 	const char *word;
@@ -16,6 +18,7 @@ static const struct {
 	{"daemon", daemon_main},
 	{"box", box_main},
 	{"fetch", fetch_main},
+	{"warm", warm_main},
 };
 
 int main(int argc, char **argv)

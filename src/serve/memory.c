@@ -241,6 +241,21 @@ unsigned memory_fits(const struct revision *rev, unsigned *ret_soon)
 	return MIN(n, fit(need.own, first, free));
 }
 
+bool memory_fits_again(const struct revision *rev)
+{
+	const struct serve *s = rev->api->serve;
+	struct reserved r;
+	uint64_t taken;
+
+	if (!memory_need(rev).own)
+		return true;
+	r = reserved_beside(rev);
+	taken = r.staying + r.leaving + r.frozen + s->zygote_bytes;
+	if (taken > memory_total(s))
+		return false;
+	return takes_over(rev) || r.loading <= memory_observed(s);
+}
+
 /* What keeps it out, where that is not what is reserved. */
 static char *observed_text(const struct revision *rev, uint64_t reserved)
 {

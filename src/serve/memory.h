@@ -47,6 +47,9 @@ int memory_check(const struct serve *s, const struct spec *spec,
  * What leaves holds what it has until it has ended. *ret_soon: for so many
  * there is when that is over. */
 unsigned memory_fits(const struct revision *rev, unsigned *ret_soon);
+/* Whether there is still room for all that it has: for one that has died and is
+ * to be started again, and may be taken to need more by now. */
+bool memory_fits_again(const struct revision *rev);
 /* Why no more do: mem_printf'ed. */
 char *memory_text(const struct revision *rev);
 

@@ -57,7 +57,9 @@ void model_set_init(struct model_set *set, struct revision *rev)
 	bool open = json_bool(root, "open", false);
 	size_t i, n;
 
-	*set = (struct model_set){.rev = rev, .live = !open};
+	*set = (struct model_set){.rev = rev,
+				  .live = !open,
+				  .some = json_int(root, "cache_size", 0) > 0};
 	if (!root)
 		return;
 	set->key = key_of(rev->spec, open,

@@ -35,6 +35,8 @@ struct model_set {
 	struct model_item *items; /* owned */
 	size_t n;
 	bool live;    /* what is new at its source is loaded while it runs */
+	bool some;    /* a replica has no more of them at a time than
+			 cache_size */
 	bool begun;   /* private */
 	char *broken; /* owned: what cannot be mended by waiting, or NULL */
 };

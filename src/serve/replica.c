@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "loop/log.h"
 #include "policy/backoff.h"
+#include "serve/memory.h"
 #include "serve/replica_parts.h"
 #include "serve/told.h"
 
@@ -65,6 +66,7 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 	uv_timer_init(rev->api->serve->loop, &r->timer);
 	r->timer.data = r;
 	r->timer_open = true;
+	replica__inherit(r);
 	return r;
 }
 
@@ -517,6 +519,8 @@ static void on_timer(uv_timer_t *timer)
 
 	if (r->state == REPLICA_STARTING) {
 		replica__too_slow(r);
+	} else if (r->state == REPLICA_BACKOFF && !memory_fits_again(r->rev)) {
+		replica_give_way(r);
 	} else if (r->state == REPLICA_BACKOFF) {
 		r->state = REPLICA_IDLE;
 		if (!r->up_closing)

@@ -41,6 +41,13 @@ enum replica_state {
 
 struct port_look;
 
+/* What is known of one that was let go, for the one that comes in its place. */
+struct replica_past {
+	unsigned failures, unready, restarts;
+	bool hopeless;
+	char *last_exit; /* owned, or NULL */
+};
+
 /* Exits in a row before READY that say that there will be others. */
 enum { REPLICA_TRIES = 3 };
 
@@ -156,6 +163,9 @@ void replica_thaw(struct replica *r);
 /* From now on it is sent nothing but what it was loaded for; false: again
  * everything. */
 void replica_yield(struct replica *r, bool yielding);
+/* It waits in back-off, and there is no memory to start it again: it goes, and
+ * its revision starts another one when there is. */
+void replica_give_way(struct replica *r);
 /* A request of it ended: a leaving one may be done now. */
 void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */

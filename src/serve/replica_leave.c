@@ -49,6 +49,32 @@ void replica_leave(struct replica *r, uint32_t grace_ms)
 	uv_timer_start(&r->timer, on_grace, grace_ms, 0);
 }
 
+void replica_give_way(struct replica *r)
+{
+	struct replica_past *past = &r->rev->past;
+
+	/* Others may have gone before it: the last one's word counts. */
+	free(past->last_exit);
+	*past = (struct replica_past){.failures = r->failures,
+				      .unready = r->unready,
+				      .restarts = r->restarts,
+				      .hopeless = r->hopeless,
+				      .last_exit = mem_take(&r->last_exit)};
+	replica_leave(r, 0);
+}
+
+void replica__inherit(struct replica *r)
+{
+	struct replica_past *past = &r->rev->past;
+
+	r->failures = past->failures;
+	r->unready = past->unready;
+	r->restarts = past->restarts;
+	r->hopeless = past->hopeless;
+	r->last_exit = past->last_exit;
+	*past = (struct replica_past){.failures = 0};
+}
+
 void replica_yield(struct replica *r, bool yielding)
 {
 	bool was = r->yielding;

@@ -51,6 +51,7 @@ void revision_free(struct revision *rev)
 	zygote_leave(&rev->zygote);
 	environment_leave(&rev->user);
 	environment_unref(rev->env);
+	model_warm_leave(rev);
 	model_set_fini(&rev->models);
 	list_remove(&rev->link);
 	schedule_fini(&rev->schedule);
@@ -62,6 +63,7 @@ void revision_free(struct revision *rev)
 	free(rev->sample);
 	free(rev->imports);
 	free(rev->answer);
+	free(rev->past.last_exit);
 	free(rev);
 }
 
@@ -300,6 +302,8 @@ static void make_places(struct revision *rev)
 	unsigned here = revision_places(rev), allowed = places_allowed(rev);
 	unsigned missing = revision__lacking(rev, allowed - MIN(here, allowed));
 
+	if (missing && !here)
+		model_warm_start(rev);
 	for (unsigned i = 0; here || missing; i++) {
 		unsigned *left = is_taken(rev, i) ? &here : &missing;
 
@@ -419,6 +423,7 @@ void revision_leave(struct revision *rev)
 		environment_leave(&rev->user);
 	}
 	model_set_leave(&rev->models);
+	model_warm_leave(rev);
 	/* Those that end at once must not free what this loop stands on. */
 	rev->in_leave = true;
 	frozen_leave(rev);

@@ -10,12 +10,13 @@
 #include "serve/frozen.h"
 #include "serve/measure.h"
 #include "serve/model_set.h"
+#include "serve/model_warm.h"
+#include "serve/replica.h"
 #include "serve/schedule.h"
 #include "serve/zygote.h"
 #include "spec/spec.h"
 
 struct api;
-struct replica;
 
 enum revision_state {
 	REVISION_UPDATING, /* rolling out */
@@ -53,11 +54,13 @@ struct revision {
 	struct environment_user user;
 	bool waiting_env;
 	struct model_set models;
+	struct model_warm warm;
 	uint64_t disk_ns; /* uv_hrtime: its environment has been built, or its
 			     models fetched, since; 0: all was there */
 	struct schedule schedule; /* of its spec */
 	struct list replicas;	  /* the wanted ones, by index and number */
 	struct list gone;	  /* leaving ones */
+	struct replica_past past; /* of one that gave way; for the next */
 	struct frozen frozen;	  /* those that are kept */
 	struct zygote zygote;	/* what they are forked from, if there is one */
 	struct measure measure; /* what they take, ... */

@@ -10,26 +10,13 @@ import time
 
 import pytest
 
-from soma import procs, projects
+from soma import procs
 from soma.client import error_of
 from soma.daemon import Daemon
 from soma.metrics import Metrics
 from soma.projects import predictor, python_api, python_project
+from soma.swapping import MIB, SOURCE, Watch, api, nothing_was_killed, there
 from soma.waiting import SLOW, seconds, wait_for
-
-MIB = 1 << 20
-HOLDS = "import os, time\nself.name = config['name']\nself.held = b'x' * (config['mib'] << 20)"
-# It says who it is, so that an answer of another's is seen.
-ANSWERS = "import time\ntime.sleep(payload[1])\nreturn [self.name, payload[0], len(self.held)]"
-SOURCE = predictor(ANSWERS, init=HOLDS)
-
-
-def api(name, mib=300, mem=None, least=0, **keys):
-    """One whose replica takes so many MiB, and stays until others want the memory."""
-    compute = {"mem": f"{mem or mib + 40}Mi", **keys.pop("compute", {})}
-    return python_api(name, predictor={"config": {"name": name, "mib": mib}, "zygote": "none", "freeze": "never"}, compute=compute,
-                      autoscaling={"min_replicas": least, "max_replicas": max(least, 1), "keep_idle": "10m", "max_wait": "100ms"}, **keys)
-
 
 def ask(daemon, name, number, takes=0.0, mib=300, **kwargs):
     """The seconds that it took; the answer is right."""
@@ -38,40 +25,6 @@ def ask(daemon, name, number, takes=0.0, mib=300, **kwargs):
     assert answer.status_code == 200, f"{name}: {answer.status_code} {answer.text}"
     assert answer.json() == [name, number, mib * MIB]
     return time.monotonic() - begun
-
-
-def there(apis):
-    """Names of those that have a replica that starts or is ready, of one look."""
-    return [a["name"] for a in apis for r in a["replicas"] if r["state"] in ("starting", "ready", "backoff")]
-
-
-class Watch:
-    """How many are there at once at most, by one call each time."""
-
-    def __init__(self, daemon):
-        self.daemon, self.most, self.looks = daemon, 0, 0
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self._watch)
-
-    def _watch(self):
-        while not self.ending.wait(0.02):
-            self.most = max(self.most, len(there(self.daemon.admin.apis())))
-            self.looks += 1
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ending.set()
-        self.thread.join()
-
-
-def nothing_was_killed(daemon, names):
-    for name in names:
-        told = daemon.admin.api(name)
-        assert (told["restarts"], told["memory"]["out_of_memory"]) == (0, 0), told
-        assert told["requests"]["5xx"] == 0
 
 
 FOUR = ["a", "b", "c", "d"]
@@ -199,7 +152,9 @@ def test_the_setting_may_change(tmp_path):
         assert there(daemon.admin.apis()) == ["b"]
         conf.write_text("memory: 800Mi\n")
         os.kill(daemon.keeper_pid, signal.SIGHUP)
-        wait_for("it is read", lambda: ask(daemon, "a", 3) and len(there(daemon.admin.apis())) == 2, 30)
+        # Asked before, 'a' would still get the memory of 'b'.
+        wait_for("it is read", lambda: "memory: 400Mi -> 800Mi" in daemon.log(), 30)
+        ask(daemon, "a", 3)
         ask(daemon, "b", 4)
         assert sorted(there(daemon.admin.apis())) == ["a", "b"]
 

@@ -1,4 +1,10 @@
-"""Twelve models on memory for five, for an hour: SOMA_SOAK_S says how many seconds."""
+"""Twelve models on memory for five, for an hour, and what must never happen: the seven invariants of docs/memory.md, wrong answers, ends for
+want of memory.
+
+    SOMA_SOAK=1 python -m pytest test_swap_soak.py      # SOMA_SOAK_S=600: for ten minutes
+
+The last line but pytest's own is the verdict.
+"""
 
 import collections
 import concurrent.futures
@@ -10,9 +16,9 @@ import pytest
 
 from soma import procs
 from soma.daemon import Daemon
-from soma.projects import python_api, python_project
+from soma.projects import python_project
+from soma.swapping import MIB, SOURCE, Notes, Watch, api, machine_kills, nothing_was_killed
 from soma.waiting import seconds, wait_for
-from test_swap import MIB, SOURCE, Watch, nothing_was_killed
 
 MODELS, FIT, CLIENTS = 12, 5, 8
 HOLDS_MIB, MEM_MIB = 80, 120
@@ -20,10 +26,8 @@ RUNS_S = float(os.environ.get("SOMA_SOAK_S", "3600"))
 LONGEST_S = 60
 
 
-def api(name):
-    return python_api(name, predictor={"config": {"name": name, "mib": HOLDS_MIB}, "zygote": "none", "freeze": "never"},
-                      compute={"mem": f"{MEM_MIB}Mi"}, request_timeout="5m",
-                      autoscaling={"min_replicas": 0, "max_replicas": 1, "max_wait": "500ms"})
+def one(name, notes):
+    return api(name, mib=HOLDS_MIB, mem=MEM_MIB, config={"notes": str(notes.folder)}, request_timeout="5m", autoscaling={"keep_idle": "1m", "max_wait": "500ms"})
 
 
 class Asked:
@@ -52,28 +56,45 @@ def client(daemon, names, seed, until):
     return told
 
 
+def run(daemon, names):
+    """What the clients were told, and what was seen meanwhile."""
+    with Watch(daemon) as watch, concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        until = time.monotonic() + RUNS_S
+        return list(pool.map(lambda s: client(daemon, names, s, until), range(CLIENTS))), watch
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(RUNS_S + 900)
-def test_twelve_models_on_memory_for_five():
+def test_twelve_models_on_memory_for_five(capsys):
     names = [f"m{k}" for k in range(MODELS)]
-    with Daemon(args=["--memory", f"{FIT * MEM_MIB + MEM_MIB // 2}Mi"]) as daemon:
-        daemon.admin.deploy(python_project(SOURCE, *(api(n) for n in names)), timeout=300)
-        daemon_pid = daemon.daemon_pid
-        with Watch(daemon) as watch, concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
-            until = time.monotonic() + RUNS_S
-            told = list(pool.map(lambda s: client(daemon, names, s, until), range(CLIENTS)))
+    limit = FIT * MEM_MIB + MEM_MIB // 2
+    killed = machine_kills()
+    with Daemon(args=["--memory", f"{limit}Mi"]) as daemon:
+        notes = Notes(daemon)
+        daemon.admin.deploy(python_project(SOURCE, *(one(n, notes) for n in names)), timeout=300)
+        daemon_pid, since = daemon.daemon_pid, time.monotonic()
+        told, watch = run(daemon, names)
+        killed = machine_kills() - killed
         right = sum((t.right for t in told), collections.Counter())
         wrong = [w for t in told for w in t.wrong]
         longest = max(t.longest for t in told)
         swaps = sum(daemon.admin.api(n)["memory"]["swaps"] for n in names)
-        print(f"{sum(right.values())} right answers, {len(wrong)} wrong, {swaps} swaps, "
-              f"{watch.most} there at once at most in {watch.looks} looks, the longest took {longest[0]:.1f} s ({longest[1]})")
+        numbers = (f"{RUNS_S:.0f} s, {MODELS} models on memory for {FIT}: {sum(right.values())} right answers, {len(wrong)} wrong, {swaps} swaps, "
+                   f"{killed} ended for want of memory, {watch.most} there at once at most, {watch.bytes // MIB} of {limit} MiB, "
+                   f"in {watch.looks} looks, the longest took {longest[0]:.1f} s ({longest[1]})")
+        with capsys.disabled():
+            print(f"\n{numbers}", flush=True)
         assert wrong == []
+        assert killed == 0
         assert set(right) == set(names), "one was never answered"
         assert longest[0] < seconds(LONGEST_S)
-        assert watch.most <= FIT and watch.looks > RUNS_S
+        assert watch.most <= FIT and watch.starting <= 1 and watch.bytes <= limit * MIB and watch.looks > RUNS_S
         assert swaps > RUNS_S / 60
         nothing_was_killed(daemon, names)
         assert daemon.daemon_pid == daemon_pid, "the daemon was restarted"
         wait_for("nothing is in flight", lambda: all(a["in_flight"] == 0 for a in daemon.admin.apis()))
+        lives = notes.check(since)
+        assert lives >= swaps
         assert procs.zombies_of(daemon.keeper_pid) == []
+    with capsys.disabled():
+        print(f"verdict: all seven hold, over {lives} loads", flush=True)
