@@ -159,6 +159,25 @@ def test_the_setting_may_change(tmp_path):
         assert sorted(there(daemon.admin.apis())) == ["a", "b"]
 
 
+@pytest.mark.skipif(SLOW > 1, reason="memory is measured without sanitizers (SOMA_TEST_SLOW)")
+def test_a_zygote_that_was_asked_for_leaves_for_a_replica():
+    """It is a help for starts: it is not in the way of one, and comes back when there is room."""
+    with Daemon(args=["--memory", "500Mi"]) as daemon:
+        daemon.admin.deploy(python_project(SOURCE, api("helped", mib=200, predictor={"zygote": "init"})), timeout=60)
+        wait_for("it has a zygote", lambda: daemon.admin.api("helped")["zygote"]["state"] == "ready", 30)
+        daemon.cli("scale", "helped", "0", check=0)
+        wait_for("it is at zero", lambda: daemon.admin.api("helped")["replicas"] == [])
+        daemon.admin.deploy(python_project(SOURCE, api("large")), timeout=60)
+        ask(daemon, "large", 1)
+        told = daemon.admin.api("helped")["zygote"]
+        assert (told["state"], told["pid"], told["why"]) == ("none", 0, "replicas need the memory")
+        assert any(e["text"].startswith("the zygote leaves: replicas need its memory") for e in daemon.admin.events("helped") if e["type"] == "zygote")
+        ask(daemon, "helped", 2, mib=200)
+        assert there(daemon.admin.apis()) == ["helped"]
+        wait_for("it has one again", lambda: daemon.admin.api("helped")["zygote"]["state"] == "ready", 60)
+        nothing_was_killed(daemon, ["helped", "large"])
+
+
 # --- out of memory ------------------------------------------------------------
 
 

@@ -155,6 +155,51 @@ static void one_that_ran_out_needs_more(void **state)
 	scatter(&c);
 }
 
+/* As it was, or as it is taken to be since. */
+static void one_that_died_starts_where_its_memory_is(void **state)
+{
+	struct crowd c;
+	struct revision *rev = &c.f[A].rev;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, false);
+	has_replica(&c, B, true);
+	c.r[A].state = REPLICA_BACKOFF;
+	assert_true(memory_fits_again(rev));
+	measure_ran_out(rev, 36 * MIB);
+	assert_true(memory_need(rev).own == 54 * MIB);
+	assert_false(memory_fits_again(rev));
+	/* What others keep for their next start is in the way as well. */
+	rev->measure.ran_out = 0;
+	c.serve.zygote_bytes = 20 * MIB;
+	assert_false(memory_fits_again(rev));
+	c.serve.zygote_bytes = 0;
+	/* Of one that nothing is known of it is tried. */
+	c.f[A].spec.compute.mem_bytes = 0;
+	c.serve.memory_limit = MIB;
+	assert_true(memory_fits_again(rev));
+	scatter(&c);
+}
+
+/* With the last request of it its rest begins, not with the last that came. */
+static void it_rests_from_its_last_answer_on(void **state)
+{
+	struct crowd c;
+	struct waiter *w = &c.w[A];
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	w->api = &c.f[A].api;
+	w->api->came.at = 7;
+	assert_true(seen(&c, A).idle_since == 7);
+	gate__take_lease(w);
+	gate__end_lease(w);
+	assert_true(uv_hrtime() - seen(&c, A).idle_since < SECOND);
+	scatter(&c);
+}
+
 static void who_is_where(void **state)
 {
 	struct process p = {.pid = 0};
@@ -370,6 +415,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_replica_takes),
 		cmocka_unit_test(one_that_ran_out_needs_more),
+		cmocka_unit_test(one_that_died_starts_where_its_memory_is),
+		cmocka_unit_test(it_rests_from_its_last_answer_on),
 		cmocka_unit_test(who_is_where),
 		cmocka_unit_test(what_is_kept),
 		cmocka_unit_test(the_idle_one_makes_room),
