@@ -17,7 +17,7 @@ import pytest
 from soma import procs
 from soma.daemon import Daemon
 from soma.projects import python_project
-from soma.swapping import MIB, SOURCE, Notes, Watch, api, machine_kills, nothing_was_killed
+from soma.swapping import MIB, SOURCE, Kills, Notes, Watch, api, nothing_was_killed
 from soma.waiting import seconds, wait_for
 
 MODELS, FIT, CLIENTS = 12, 5, 8
@@ -68,19 +68,19 @@ def run(daemon, names):
 def test_twelve_models_on_memory_for_five(capsys):
     names = [f"m{k}" for k in range(MODELS)]
     limit = FIT * MEM_MIB + MEM_MIB // 2
-    killed = machine_kills()
+    kills = Kills()
     with Daemon(args=["--memory", f"{limit}Mi"]) as daemon:
         notes = Notes(daemon)
         daemon.admin.deploy(python_project(SOURCE, *(one(n, notes) for n in names)), timeout=300)
         daemon_pid, since = daemon.daemon_pid, time.monotonic()
         told, watch = run(daemon, names)
-        killed = machine_kills() - killed
+        killed = kills.count()
         right = sum((t.right for t in told), collections.Counter())
         wrong = [w for t in told for w in t.wrong]
         longest = max(t.longest for t in told)
         swaps = sum(daemon.admin.api(n)["memory"]["swaps"] for n in names)
         numbers = (f"{RUNS_S:.0f} s, {MODELS} models on memory for {FIT}: {sum(right.values())} right answers, {len(wrong)} wrong, {swaps} swaps, "
-                   f"{killed} ended for want of memory, {watch.most} there at once at most, {watch.bytes // MIB} of {limit} MiB, "
+                   f"{killed} ended by the kernel as the machine was full, {watch.most} there at once at most, {watch.bytes // MIB} of {limit} MiB, "
                    f"in {watch.looks} looks, the longest took {longest[0]:.1f} s ({longest[1]})")
         with capsys.disabled():
             print(f"\n{numbers}", flush=True)

@@ -135,7 +135,34 @@ def nothing_was_killed(daemon, names):
         assert told["requests"]["5xx"] == 0
 
 
-def machine_kills():
-    """Processes that the kernel has ended for want of memory, since the machine's start."""
-    with open("/proc/vmstat") as f:
-        return next((int(line.split()[1]) for line in f if line.startswith("oom_kill ")), 0)
+class Kills:
+    """Processes that the kernel has ended since, the machine's memory being full. Those that were beyond the limit of a control group, their own
+    doing, are not meant: so the kernel's log is asked, where that may be read."""
+
+    def __init__(self):
+        self.counted = self._all()
+        try:
+            self.log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+            os.lseek(self.log, 0, os.SEEK_END)
+        except OSError:
+            self.log = None
+
+    @staticmethod
+    def _all():
+        with open("/proc/vmstat") as f:
+            return next((int(line.split()[1]) for line in f if line.startswith("oom_kill ")), 0)
+
+    def _told(self):
+        while True:
+            try:
+                yield os.read(self.log, 8192).decode(errors="replace")
+            except BrokenPipeError:  # it has gone round
+                continue
+            except BlockingIOError:
+                return
+
+    def count(self):
+        """Once, at the end."""
+        if self._all() == self.counted or self.log is None:
+            return self._all() - self.counted
+        return sum("oom-kill:" in text and "CONSTRAINT_MEMCG" not in text for text in self._told())
