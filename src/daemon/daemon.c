@@ -77,6 +77,7 @@ static void on_settings_read(struct reload *r)
 	zygote_enforce(&d->serve);
 	frozen_enforce(&d->serve);
 	models_settings(&d->serve.models);
+	swap_wake(&d->serve);
 	buf_init(&dump, CHAN_MSG_MAX / 2);
 	settings_dump(&d->settings, &dump);
 	local_settings(&d->serve.local, dump.data, dump.len);

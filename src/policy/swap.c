@@ -50,12 +50,12 @@ static uint64_t dwell_ends(const struct swap_model *m,
 	return m->in_since + swap_dwell(m, rule);
 }
 
-/* A moment without a request is no rest while its loading has not been worth
- * it: its clients may be about to send the next. */
+/* A moment without a request is no rest: its clients may be about to send the
+ * next one. */
 static uint64_t rests_at(const struct swap_model *m,
 			 const struct swap_rule *rule)
 {
-	return MIN(dwell_ends(m, rule), m->idle_since + rule->lull);
+	return m->idle_since + rule->lull;
 }
 
 static bool is_idle(const struct swap_view *v, const struct swap_rule *rule,
@@ -207,7 +207,7 @@ struct sums {
 	uint64_t not_yet;    /* ... and is not */
 	uint64_t loading;    /* may go later */
 	uint64_t dwell_ends; /* of the first whose is not over; UINT64_MAX */
-	uint64_t rests_at;   /* the first of those is idle, if nothing comes */
+	uint64_t rests_at;   /* the first of those that are empty is idle */
 	size_t empty;	/* one that has yielded and may go now, or NOBODY */
 	size_t longest; /* of the ready ones, in for the longest */
 };
@@ -219,6 +219,9 @@ static void add_in(struct sums *s, const struct swap_view *v, size_t i,
 
 	if (!may_go(m))
 		return;
+	if (is_empty(m) && !m->yielding && !m->waiting &&
+	    rests_at(m, rule) > v->now)
+		s->rests_at = MIN(s->rests_at, rests_at(m, rule));
 	if (is_idle(v, rule, i)) {
 		s->idle += m->holds;
 	} else if (m->yielding) {
@@ -236,8 +239,6 @@ static void add_in(struct sums *s, const struct swap_view *v, size_t i,
 	} else {
 		s->not_yet += m->holds;
 		s->dwell_ends = MIN(s->dwell_ends, dwell_ends(m, rule));
-		if (is_empty(m) && !m->waiting)
-			s->rests_at = MIN(s->rests_at, rests_at(m, rule));
 	}
 }
 

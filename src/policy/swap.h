@@ -11,9 +11,9 @@
  *     what those that are loading have still to take; that a process has ended
  *     says nothing.
  *  3. EVICT, of those that are idle, enough for it and no more. Idle is who has
- *     no request, and has had none for a `lull` or has been in for its dwell
- *     (see 4.): between two requests of one client nobody is idle, or each
- *     request would be a load. Of these go those of the least
+ *     no request, and has had none for a `lull`: between two requests of one
+ *     client nobody is idle, or each request would be a load. Of these go those
+ *     of the least
  *
  *         value = reload * per_s / holds
  *
@@ -91,8 +91,7 @@ struct swap_view {
 struct swap_rule {
 	uint64_t dwell; /* ns, at least */
 	double loads;	/* dwell in times of its loading */
-	uint64_t lull;	/* ns without a request after which one is idle before
-			   its dwell is over */
+	uint64_t lull;	/* ns without a request, after which one is idle */
 	uint64_t look;	/* ns until one looks again at what tells nobody */
 };
 

@@ -139,9 +139,9 @@ static void tell_too_large(struct revision *rev, const struct look *l)
 	char has[32], room[32];
 
 	api_event(rev->api, rev->number, "model_large", NULL, NULL,
-		  "its models have %s, and %s of memory are free for them: "
-		  "they are read from the disk where they are used, and what "
-		  "does not stay in memory is read again each time",
+		  "its models, %s, are not read ahead, for %s of memory are "
+		  "free for them: they are read from the disk where they are "
+		  "used, and again where they have not stayed in memory",
 		  str_human_bytes(l->found.bytes, has),
 		  str_human_bytes(l->most, room));
 }

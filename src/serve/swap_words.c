@@ -122,10 +122,9 @@ static char *stay_text(const struct swap_look *l, size_t i)
 	str_human_ms((int64_t)(swap_dwell(m, &swap__rule) / MS), dwell);
 	str_human_ms((int64_t)(swap__rule.lull / MS), lull);
 	return mem_printf("If others want the memory it goes when it is idle "
-			  "(no request for %s, or for a moment when it has "
-			  "been there for %s, as long as its loading took), or "
-			  "when they have waited for max_wait and its requests "
-			  "are over.",
+			  "(no request for %s), or when they have waited for "
+			  "max_wait, it has been there for %s, as long as its "
+			  "loading took, and its requests are over.",
 			  lull, dwell);
 }
 

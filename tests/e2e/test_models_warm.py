@@ -124,7 +124,7 @@ def test_what_is_larger_than_memory_is_said(own_daemon):
     daemon.admin.deploy(python_project(READS, api("large", folder)))
     wait_for("it is said", lambda: events(daemon, "large", "model_large"))
     (text,) = events(daemon, "large", "model_large")
-    assert re.match(r"its models have 1.0 TiB, and .* of memory are free for them: they are read from the disk where they are used", text), text
+    assert re.match(r"its models, 1.0 TiB, are not read ahead, for .* of memory are free for them: they are read from the disk where they are used", text), text
     assert daemon.admin.post("/large", json={}).json() == 1
     assert events(daemon, "large", "model_warmed") == []
 

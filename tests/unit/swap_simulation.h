@@ -350,9 +350,8 @@ static void sim_evict(struct simulation *s, struct sim_model *m)
 	assert_int_equal(m->n_running, 0);	 /* 3 */
 	for (unsigned k = 0; k < m->queued; k++) /* 2, 6 */
 		assert_true(!m->queue[k].lease && !m->queue[k].cause);
-	/* Between two requests one that has only just come is not idle. */
+	/* Nobody is idle between two requests. */
 	assert_true(m->m.yielding ||
-		    s->now >= m->m.in_since + swap_dwell(&m->m, &sim_rule) ||
 		    s->now >= m->m.idle_since + sim_rule.lull);
 	m->m.state = SWAP_LEAVING;
 	m->gone_at = s->now + sim_random(s, 50) * SIM_MS;

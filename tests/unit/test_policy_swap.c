@@ -231,13 +231,23 @@ static void a_moment_without_a_request_is_no_rest(void **state)
 	says(&m, SWAP_EVICT, SWAP_IDLE, B);
 	assert_int_equal(swap_goes(&m.view, &rule, B), 1);
 	assert_int_equal(swap_goes(&m.view, &rule, A), 0);
-	/* Its dwell is over: it goes between two requests as well. */
+	/* One whose dwell is over is served for as long as others may wait, */
 	m.models[B].in_flight = 1;
-	m.models[A].in_since = m.view.now - 2 * S;
-	says(&m, SWAP_EVICT, SWAP_IDLE, A);
-	/* A request that waits for it is on its way. */
-	m.models[A].waiting = 1;
 	m.models[B].in_since = m.view.now;
+	m.models[A].in_since = m.view.now - 2 * S;
+	waits(&m, C, 10 * MS);
+	s = says(&m, SWAP_WAIT, SWAP_PATIENCE, C);
+	assert_true(s.until == m.view.now + 90 * MS);
+	/* ... and no longer. */
+	waits(&m, C, 100 * MS);
+	says(&m, SWAP_YIELD, SWAP_FAIR, A);
+	m.models[A].yielding = true;
+	m.models[A].yield_since = m.view.now;
+	says(&m, SWAP_EVICT, SWAP_EMPTY, A);
+	/* A request that waits for it is no rest, either. */
+	m.models[A].yielding = false;
+	m.models[A].waiting = 1;
+	m.models[A].idle_since = 0;
 	says(&m, SWAP_YIELD, SWAP_FAIR, A);
 }
 
