@@ -66,10 +66,12 @@ class OnnxClient:
         there = self._runtime.get_available_providers()
         file = _model_file(pick.folder, title)
         try:
-            onnx_external.check(file)
+            file = onnx_external.check(file, pick.home)
         except ValueError as error:
-            what, _, remedy = str(error).partition(": ")
+            what, _, remedy = str(error).rpartition(": ")
             raise Failure("init_error", "%s %s" % (title, what), remedy)
+        except OSError as error:  # a link to nothing, a socket
+            raise Failure("missing_file", "%s: %s cannot be opened: %s" % (title, os.path.basename(file), error.strerror), "put the model there")
         try:
             session = self._runtime.InferenceSession(file, options, providers=[p for p in PROVIDERS if p in there])
         except Exception as error:
