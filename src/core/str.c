@@ -263,8 +263,8 @@ void str_tidy(char *text, bool lines)
 	while (left) {
 		size_t n = str_utf8_at(text, left);
 
-		if (!n || (n == 1 && controls(*text) &&
-			   !(lines && *text == '\n')))
+		if (!n ||
+		    (n == 1 && controls(*text) && !(lines && *text == '\n')))
 			*text = '?';
 		n = n ? n : 1;
 		text += n;

@@ -11,7 +11,7 @@
 #include "onnx_proto.h"
 
 /* Of a graph in a node in a graph ... protobuf itself refuses more than 100. */
-enum { DEPTH_MAX = 100 };
+enum { DEPTH_MAX = 100, SHOWN_MAX = 200 };
 
 enum {
 	TENSOR_EXTERNAL_DATA = 13,
@@ -107,13 +107,25 @@ static bool is_inside(const struct onnx_external *x, const char *path)
 	return n == 1 || real[n] == '/'; /* of 1: the root */
 }
 
+/* For words on one line. */
+static char *shown(char out[SHOWN_MAX + 1], const char *location, size_t n)
+{
+	n = n < SHOWN_MAX ? n : SHOWN_MAX;
+	for (size_t i = 0; i < n; i++)
+		out[i] = (unsigned char)location[i] < ' ' ? '?' : location[i];
+	out[n] = 0;
+	return out;
+}
+
 static int leads_out(struct onnx_external *x, const char *location, size_t n)
 {
+	char name[SHOWN_MAX + 1];
+
 	return onnx_fail(x->error, SOMA_BAD_MODEL,
-			 "the model '%s' has weights in '%.*s', which leads "
-			 "out of its folder; put the file itself beside the "
-			 "model, and export the model with its name alone",
-			 x->path, (int)(n < 200 ? n : 200), location);
+			 "the model '%s' has weights in '%s', which leads out "
+			 "of its folder; put the file itself beside the model, "
+			 "and export the model with its name alone",
+			 x->path, shown(name, location, n));
 }
 
 static int damaged(struct onnx_external *x)
@@ -208,19 +220,21 @@ static int read_entry(struct onnx_external *x, struct onnx_bytes b,
 static int check_size(struct onnx_external *x, const struct entry *e)
 {
 	uint64_t size = (uint64_t)x->last_size;
+	char name[SHOWN_MAX + 1];
 
+	shown(name, e->location, strlen(e->location));
 	if (x->last_errno)
 		return onnx_fail(x->error, SOMA_MISSING,
 				 "the model '%s' has weights in '%s', which is "
 				 "not beside it (%s); put the file there, "
 				 "under that name",
-				 x->path, e->location, strerror(x->last_errno));
+				 x->path, name, strerror(x->last_errno));
 	if (e->length > size || e->offset > size - e->length)
 		return onnx_fail(x->error, SOMA_BAD_MODEL,
 				 "the file '%s' with weights of the model '%s' "
 				 "is cut short: it has %llu bytes, the model "
 				 "wants %llu at %llu",
-				 e->location, x->path, (unsigned long long)size,
+				 name, x->path, (unsigned long long)size,
 				 (unsigned long long)e->length,
 				 (unsigned long long)e->offset);
 	return 0;

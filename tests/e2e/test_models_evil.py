@@ -111,17 +111,17 @@ class Evil:
     def who(self):
         return self.daemon.keeper_pid, self.daemon.daemon_pid
 
-    def ask(self, name, **payload):
-        answer = self.daemon.admin.post("/" + name, json=payload)
+    def ask(self, api, **payload):
+        answer = self.daemon.admin.post("/" + api, json=payload)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def check(self, name, kind):
+    def check(self, api, kind):
         """Asks the api for all of them."""
-        pid = self.ask(name, name="right")["pid"]
+        pid = self.ask(api, name="right")["pid"]
         with Watched(self.outside) as outside:
             for title, path in self.cases:
-                told = self.ask(name, name=path.name)
+                told = self.ask(api, name=path.name)
                 assert told["kind"] == kind, f"{title}: {told}"
                 assert len(told["words"]) < 3000 and path.name in told["words"], f"{title}: {told}"
                 assert all(o.startswith(str(path) + os.sep) for o in told["heard"]), f"{title}: {told}"
@@ -174,7 +174,7 @@ def test_what_is_read_and_run_would_be_heard(weights):
 
 
 def test_onnx_under_python(onnx):
-    assert len(onnx.cases) >= 100
+    assert len(onnx.cases) >= 200
     assert onnx.ask("onnx", name="right")["words"] == [[1, 2, 3, 4]]
     onnx.check("onnx", "RuntimeError")
     with Watched(onnx.outside) as outside:
@@ -184,7 +184,7 @@ def test_onnx_under_python(onnx):
 
 def test_onnx_without_python(daemon, onnx):
     """Deployed one by one: those that hide what they read. tests/host has all of them."""
-    cases = [(title, path) for title, path in onnx.cases if title.startswith("onnx: in ")]
+    cases = [(title, path) for title, path in onnx.cases if title.startswith(evil_onnx.HIDDEN + "in ")]
     assert len(cases) >= 10
     for title, path in cases:
         files = {file.name: file.read_bytes() for file in path.iterdir()}

@@ -7,14 +7,16 @@ def test_all_are_refused(start, tmp_path):
     tmp_path.chmod(0o755)
     # A link of that name is the project's own.
     made = [(title, path) for title, path in evil_onnx.make_all(str(tmp_path / "models")) if not title.startswith("onnx: a link to ")]
-    assert len(made) >= 100
+    assert len(made) >= 200
     with Watched(tmp_path / "models/outside") as outside:
         for title, path in made:
             host = start(engine="onnx", model="%s/%s" % (path, evil_onnx.MODEL))
             told = host.failed()
             host.close()
             assert told["code"] in ("bad_model", "missing_file"), "%s: %s" % (title, told)
-            assert told["message"].isprintable() and path in told["message"], "%s: %r" % (title, told["message"])
+            assert told["message"].replace("\n", "").isprintable() and path in told["message"], "%s: %r" % (title, told["message"])
+            # Newer versions look for themselves, but not all that there are.
+            assert not title.startswith(evil_onnx.HIDDEN) or "ONNX Runtime 1." not in told["message"], "%s: %s" % (title, told)
             assert outside.opened() == [], title
 
 

@@ -36,13 +36,15 @@ def ask(w, name):
 
 
 def test_all_are_refused(made, w, tmp_path):
-    assert len(made) >= 100
+    assert len(made) >= 200
     with Watched(tmp_path / "models/outside") as outside:
         for title, path in made:
             answer = ask(w, path.rpartition("/")[2])
             assert answer.status == 500, "%s: %s" % (title, answer.body)
             words = answer.error["message"]
             assert words.startswith("RuntimeError: s3://bucket/models/%s" % path.rpartition("/")[2]) and words.isprintable(), "%s: %r" % (title, words)
+            # Newer versions look for themselves, but not all that there are.
+            assert not title.startswith(evil_onnx.HIDDEN) or "ONNX Runtime 1." not in words, "%s: %s" % (title, words)
             assert outside.opened() == [], title
             assert w.process.poll() is None, title
         # What they are made of is right, and what is read there is heard of.
