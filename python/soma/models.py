@@ -17,10 +17,18 @@ SINGLE = "_cortex_default"  # the name of a model that was given none
 LOOK_S = 1  # between two looks at whether there is something new
 
 
+def _stat(path):
+    try:
+        return os.stat(path)
+    except OSError:
+        return os.lstat(path)  # a link to nothing: the others are to be had all the same
+
+
 class Version:
-    def __init__(self, folder):
+    def __init__(self, folder, home=None):
         self.folder = folder
-        files = sorted((os.path.join(f, name), os.stat(os.path.join(f, name))) for f, _, names in os.walk(folder) for name in names)
+        self.home = home or folder  # where its files are, if that folder has a link to one alone
+        files = sorted((os.path.join(f, name), _stat(os.path.join(f, name))) for f, _, names in os.walk(folder) for name in names)
         # The same files in a newer folder are the same model.
         self.files = [(os.path.relpath(path, folder), s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) for path, s in files]
         self.changed = int(max((s.st_mtime for _, s in files), default=os.path.getmtime(folder)))
@@ -31,7 +39,7 @@ class Pick:
 
     def __init__(self, name, number, version):
         self.key = name, number
-        self.folder, self.files = version.folder, version.files
+        self.folder, self.home, self.files = version.folder, version.home, version.files
 
     def is_same(self, other):
         return self.files == other.files
@@ -115,8 +123,8 @@ class Store:
 
     def _versions_of(self, place, title):
         if not os.path.isdir(place):
-            place = self._in_folder(place)
-        elif not os.listdir(place):
+            return {1: Version(self._in_folder(place), os.path.dirname(place))}
+        if not os.listdir(place):
             raise Failure("missing_file", "%s: %s is empty" % (self._key, title), "put the model there")
         folders = {int(n): os.path.join(place, n) for n in _numbers(place)} or {1: place}
         return {n: Version(folder) for n, folder in folders.items()}

@@ -43,6 +43,11 @@ def _model_file(folder, title):
     raise Failure("missing_file", "%s has %s" % (title, what), "put exactly one .onnx file there, or name the file: path: ...model.onnx")
 
 
+def _plain(text):
+    """ONNX Runtime's words quote the model: nothing that controls a terminal is to come from there."""
+    return "".join(c if c.isprintable() else " " if c == "\n" else "?" for c in text)
+
+
 class OnnxClient:
     """Sessions over the models of a Store."""
 
@@ -66,14 +71,16 @@ class OnnxClient:
         there = self._runtime.get_available_providers()
         file = _model_file(pick.folder, title)
         try:
-            onnx_external.check(file)
+            file = onnx_external.check(file, pick.home)
         except ValueError as error:
-            what, _, remedy = str(error).partition(": ")
+            what, _, remedy = str(error).rpartition(": ")
             raise Failure("init_error", "%s %s" % (title, what), remedy)
+        except OSError as error:  # a link to nothing, a socket
+            raise Failure("missing_file", "%s: %s cannot be opened: %s" % (title, os.path.basename(file), error.strerror), "put the model there")
         try:
             session = self._runtime.InferenceSession(file, options, providers=[p for p in PROVIDERS if p in there])
         except Exception as error:
-            raise Failure("init_error", "%s is not a model that ONNX Runtime %s takes: %s" % (title, self._runtime.__version__, short(error)), "check the file: it may be truncated, or of an opset newer than this onnxruntime knows")
+            raise Failure("init_error", "%s is not a model that ONNX Runtime %s takes: %s" % (title, self._runtime.__version__, _plain(short(error))), "check the file: it may be truncated, or of an opset newer than this onnxruntime knows")
         signatures = session.get_inputs()
         self._signatures[pick.key] = {i.name: {"shape": list(i.shape), "type": NUMPY_TYPES.get(i.type, i.type)} for i in signatures}
         return {"session": session, "signatures": signatures, "input_signatures": self._signatures[pick.key]}

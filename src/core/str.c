@@ -251,6 +251,27 @@ bool str_is_utf8(struct str s)
 	return true;
 }
 
+static bool controls(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f;
+}
+
+void str_tidy(char *text, bool lines)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		size_t n = str_utf8_at(text, left);
+
+		if (!n ||
+		    (n == 1 && controls(*text) && !(lines && *text == '\n')))
+			*text = '?';
+		n = n ? n : 1;
+		text += n;
+		left -= n;
+	}
+}
+
 size_t str_utf8_at(const char *s, size_t n)
 {
 	const unsigned char *p = (const unsigned char *)s;

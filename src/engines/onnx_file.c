@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -105,6 +106,23 @@ static int read_external(struct looking *in, struct onnx_bytes model)
 	return rc;
 }
 
+/* In the runtime's own format, a FlatBuffer, which it takes a file for by its
+ * name: under another it reads the same bytes as protobuf. */
+static bool is_ort(const struct looking *in)
+{
+	const char *dot = strrchr(in->path, '.');
+
+	return dot && strcasecmp(dot, ".ort") == 0;
+}
+
+static int named_wrong(const struct looking *in)
+{
+	return onnx_fail(in->error, SOMA_BAD_MODEL,
+			 "the model '%s' is in ONNX Runtime's own format, for "
+			 "which its name has to end in .ort",
+			 in->path);
+}
+
 static int read_model(struct looking *in, struct onnx_bytes b)
 {
 	size_t size = (size_t)(b.end - b.p);
@@ -113,9 +131,8 @@ static int read_model(struct looking *in, struct onnx_bytes b)
 	struct onnx_field f;
 	enum onnx_found found;
 
-	/* The runtime's own format, a FlatBuffer, is all its business. */
 	if (size > 8 && memcmp(b.p + 4, "ORTM", 4) == 0)
-		return 0;
+		return is_ort(in) ? 0 : named_wrong(in);
 	while ((found = onnx_next(&b, &f)) == ONNX_FOUND &&
 	       f.number <= MODEL_LAST) {
 		begun |= f.number == MODEL_IR_VERSION && f.wire == ONNX_VARINT;
@@ -137,7 +154,8 @@ int onnx_file_look(struct onnx_file *f, const char *path,
 	struct looking in = {.file = f, .path = path, .error = error};
 	struct stat st;
 	void *at;
-	int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+	/* A pipe of that name is not waited for. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc;
 
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		rc = onnx_fail(error, SOMA_MISSING,

@@ -38,8 +38,10 @@ enum onnx_found onnx_next(struct onnx_bytes *b, struct onnx_field *f);
 struct onnx_external {
 	const char *path; /* of the model */
 	char dir[PATH_MAX], real_dir[PATH_MAX];
-	char last[PATH_MAX]; /* the file that was seen last, and its size */
+	/* The file that was looked at last, its size, and why it has none. */
+	char last[PATH_MAX];
 	off_t last_size;
+	int last_errno;
 	bool found; /* some tensor has such data */
 	struct soma_error *error;
 };

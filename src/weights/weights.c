@@ -86,26 +86,6 @@ int weights__wrong(struct err *err, const char *name, const char *what)
 	return err_set(err, E_UNPROCESSABLE, "tensor '%.200s' %s", name, what);
 }
 
-/* Words that quote a file go to logs and terminals: whole characters, and none
- * that controls. */
-static void tidy(char *text)
-{
-	size_t left = strlen(text);
-
-	while (left) {
-		size_t n = str_utf8_at(text, left);
-		bool is_plain =
-			n > 1 || (n == 1 && (unsigned char)*text >= ' ' &&
-				  *text != 0x7f);
-
-		if (!is_plain)
-			*text = '?';
-		n = MAX(n, (size_t)1);
-		text += n;
-		left -= n;
-	}
-}
-
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -155,7 +135,7 @@ int weights_parse(struct weights *w, const void *data, uint64_t size,
 	if (parse(w, data, size, &why) == 0 && check_names(w, &why) == 0)
 		return 0;
 	weights_fini(w);
-	tidy(why.msg);
+	str_tidy(why.msg, false);
 	return err_set(err, why.code, "%s", why.msg);
 }
 

@@ -12,6 +12,7 @@ class PythonPredictor:
         self.sum.restype, self.sum.argtypes = ctypes.c_uint64, [ctypes.c_void_p, ctypes.c_size_t]
 
     def predict(self, payload):
+        """keep: it stays open, as that of a predictor that opens it in __init__."""
         begun = time.perf_counter()
         model = soma.models.open()
         opened = time.perf_counter()
@@ -20,4 +21,6 @@ class PythonPredictor:
             tensor = model[name].numpy()
             total += self.sum(tensor.ctypes.data, tensor.nbytes)
         ended = time.perf_counter()
+        if payload.get("keep"):
+            self.model = model
         return {"ms": (ended - begun) * 1e3, "open_ms": (opened - begun) * 1e3, "sum": total % (1 << 64), "pid": os.getpid()}
