@@ -18,14 +18,14 @@ def gib(n):
     return f"{n / (1 << 30):.1f} GiB"
 
 
-def need(what, size):
-    """Raises when there is no room for what a bench writes under build/bench."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(WORK).free
+def need(what, size, folder=WORK):
+    """Raises when there is no room for what a bench writes there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free, shown = shutil.disk_usage(folder).free, folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
     if free < size + SPARE:
-        raise RuntimeError(f"{what} writes {gib(size)} under {WORK.relative_to(ROOT)}, and of the {gib(free)} free there {gib(SPARE)} are to stay: "
+        raise RuntimeError(f"{what} writes {gib(size)} under {shown}, and of the {gib(free)} free there {gib(SPARE)} are to stay: "
                            "make room, or leave it out")
-    print(f"bench: {what} writes up to {gib(size)} under {WORK.relative_to(ROOT)}, and removes it: {gib(free)} are free", flush=True)
+    print(f"bench: {what} writes up to {gib(size)} under {shown}, and removes it: {gib(free)} are free", flush=True)
 
 
 def resident(path):
@@ -62,11 +62,14 @@ def warm(path):
             pass
 
 
-def fio(path, direct):
-    """Bytes a second that fio reads the file at, from its begin to its end. direct: past the page cache, with requests under way at once."""
+def fio(path, direct, most=None):
+    """Bytes a second that fio reads the file at, from its begin to its end, or to `most` bytes. direct: past the page cache, with requests under
+    way at once."""
     peers.install_programs(("fio",))
     words = ["--direct=1", "--ioengine=libaio", "--iodepth=16"] if direct else ["--direct=0", "--ioengine=psync", "--invalidate=0"]
     command = ["fio", "--name=floor", f"--filename={path}", "--rw=read", "--bs=1M", "--readonly", "--output-format=json", *words]
+    if most and most < os.path.getsize(path):
+        command.append(f"--size={most}")
     done = subprocess.run(machine.pinned(machine.ALL_CORES, command), capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"fio failed: {done.stderr[-500:]}")

@@ -216,21 +216,21 @@ class Soma(Server):
         self.port = int(addresses["data"].rpartition(":")[2])
 
     def deploy(self, files, apis):
-        """A project of {name: path or text} with the list `apis` as its soma.yaml."""
+        """A project of {name: path or text} with the list `apis`, or a text, as its soma.yaml."""
         folder = Path(tempfile.mkdtemp(dir=self.home))
         for name, source in files.items():
             if isinstance(source, Path):
                 shutil.copy(source, folder / name)
             else:
                 (folder / name).write_text(source)
-        (folder / "soma.yaml").write_text(json.dumps(apis))
+        (folder / "soma.yaml").write_text(apis if isinstance(apis, str) else json.dumps(apis))
         done = subprocess.run([SOMA, "deploy", folder, "--admin", self.admin], capture_output=True, text=True,
                               env={**os.environ, "HOME": str(self.home)})
         if done.returncode:
             raise RuntimeError(f"soma deploy failed:\n{done.stdout}{done.stderr}{self.log()}")
 
-    def call(self, path, body=None):
-        """The admin API's answer to a GET; with a body, to a POST."""
+    def call(self, path, body=None, raw=False):
+        """The admin API's answer to a GET; with a body, to a POST. raw: as text."""
         token = (self.home / "data/admin.token").read_text().strip()
         request = urllib.request.Request(self.admin + path, headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
                                          data=None if body is None else json.dumps(body).encode())
@@ -239,7 +239,7 @@ class Soma(Server):
                 text = answer.read()
         except urllib.error.HTTPError as e:
             raise RuntimeError(f"{path}: {e.code} {e.read().decode(errors='replace')}") from None
-        return json.loads(text) if path.startswith("/v1/") else text.decode()
+        return json.loads(text) if path.startswith("/v1/") and not raw else text.decode()
 
     def replicas(self, name):
         """Pids of the processes whose command line has this word."""

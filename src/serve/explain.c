@@ -394,7 +394,10 @@ static void say_memory(const struct matter *m)
 {
 	struct revision *rev = m->api->want;
 	cleanup_free char *need = swap_need_text(rev), *stay = NULL;
+	cleanup_free char *large = model_set_large_text(&rev->models);
 
+	if (large)
+		say(m, "Mind that %s.", large);
 	if (!need)
 		return;
 	say(m, "%s", need);

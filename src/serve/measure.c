@@ -85,13 +85,17 @@ static void learn(struct revision *rev, const struct footprint *f)
 {
 	struct measure *m = &rev->measure;
 	unsigned processes = rev->spec->predictor.processes;
+	uint64_t total = memory_total(rev->api->serve);
 	/* A peak of what it reads is no more than what it keeps of that; what
 	 * is beyond are files, which the kernel drops. */
 	uint64_t own = (f->own + MIN(f->more, f->own)) * processes;
 
 	m->bytes = f->all * processes;
 	m->own = MAX(m->own, own);
+	/* Files beyond what there is are read again: they are no reason never
+	 * to start it. */
 	m->shared = MAX(m->shared, all_map(rev, f->files));
+	m->shared = MIN(m->shared, total - MIN(m->own, total));
 	if (m->ran_out > own)
 		m->ran_out -= (m->ran_out - own) / FADE;
 	m->looks++;

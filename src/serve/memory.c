@@ -63,9 +63,15 @@ struct memory_need memory_need(const struct revision *rev)
 	uint64_t said = (uint64_t)rev->spec->compute.mem_bytes;
 	struct memory_need n = {.own = m->own, .shared = m->shared};
 
-	/* Of one alone: the files that it maps are in it. */
-	if (said > m->shared)
+	/* Of one alone: the files that it maps are in it. Where they are more
+	 * than that they were not meant: they have what memory is left over,
+	 * and the kernel drops them for whoever needs it. */
+	if (said > m->shared) {
 		n.own = said - m->shared;
+	} else if (said) {
+		n.own = said;
+		n.shared = 0;
+	}
 	if (said)
 		n.from = "compute.mem";
 	else if (n.own)

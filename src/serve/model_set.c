@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/mem.h"
+#include "loop/log.h"
 #include "serve/model_pin.h"
 #include "serve/serve.h"
 #include "spec/source.h"
@@ -148,6 +149,20 @@ static void find_in_place(struct model_item *item)
 	set_broken(set, text);
 }
 
+/* Of one that an earlier daemon fetched. */
+static void find_bytes(struct model_item *item)
+{
+	struct models *all = &serve_of(item->set)->models;
+	struct shelf_ref ref;
+
+	if (!item->place ||
+	    shelf_find(&all->shelf, item->source, &ref, NULL) != 0)
+		return;
+	if (strcmp(ref.tree, item->tree) == 0)
+		item->bytes = ref.bytes;
+	shelf_ref_fini(&ref);
+}
+
 static void begin_item(struct model_item *item)
 {
 	struct model_set *set = item->set;
@@ -162,6 +177,7 @@ static void begin_item(struct model_item *item)
 		item->pin = pin_path(set->rev, item->name);
 	if (!item->place)
 		item->place = pin_read(all, item->pin, item->tree);
+	find_bytes(item);
 	if (model_get(all, item->source, set->rev->spec,
 		      item->place ? item->tree : NULL, &item->model, &err)) {
 		set_broken(set, err.msg);
@@ -182,6 +198,21 @@ static void begin(struct model_set *set)
 		begin_item(&set->items[i]);
 }
 
+/* Once: the last of them made it so. */
+static void tell_large(struct model_set *set)
+{
+	cleanup_free char *text = NULL;
+
+	if (!set->told_large)
+		text = model_set_large_text(set);
+	if (!text)
+		return;
+	set->told_large = true;
+	log_warn(LOG_F(F_S("api", set->rev->api->name)), "%s", text);
+	api_event(set->rev->api, set->rev->number, "model_ready", NULL, NULL,
+		  "%s", text);
+}
+
 /* It is of the newest tree from now on. */
 static void take(struct model_item *item)
 {
@@ -198,6 +229,8 @@ static void take(struct model_item *item)
 	memcpy(item->tree, m->tree, sizeof item->tree);
 	free(item->place);
 	item->place = mem_strdup(m->path);
+	item->bytes = m->bytes;
+	tell_large(item->set);
 }
 
 /* READY at once: it was there. */

@@ -18,8 +18,9 @@ struct model_item {
 	char *source;	     /* owned: as the spec has it */
 	struct model *model; /* NULL: it is used in place */
 	struct model_user user;
-	char *place; /* owned: where it is; NULL: not there yet */
-	char *pin;   /* owned: the link to that, of one that is fetched */
+	char *place;	/* owned: where it is; NULL: not there yet */
+	char *pin;	/* owned: the link to that, of one that is fetched */
+	uint64_t bytes; /* of that, of one that is fetched; 0: not known */
 	/* Of one that is fetched: its tree, and the one before, which a replica
 	 * may still read; or "". */
 	char tree[SHA256_HEX], before[SHA256_HEX];
@@ -37,7 +38,7 @@ struct model_set {
 	bool live;    /* what is new at its source is loaded while it runs */
 	bool some;    /* a replica has no more of them at a time than
 			 cache_size */
-	bool begun;   /* private */
+	bool begun, told_large; /* private */
 	char *broken; /* owned: what cannot be mended by waiting, or NULL */
 };
 
@@ -66,6 +67,9 @@ yyjson_mut_val *model_set_config(const struct model_set *set,
 /* "models" of an api's object. */
 void model_set_put(const struct model_set *set, yyjson_mut_doc *doc,
 		   yyjson_mut_val *root);
+/* What it costs that memory cannot hold them all; mem_printf. NULL: it can, or
+ * they are not mapped by us. */
+char *model_set_large_text(const struct model_set *set);
 /* The paths that a replica must be able to read, at most n of them. */
 size_t model_set_needs(const struct model_set *set, const char **need);
 /* Whether some are of the hub: its own libraries are to find them. */

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "core/mem.h"
+#include "core/str.h"
+#include "serve/memory.h"
 #include "serve/model_set.h"
 #include "serve/serve.h"
 
@@ -89,6 +91,8 @@ static void put_item(yyjson_mut_doc *doc, yyjson_mut_val *o,
 	yyjson_mut_obj_add_str(doc, o, "state", state_word(item));
 	put_text(doc, o, "path", item->place);
 	put_text(doc, o, "message", m ? m->message : NULL);
+	if (item->bytes)
+		yyjson_mut_obj_add_uint(doc, o, "bytes", item->bytes);
 	if (!m || item->place || m->state != MODEL_FETCHING)
 		return;
 	yyjson_mut_obj_add_uint(doc, o, "bytes_done", m->done);
@@ -133,6 +137,30 @@ bool model_set_loading(const struct model_set *set, uint64_t *ret_done,
 	*ret_total = known ? total : 0;
 	*ret_eta_s = known ? eta : -1;
 	return any;
+}
+
+char *model_set_large_text(const struct model_set *set)
+{
+	uint64_t bytes = 0, memory;
+	char has[32], all[32];
+
+	/* What the api's own code loads it may load in turn. */
+	if (!set->n || set->live)
+		return NULL;
+	memory = memory_total(set->rev->api->serve);
+	for (size_t i = 0; i < set->n; i++)
+		bytes += set->items[i].bytes;
+	if (bytes <= memory)
+		return NULL;
+	str_human_bytes(bytes, has);
+	str_human_bytes(memory, all);
+	return mem_printf("%s %s, which is more than the %s of memory: %s used "
+			  "where %s on the disk, and what memory does not hold "
+			  "is read again whenever it is used, up to %s for a "
+			  "request that uses all of it",
+			  set->n == 1 ? "its model has" : "its models have",
+			  has, all, set->n == 1 ? "it is" : "they are",
+			  set->n == 1 ? "it lies" : "they lie", has);
 }
 
 size_t model_set_needs(const struct model_set *set, const char **need)

@@ -127,15 +127,27 @@ def blenderbot_3b(tiny):
               "bos_token_id": 1, "d_model": width, "decoder_attention_heads": heads, "decoder_ffn_dim": inner, "decoder_layerdrop": 0.0,
               "decoder_layers": decoders, "decoder_start_token_id": 1, "dropout": 0.1, "encoder_attention_heads": heads, "encoder_ffn_dim": inner,
               "encoder_layerdrop": 0.0, "encoder_layers": encoders, "eos_token_id": 2, "init_std": 0.02, "is_encoder_decoder": True,
-              "max_position_embeddings": positions, "model_type": "blenderbot", "pad_token_id": 0, "scale_embedding": True, "use_cache": True,
-              "vocab_size": vocabulary}
+              "max_position_embeddings": positions, "model_type": "blenderbot", "num_hidden_layers": encoders, "scale_embedding": True,
+              "use_cache": True, "vocab_size": vocabulary}
+    # How it is to answer was once told among the settings of the model, and is still there.
     generation = {"bos_token_id": 1, "decoder_start_token_id": 1, "encoder_no_repeat_ngram_size": 3, "eos_token_id": 2, "forced_eos_token_id": 2,
                   "length_penalty": 0.65, "max_length": 60, "min_length": 20, "no_repeat_ngram_size": 3, "num_beams": 10, "pad_token_id": 0}
+    config = {**config, **generation, "static_position_embeddings": False, "normalize_before": True, "normalize_embedding": False,
+              "add_final_layer_norm": True, "layernorm_variant": "prelayernorm"}
     tied = {name: "model.shared.weight" for name in ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")}
     return Model("facebook/blenderbot-3B", "torch", "blenderbot", tensors, config, generation, tied, beside=["tf_model.h5"])
 
 
 # --- T5 ----------------------------------------------------------------------
+
+
+def _t5_task(prefix, length, **more):
+    return {"early_stopping": True, "max_length": length, "num_beams": 4, "prefix": prefix, **more}
+
+
+T5_TASKS = {"summarization": _t5_task("summarize: ", 200, length_penalty=2.0, min_length=30, no_repeat_ngram_size=3),
+            **{f"translation_en_to_{to}": _t5_task(f"translate English to {language}: ", 300)
+               for to, language in (("de", "German"), ("fr", "French"), ("ro", "Romanian"))}}
 
 
 def _t5_attention(name, width, inner):
@@ -148,7 +160,8 @@ def _t5_stack(name, layers, width, inner, wide, heads, attentions):
         for j, attention in enumerate(attentions):
             part = f"{name}.block.{i}.layer.{j}"
             tensors += _t5_attention(f"{part}.{attention}", width, inner)
-            if i == j == 0:
+            if i == 0:
+                # The decoder's second was never used; it is still in all files.
                 tensors += _matrix(f"{part}.{attention}.relative_attention_bias", 32, heads)
             tensors.append(Tensor(f"{part}.layer_norm.weight", "F32", (width,), "one"))
         part = f"{name}.block.{i}.layer.{len(attentions)}"
@@ -164,7 +177,7 @@ def _t5(id, form, width, layers, each, heads, wide, beside):
     config = {"architectures": ["T5ForConditionalGeneration"], "d_ff": wide, "d_kv": each, "d_model": width, "decoder_start_token_id": 0,
               "dropout_rate": 0.1, "eos_token_id": 1, "initializer_factor": 1.0, "is_encoder_decoder": True, "layer_norm_epsilon": 1e-06,
               "model_type": "t5", "n_positions": 512, "num_heads": heads, "num_layers": layers, "output_past": True, "pad_token_id": 0,
-              "relative_attention_num_buckets": 32, "vocab_size": vocabulary}
+              "relative_attention_num_buckets": 32, "task_specific_params": T5_TASKS, "vocab_size": vocabulary}
     tied = {name: "shared.weight" for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")}
     return Model(id, form, "t5", tensors, config, {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}, tied, beside)
 

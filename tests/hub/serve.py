@@ -248,14 +248,23 @@ class Handler(Sender):
             return
         headers = [("X-Repo-Commit", repo.commit)]
         if not repo.is_large(file):
-            self.send_file(file, repo.etag(file), headers)
+            # By its commit a file is always the same: that one may be kept on the way.
+            place = f"/api/resolve-cache/models/{repo.id}/{repo.commit}/{urllib.parse.quote(path)}"
+            headers += [("ETag", f'"{repo.etag(file)}"'), ("Location", place)]
+            self.send_text(307, f"Temporary Redirect. Redirecting to {place}", "text/plain", headers)
             return
         place = f"http://{self.headers.get('Host', self.server.name)}/stored/{repo.id}/{repo.commit}/{urllib.parse.quote(path)}"
         headers += [("X-Linked-ETag", f'"{repo.etag(file)}"'), ("X-Linked-Size", str(file.size)), ("Location", place)]
         self.send_text(302, f"Found. Redirecting to {place}", "text/plain", headers)
 
+    def kept(self, id, revision, path):
+        """Where small files are in truth."""
+        repo = self.repo(id, revision)
+        if repo:
+            self.send_file(repo.files[path], repo.etag(repo.files[path]), [("X-Repo-Commit", repo.commit)])
+
     def stored(self, id, revision, path):
-        """Where large files are in truth."""
+        """Where large files are in truth: on another host, which knows nothing of commits."""
         repo = self.repo(id, revision)
         if repo:
             self.send_file(repo.files[path], repo.etag(repo.files[path]))
@@ -264,6 +273,7 @@ class Handler(Sender):
         (r"/api/models/([^/]+/[^/]+)", info),
         (r"/api/models/([^/]+/[^/]+)/revision/(.+)", info),
         (r"/api/models/([^/]+/[^/]+)/tree/([^/]+)(/.*)?", tree),
+        (r"/api/resolve-cache/models/([^/]+/[^/]+)/([^/]+)/(.+)", kept),
         (r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", resolve),
         (r"/stored/([^/]+/[^/]+)/([^/]+)/(.+)", stored),
     ]

@@ -320,9 +320,11 @@ def test_what_is_in_the_page_cache(tmp_path):
             disk.drop(path)
 
 
-def test_no_room_on_the_disk():
+def test_no_room_on_the_disk(tmp_path):
     with pytest.raises(RuntimeError, match=r"writes 1048576.0 GiB under build/bench, and of the .* free there 1.0 GiB are to stay"):
         disk.need("it", 1 << 50)
+    with pytest.raises(RuntimeError, match=f"under {tmp_path}, and of the"):
+        disk.need("it", 1 << 50, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -409,20 +411,57 @@ def test_the_page_of_swapping():
 
 
 def test_the_page_of_large_models():
-    row = {"bytes": 6.4e9, "first_s": 12.0, "again_s": 2.0, "plain_s": 20.0, "off": 0.0, "memory": {"all": 6.0, "own": 0.5, "files": 5.5}}
+    row = {"pull_s": 9.0, "bytes": 6.4e9, "weights": 6.4e9, "first_s": 12.0, "again_s": 2.0, "plain_s": 20.0, "off": 0.0, "n_logits": 50257, "start": "process",
+           "memory": {"all": 6.0, "own": 0.5, "files": 5.5}}
+    of = {"file": 6.4e9, "pss": 6.3e9, "rss": [6.2e9, 6.1e9], "written": 0}
+    memory = {"all": 22.0, "files": 20.0, "own": 2.0}
     told = {"models": {"gpt2-xl": {**row, "tokens_per_s": 0.5, "read_per_token": 0.0}, "roberta-large": row,
                        "t5-11b": {**row, "tokens_per_s": 0.05, "read_per_token": 40e9}},
-            "deploy_s": 60.0, "largest_deploy_s": 90.0, "fio": {"direct": 4e9, "buffered": 2e9}, "versions": ["2", "5"],
-            "together": {"replicas": 4, "took_s": {"gpt2-xl": 2.0}, "memory": {"files": 20.0, "own": 2.0}, "second": {"own": 0.25, "files": 0.0}}}
+            "deploy_s": 60.0, "largest_deploy_s": 90.0, "largest_words": ["its model has 42 GiB"], "versions": ["2", "5"],
+            "fio": {"direct": 4e9, "buffered": 2e9, "mapped": 1e9}, "together": {"replicas": 4, "took_s": {"gpt2-xl": 2.0}, "memory": memory, "read": 5e9,
+                                                                                "stay": True, "off": 0.0},
+            "twice": {"replicas": 8, "answered": 8, "off": 0.0, "memory": memory, "tables": 96 << 20, "of": {"gpt2-xl": of}}}
     lines = large.render(told)
-    assert rows_of(lines)["gpt2-xl"] == ["6.4", "12.0", "2.00", "20.0", "0.50", "0.00", "5.5", "0.50", "0"]
-    assert rows_of(lines)["roberta-large"][4:6] == ["", ""] and "takes 256 MiB of its own" in lines[-3]
-    assert "allows 0.050 and 0.100 tokens/s" in lines[-1]
+    assert rows_of(lines)["gpt2-xl"] == ["6.4", "9", "12.0", "2.00", "20.0", "0.5", "0.00", "5.5", "0.50", "0"]
+    assert rows_of(lines)["roberta-large"][5:7] == ["", ""]
+    text = "\n".join(lines)
+    assert "8 in all, they have 6.3 GB of weights in memory" in text and "96 MiB of page tables" in text
+    assert "would allow 0.100, 0.050, 0.025 tokens/s" in text and 'Soma: "its model has 42 GiB".' in text
+    assert "does not hold" not in text and text.count("| holds |") == 3 + 1 + 2 + 1
+    for wrong in ({"pss": 12.6e9}, {"written": 4096}, {"rss": [0, 6.1e9]}):
+        worse = {**told, "twice": {**told["twice"], "of": {"gpt2-xl": {**of, **wrong}}}}
+        assert "\n".join(large.render(worse)).count("**does not hold**") == 1
+    without = {key: value for key, value in told.items() if key not in ("deploy_s", "together", "twice")}
+    assert "does not hold" not in "\n".join(large.render(without))
 
 
 def test_logits_that_differ():
-    assert large._compare("a", [1.0, -2.0], [1.0, -2.0]) == 0
-    assert large._compare("a", [1.0, -2.0], [1.0, -2.00001]) == pytest.approx(5e-6, rel=0.01)
-    for wrong in ([1.0, -2.1], [1.0], [float("nan"), -2.0]):
+    right = [i / 64 for i in range(-128, 128)]
+    assert large.compare("a", right, right) == 0
+    assert large.compare("a", [right[0] - 2e-5, *right[1:]], right) == pytest.approx(1e-5, rel=0.01)
+    for wrong in (right[1:], [float("nan"), *right[1:]]):
         with pytest.raises(RuntimeError, match="a: "):
-            large._compare("a", wrong, [1.0, -2.0])
+            large.compare("a", wrong, right)
+    with pytest.raises(RuntimeError, match="the same"):
+        large.compare("a", [1.0] * 256, [1.0] * 256)
+
+
+def test_the_largest_is_an_entry_more_of_the_example():
+    """As its README says; and nothing but the class and where it runs is another than the example's."""
+    (block, kind), = large.largest().values()
+    assert "hf://google-t5/t5-11b" in block and kind == "T5ForConditionalGeneration" and "3b" not in block
+    assert list(large.entries()) == ["gpt2-xl", "blenderbot-3b", "roberta-large", "t5-3b"]
+    for text, _ in large.entries().values():
+        told = large.with_python(text)
+        assert [line for line in told.splitlines() if line not in text.splitlines()][0] == "    path: check.py"
+        assert len(told.splitlines()) == len(text.splitlines()) + 2
+
+
+def test_what_a_process_has_of_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(1 << 20))
+    with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as there:
+        assert len(there[:1 << 20]) == 1 << 20
+        told = large._mapped(os.getpid(), path)
+        assert told["Rss"] == told["Pss"] == 1 << 20 and told["Anonymous"] == 0
+    assert large._mapped(os.getpid(), path) == {} and large._tables([os.getpid()]) > 4096

@@ -257,6 +257,31 @@ static void what_was_pinned_is_there_at_once(void **state)
 	unmake(f);
 }
 
+static void what_memory_cannot_hold_is_told(void **state)
+{
+	static const char *const model =
+		"{\"path\":\"hf://org/name\",\"open\":true}";
+	struct fixture *f = make(model);
+	struct model_set *set = &f->rev.models;
+	cleanup_free char *text = NULL;
+
+	(void)state;
+	f->serve.memory_limit = UINT64_C(4) << 20;
+	assert_null(model_set_large_text(set)); /* it is not known yet */
+	set->items[0].bytes = UINT64_C(4) << 20;
+	assert_null(model_set_large_text(set));
+	set->items[0].bytes = UINT64_C(5) << 20;
+	text = model_set_large_text(set);
+	assert_non_null(text);
+	assert_non_null(strstr(text, "its model has 5.0 MiB, which is more "
+				     "than the 4.0 MiB of memory"));
+	assert_non_null(strstr(text, "up to 5.0 MiB for a request"));
+	/* These are loaded by the api's own code, as it likes. */
+	set->live = true;
+	assert_null(model_set_large_text(set));
+	unmake(f);
+}
+
 static void how_far_a_model_is(void **state)
 {
 	struct model m = {.shown = (char *)(uintptr_t) "hf://org/name",
@@ -286,6 +311,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_said_of_no_models),
 		cmocka_unit_test(what_is_not_on_this_machine_is_told),
 		cmocka_unit_test(what_was_pinned_is_there_at_once),
+		cmocka_unit_test(what_memory_cannot_hold_is_told),
 		cmocka_unit_test(how_far_a_model_is),
 	};
 

@@ -118,6 +118,13 @@ static void what_a_replica_takes(void **state)
 	assert_true(memory_of(rev, 1) == 30 * MIB);
 	assert_true(memory_of(rev, 3) == 50 * MIB);
 	assert_true(memory_of(rev, 0) == 0);
+	/* More than it says: they are no part of it, and are reserved for
+	 * nobody. */
+	rev->measure.shared = 40 * MIB;
+	n = memory_need(rev);
+	assert_true(n.own == 30 * MIB && !n.shared);
+	assert_true(memory_of(rev, 2) == 60 * MIB);
+	rev->measure.shared = 20 * MIB;
 	c.f[A].spec.compute.mem_bytes = 0;
 	n = memory_need(rev);
 	assert_true(n.own == 12 * MIB);

@@ -2,6 +2,8 @@
 import os
 import time
 
+import torch
+
 from logits import logits
 from predictor import PythonPredictor as Example
 
@@ -13,4 +15,4 @@ class PythonPredictor(Example):
             answer = {"logits": logits(self.model, self.tokenizer(payload["text"], return_tensors="pt"))}
         else:
             answer = super().predict(payload)
-        return {**answer, "pid": os.getpid(), "seconds": time.perf_counter() - begun}
+        return {**answer, "threads": torch.get_num_threads(), "pid": os.getpid(), "seconds": time.perf_counter() - begun}
