@@ -101,8 +101,8 @@ static void look_in(struct swap_model *m, const struct revision *rev,
 	/* What one was loaded for the others run as well. One of several that
 	 * has nothing to do is one too many now, while requests come: it has
 	 * been worth its loading when its dwell is over. */
-	m->idle_since = m->in_since + swap_dwell(m, &swap__rule) -
-			swap__rule.lull;
+	m->idle_since =
+		m->in_since + swap_dwell(m, &swap__rule) - swap__rule.lull;
 }
 
 static struct swap_model look_at(const struct revision *rev,

@@ -351,8 +351,7 @@ static void sim_evict(struct simulation *s, struct sim_model *m)
 	for (unsigned k = 0; k < m->queued; k++) /* 2, 6 */
 		assert_true(!m->queue[k].lease && !m->queue[k].cause);
 	/* Nobody is idle between two requests. */
-	assert_true(m->m.yielding ||
-		    s->now >= m->m.idle_since + sim_rule.lull);
+	assert_true(m->m.yielding || s->now >= m->m.idle_since + sim_rule.lull);
 	m->m.state = SWAP_LEAVING;
 	m->gone_at = s->now + sim_random(s, 50) * SIM_MS;
 	s->evictions++;
