@@ -1,4 +1,5 @@
-/* Any bytes as a model of ONNX: no crash, and what is wrong is said in words. */
+/* Any bytes as a model of ONNX: no crash, and what is wrong is said in words.
+ */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +25,7 @@ static void look_for_files(const uint8_t *data, size_t size)
 	struct onnx_external x;
 
 	onnx_external_init(&x, "model.onnx", &error);
-	check(onnx_external_check(
-		      &x, (struct onnx_bytes){data, data + size}),
+	check(onnx_external_check(&x, (struct onnx_bytes){data, data + size}),
 	      &error);
 }
 
