@@ -205,8 +205,7 @@ static const struct command commands[] = {
 	},
 	{
 		.name = "models",
-		.words = "list | pull URL | info URL | verify [URL] | rm URL | "
-			 "gc | df",
+		.words = "list|df|gc | pull|info|rm URL | verify [URL]",
 		.min_words = 1,
 		.max_words = 2,
 		.summary = "show and change the models that Soma has fetched",
