@@ -5,6 +5,7 @@
 #include <math.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/mem.h"
 #include "core/str.h"
@@ -12,6 +13,7 @@
 #include "policy/backoff.h"
 #include "serve/model_parts.h"
 #include "serve/serve.h"
+#include "serve/users.h"
 
 static void on_timer(uv_timer_t *timer);
 
@@ -480,7 +482,7 @@ int models_open(struct models *all, struct serve *serve, struct err *err)
 	uv_timer_init(serve->loop, &all->timer);
 	all->timer.data = all;
 	all->dir = mem_printf("%s/models", serve->data_dir);
-	all->uid = serve->environments.build_uid;
+	all->uid = geteuid() == 0 ? USER_FETCH : 0;
 	return models__open_shelf(all, err);
 }
 
