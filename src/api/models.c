@@ -9,11 +9,10 @@
 #include <sys/statvfs.h>
 
 #include "core/mem.h"
-#include "loop/file.h"
 #include "loop/log.h"
 #include "spec/source.h"
 
-enum { MANIFEST_MAX = 64 << 20 };
+enum { TELL_FIRST_MS = 100, TELL_MS = 250 };
 
 /* ---- work on the pool ---- */
 
@@ -46,6 +45,11 @@ static void on_work(uv_work_t *work)
 	j->run(j);
 }
 
+static void on_timer_closed(uv_handle_t *timer)
+{
+	job_free(timer->data);
+}
+
 static void on_done(uv_work_t *work, int status)
 {
 	struct models_job *j = work->data;
@@ -54,16 +58,19 @@ static void on_done(uv_work_t *work, int status)
 	j->admin->serve->deploys--;
 	if (j->req)
 		j->req->user = NULL;
-	if (j->req && j->err.code)
+	if (j->req && j->err.code && !j->told)
 		admin_error(j->req, &j->err);
 	else
 		j->answer(j);
-	job_free(j);
+	if (j->tell)
+		uv_close((uv_handle_t *)&j->timer, on_timer_closed);
+	else
+		job_free(j);
 }
 
-void models__start(struct http_req *req, const char *url,
-		   void (*run)(struct models_job *j),
-		   void (*answer)(struct models_job *j))
+struct models_job *models__start(struct http_req *req, const char *url,
+				 void (*run)(struct models_job *j),
+				 void (*answer)(struct models_job *j))
 {
 	struct models_job *j = mem_alloc(sizeof *j);
 	int rc;
@@ -79,6 +86,40 @@ void models__start(struct http_req *req, const char *url,
 	j->admin->serve->deploys++;
 	rc = uv_queue_work(j->admin->serve->loop, &j->work, on_work, on_done);
 	assert(rc == 0);
+	return j;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct models_job *j = timer->data;
+
+	if (j->req)
+		j->tell(j);
+}
+
+void models__tell(struct models_job *j, void (*tell)(struct models_job *j))
+{
+	uv_loop_t *loop = j->admin->serve->loop;
+
+	j->tell = tell;
+	j->began = uv_now(loop);
+	uv_timer_init(loop, &j->timer);
+	j->timer.data = j;
+	uv_timer_start(&j->timer, on_timer, TELL_FIRST_MS, TELL_MS);
+}
+
+void models__say(struct http_req *req, yyjson_mut_doc *doc)
+{
+	cleanup_free char *text = NULL;
+	struct buf b;
+	size_t len;
+
+	text = json_write(doc, &len);
+	buf_init(&b, len + 2);
+	buf_add(&b, text, len);
+	buf_addc(&b, '\n');
+	http_reply_chunk(req, b.data, b.len);
+	buf_fini(&b);
 }
 
 static int take_row(void *data, const struct shelf_ref *r)
@@ -96,13 +137,11 @@ static int take_row(void *data, const struct shelf_ref *r)
 
 static void read_manifest(struct models_job *j)
 {
-	cleanup_free char *dir = shelf_tree_path(&j->admin->serve->models.shelf,
-						 j->rows[0].ref.tree);
-	cleanup_free char *path = mem_printf("%s.json", dir);
-	cleanup_free char *text = NULL;
 	size_t len;
+	cleanup_free char *text = shelf_manifest(&j->admin->serve->models.shelf,
+						 j->rows[0].ref.tree, &len);
 
-	if (file_read(path, MANIFEST_MAX, &text, &len, NULL) == 0)
+	if (text)
 		j->rows[0].manifest = json_parse(text, len, NULL);
 }
 

@@ -1,5 +1,4 @@
-/* models_change.c: models are fetched, looked at whether they are whole, and
- * removed. */
+/* models_change.c: models are fetched, and removed. */
 #include <string.h>
 
 #include "api/models_parts.h"
@@ -20,18 +19,8 @@ struct pull {
 
 static void say(struct pull *p, yyjson_mut_doc *doc)
 {
-	cleanup_free char *text = NULL;
-	struct buf b;
-	size_t len;
-
-	if (!p->req)
-		return;
-	text = json_write(doc, &len);
-	buf_init(&b, len + 2);
-	buf_add(&b, text, len);
-	buf_addc(&b, '\n');
-	http_reply_chunk(p->req, b.data, b.len);
-	buf_fini(&b);
+	if (p->req)
+		models__say(p->req, doc);
 }
 
 static void put_end(yyjson_mut_doc *doc, yyjson_mut_val *o,
@@ -143,63 +132,6 @@ void admin_models_pull(struct http_req *req, const char *arg)
 {
 	(void)arg;
 	http_req_body(req, BODY_MAX, on_pull_body);
-}
-
-/* ---- verify ---- */
-
-static void run_verify(struct models_job *j)
-{
-	struct shelf *shelf = &j->admin->serve->models.shelf;
-
-	models__read(j);
-	if (j->err.code)
-		return;
-	j->bad = mem_alloc((j->n + 1) * sizeof *j->bad);
-	for (size_t i = 0; i < j->n && !j->err.code; i++)
-		shelf_verify(shelf, j->rows[i].ref.url, NULL, NULL, &j->bad[i],
-			     &j->err);
-}
-
-static void answer_verify(struct models_job *j)
-{
-	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *root = yyjson_mut_obj(doc), *list, *o;
-	cleanup_free char *text = NULL;
-	bool whole = true;
-	size_t len;
-
-	if (!j->req)
-		return;
-	yyjson_mut_doc_set_root(doc, root);
-	list = yyjson_mut_obj_add_arr(doc, root, "models");
-	for (size_t i = 0; i < j->n; i++) {
-		o = yyjson_mut_arr_add_obj(doc, list);
-		yyjson_mut_obj_add_strcpy(doc, o, "url", j->rows[i].ref.url);
-		yyjson_mut_obj_add_uint(doc, o, "bytes", j->rows[i].ref.bytes);
-		whole = whole && !j->bad[i];
-		if (j->bad[i])
-			yyjson_mut_obj_add_strcpy(doc, o, "bad", j->bad[i]);
-		else
-			yyjson_mut_obj_add_null(doc, o, "bad");
-	}
-	yyjson_mut_obj_add_bool(doc, root, "whole", whole);
-	text = json_write(doc, &len);
-	http_reply(j->req, 200, "application/json", text, len);
-}
-
-static void on_verify_body(struct http_req *req, const char *body, size_t len)
-{
-	bool ok;
-	const char *url = models__url(req, body, len, false, &ok);
-
-	if (ok)
-		models__start(req, url, run_verify, answer_verify);
-}
-
-void admin_models_verify(struct http_req *req, const char *arg)
-{
-	(void)arg;
-	http_req_body(req, BODY_MAX, on_verify_body);
 }
 
 /* ---- rm ---- */

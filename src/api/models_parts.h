@@ -2,6 +2,7 @@
 #ifndef API_MODELS_PARTS_H
 #define API_MODELS_PARTS_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "api/admin.h"
@@ -27,11 +28,23 @@ struct models_job {
 	size_t n;
 	char **bad; /* owned, as is each: what of each row is wrong, or NULL */
 	uint64_t free_bytes;
+
+	/* Of a job that tells how far it is: */
+	void (*tell)(struct models_job *j); /* on the loop; NULL: it does not */
+	uv_timer_t timer;
+	bool told;		      /* the reply has begun */
+	uint64_t began;		      /* uv_now */
+	_Atomic uint64_t done, total; /* bytes; run counts */
 };
 
-void models__start(struct http_req *req, const char *url,
-		   void (*run)(struct models_job *j),
-		   void (*answer)(struct models_job *j));
+struct models_job *models__start(struct http_req *req, const char *url,
+				 void (*run)(struct models_job *j),
+				 void (*answer)(struct models_job *j));
+/* `tell` is called four times a second until it is done. When it has begun the
+ * reply (told), `answer` is called after a failure, too, and ends it. */
+void models__tell(struct models_job *j, void (*tell)(struct models_job *j));
+/* One line of a reply of lines. */
+void models__say(struct http_req *req, yyjson_mut_doc *doc);
 /* Reads the refs, or that of url, into rows; the body of run. */
 void models__read(struct models_job *j);
 /* The url of a body {"url": TEXT}, in the request's arena. NULL: it was

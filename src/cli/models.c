@@ -136,30 +136,6 @@ static void print_df(yyjson_val *root)
 	}
 }
 
-static void print_verified(yyjson_val *root)
-{
-	yyjson_val *model;
-	size_t i, n;
-	char text[32];
-
-	yyjson_arr_foreach(yyjson_obj_get(root, "models"), i, n, model)
-	{
-		const char *bad = json_str(model, "bad", NULL);
-		const char *url = json_str(model, "url", "?");
-
-		if (bad)
-			term_fail(0,
-				  "%s: %s is not what was fetched; 'soma "
-				  "models pull %s' fetches it again",
-				  url, bad, url);
-		else
-			printf("%s: whole, %s\n", url,
-			       str_human_bytes(
-				       (uint64_t)json_int(model, "bytes", 0),
-				       text));
-	}
-}
-
 /* ---- the words ---- */
 
 static char *path_of(const char *url)
@@ -172,27 +148,6 @@ static char *path_of(const char *url)
 	path = mem_printf("/v1/models?url=%s", escaped);
 	curl_free(escaped);
 	return path;
-}
-
-static int verify(const struct args *a, struct admin *ad, enum output output)
-{
-	const char *url = args_word(a, 1);
-	cleanup_free char *text = models__body(url);
-	struct body body = {.data = text, .len = strlen(text)};
-	struct answer an;
-	int rc = admin_call(ad, "POST", "/v1/models/verify", url ? &body : NULL,
-			    &an);
-
-	if (rc != CLI_OK)
-		return rc;
-	if (output != OUTPUT_TABLE && an.json)
-		output_print(output, answer_root(&an));
-	else
-		print_verified(answer_root(&an));
-	if (!json_bool(answer_root(&an), "whole", false))
-		rc = CLI_FAILED;
-	answer_fini(&an);
-	return rc;
 }
 
 /* A URL that a word takes, or does not take. */
@@ -226,7 +181,7 @@ static int alone(const struct args *a, size_t at)
 		return rc;
 	rc = words[at].takes == TAKES_URL
 		     ? models__pull(&ad, args_word(a, 1), output)
-		     : verify(a, &ad, output);
+		     : models__verify(&ad, args_word(a, 1), output);
 	admin_close(&ad);
 	return rc;
 }

@@ -29,6 +29,8 @@ int failure_from(struct failure *why, const struct err *err)
 		return failure_set(why, FAIL_FORBIDDEN, false, "%s", err->msg);
 	case E_NOTFOUND: /* a file that gc took meanwhile */
 		return failure_set(why, FAIL_CHANGED, true, "%s", err->msg);
+	case E_INVALID: /* of what cannot be, there is no later */
+		return failure_set(why, FAIL_BROKEN, false, "%s", err->msg);
 	default:
 		return failure_set(why, FAIL_BROKEN, true, "%s", err->msg);
 	}

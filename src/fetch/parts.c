@@ -56,7 +56,8 @@ static int lock(struct parts *p, struct failure *why)
 
 		if (mkdir(p->dir, 0700) != 0 && errno != EEXIST)
 			return cannot_write(p, errno, why);
-		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+			  0600);
 		if (fd < 0 && errno == ENOENT)
 			continue;
 		if (fd < 0)
@@ -226,11 +227,16 @@ int parts_write(struct parts *p, size_t n, const struct source_file *f,
 	size_t len;
 	FILE *file;
 	bool good;
+	int fd;
 
 	text = note_text(p, f, have, done, &len);
-	file = fopen(temp, "we");
-	if (!file)
+	fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+		  0600);
+	if (fd < 0)
 		return cannot_write(p, errno, why);
+	file = fdopen(fd, "w");
+	if (!file)
+		abort();
 	good = fwrite(text, 1, len, file) == len;
 	good = fclose(file) == 0 && good;
 	if (!good || rename(temp, path) != 0)

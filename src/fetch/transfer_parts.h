@@ -17,6 +17,9 @@ enum {
 	ROOM_BYTES = 64 << 20,	 /* left free on the file system */
 	COUNTS_BYTES = 64 << 10, /* progress that makes tries count anew */
 	WAKE_BYTES = 1 << 20,	 /* what is worth waking a worker for */
+	/* Written at once: libcurl hands over 16 KiB, and a third of the time
+	 * that writes of that size take is the calls'. */
+	GATHER_BYTES = 256 << 10,
 };
 
 /*
@@ -85,6 +88,8 @@ struct slot {
 	enum slot_state state;
 	struct item *item;
 	uint64_t at, end; /* end SIZE_UNKNOWN: until the answer ends */
+	char *piece;	  /* owned: GATHER_BYTES, what came and goes to `at` */
+	size_t held;	  /* of it */
 	struct heads heads;
 	struct curl_slist *headers; /* owned */
 	unsigned redirects, tries;
@@ -123,17 +128,26 @@ struct transfer {
 
 /* The first failure counts. Returns -1. */
 int transfer__fail(struct transfer *t);
+uint64_t transfer__free_bytes(const struct transfer *t);
+
+/* ---- transfer_item.c ---- */
+
+/* What an earlier pull left of it. */
+void transfer__recall(struct transfer *t, struct item *it);
 /* The next range that nobody has asked for, into the slot. False: none now. */
 bool transfer__next(struct transfer *t, struct slot *slot);
 /* Forgets what is there of it. */
 void transfer__begin_anew(struct transfer *t, struct item *it);
 /* Tells the workers when all of it is there. */
 void transfer__check_complete(struct transfer *t, struct item *it);
-uint64_t transfer__free_bytes(const struct transfer *t);
+/* Does what follows from what they found. */
+void transfer__hear_workers(struct transfer *t);
 
 /* ---- transfer_slot.c ---- */
 
 void slot__start(struct slot *slot);
+/* Writes what it holds; slot->sys tells how that went. */
+void slot__flush(struct slot *slot);
 /* Its request has ended. */
 void slot__end(struct slot *slot, CURLcode rc);
 

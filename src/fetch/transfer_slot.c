@@ -1,4 +1,5 @@
 /* transfer_slot.c: one request for a range, and what to make of its answer. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,10 +125,33 @@ static void note_bytes(struct slot *slot, size_t len)
 	slot->at += len;
 }
 
+void slot__flush(struct slot *slot)
+{
+	struct item *it = slot->item;
+	size_t held = slot->held;
+
+	slot->held = 0;
+	if (held == 0 || it->state != ITEM_OPEN || it->complete)
+		return;
+	slot->sys = write_all(it->fd, slot->piece, held, slot->at);
+	if (slot->sys == 0)
+		note_bytes(slot, held);
+}
+
+static void gather(struct slot *slot, const char *data, size_t len)
+{
+	static_assert(GATHER_BYTES >= CURL_MAX_WRITE_SIZE, "too small");
+	assert(len <= GATHER_BYTES);
+	if (slot->held + len > GATHER_BYTES)
+		slot__flush(slot);
+	memcpy(slot->piece + slot->held, data, len);
+	slot->held += len;
+}
+
 static size_t on_body(char *data, size_t one, size_t len, void *to)
 {
 	struct slot *slot = to;
-	struct transfer *t = slot->t;
+	uint64_t at, limit = slot->t->job->limit;
 
 	(void)one;
 	if (slot->item->complete) { /* by another, which has all of it */
@@ -140,19 +164,16 @@ static size_t on_body(char *data, size_t one, size_t len, void *to)
 		slot->thrown += len;
 		return slot->thrown > THROWN_MAX ? 0 : len;
 	}
-	if (slot->end != SIZE_UNKNOWN && len > slot->end - slot->at) {
+	at = slot->at + slot->held;
+	if (slot->end != SIZE_UNKNOWN && len > slot->end - at) {
 		slot->verdict = VERDICT_CHANGED; /* more than there was */
 		return 0;
 	}
-	if (slot->end == SIZE_UNKNOWN && t->job->limit > 0 &&
-	    slot->at + len > t->job->limit)
+	if (slot->end == SIZE_UNKNOWN && limit > 0 && at + len > limit)
 		slot->sys = EFBIG;
 	else
-		slot->sys = write_all(slot->item->fd, data, len, slot->at);
-	if (slot->sys != 0)
-		return 0;
-	note_bytes(slot, len);
-	return len;
+		gather(slot, data, len);
+	return slot->sys == 0 ? len : 0;
 }
 
 /* ---- asking ---- */
@@ -170,6 +191,7 @@ void slot__start(struct slot *slot)
 	slot->elsewhere = it->at != NULL;
 	slot->verdict = VERDICT_NONE;
 	slot->thrown = 0;
+	slot->held = 0;
 	slot->sys = 0;
 	slot->detail[0] = '\0';
 	heads_fini(&slot->heads);
@@ -345,6 +367,8 @@ void slot__end(struct slot *slot, CURLcode rc)
 	curl_easy_setopt(slot->easy, CURLOPT_HTTPHEADER, NULL);
 	curl_slist_free_all(slot->headers);
 	slot->headers = NULL;
+	if (slot->verdict == VERDICT_TAKE && slot->sys == 0)
+		slot__flush(slot);
 	if (slot->sys != 0) {
 		write_failed(slot);
 		return;

@@ -96,7 +96,7 @@ struct models {
 	struct model_counts counts;
 };
 
-/* Opens DATA/models and gives it to the user that fetches run as. */
+/* Opens DATA/models for the user that fetches run as. */
 int models_open(struct models *all, struct serve *serve, struct err *err);
 /* No callback of users comes after. */
 void models_stop(struct models *all);

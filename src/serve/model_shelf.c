@@ -18,17 +18,13 @@ enum { HOURLY_MS = 3600 * 1000 };
 
 /* ---- opening ---- */
 
-/* What the daemon makes in there as root is its owner's, too. */
+/* The pins are the daemon's own: DATA/models is root's, as are they, and only
+ * the shelf's folders in it are of who fetches. */
 int models__open_shelf(struct models *all, struct err *err)
 {
 	cleanup_free char *pins = mem_printf("%s/pins", all->dir);
 
-	if (file_mkdirs(all->dir, 0755, err))
-		return err->code;
-	if (all->uid && chown(all->dir, all->uid, all->uid))
-		return err_sys(err, errno, "giving '%s' to the build user",
-			       all->dir);
-	return shelf_open(&all->shelf, all->dir, err) ||
+	return shelf_open_as(&all->shelf, all->dir, all->uid, err) ||
 			       file_mkdirs(pins, 0755, err)
 		       ? err->code
 		       : 0;

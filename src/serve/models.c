@@ -1,10 +1,12 @@
 /* models.c: all models of a daemon: which of them is to do something, and when.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "core/mem.h"
 #include "serve/model_parts.h"
 #include "serve/serve.h"
+#include "serve/users.h"
 
 static void on_timer(uv_timer_t *timer);
 
@@ -104,7 +106,7 @@ int models_open(struct models *all, struct serve *serve, struct err *err)
 	uv_timer_init(serve->loop, &all->timer);
 	all->timer.data = all;
 	all->dir = mem_printf("%s/models", serve->data_dir);
-	all->uid = serve->environments.build_uid;
+	all->uid = geteuid() == 0 ? USER_FETCH : 0;
 	return models__open_shelf(all, err);
 }
 

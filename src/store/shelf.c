@@ -1,18 +1,15 @@
 #include "store/shelf.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "core/mem.h"
-#include "loop/file.h"
 #include "store/blob.h"
 #include "store/shelf_parts.h"
 
@@ -22,7 +19,7 @@ int shelf__fail(const struct shelf *s, int sys, const char *doing,
 	struct statvfs fs;
 	char left[32];
 
-	if ((sys == ENOSPC || sys == EDQUOT) && statvfs(s->dir, &fs) == 0)
+	if ((sys == ENOSPC || sys == EDQUOT) && statvfs(s->at, &fs) == 0)
 		return err_set(
 			err, E_NOSPACE,
 			"%s: no space left in %s, %s are free: make "
@@ -34,30 +31,24 @@ int shelf__fail(const struct shelf *s, int sys, const char *doing,
 	return disk__fail(err, sys, s->dir, doing);
 }
 
-void shelf__give(const struct shelf *s, int fd)
-{
-	struct stat st;
-
-	if (geteuid() != 0 || stat(s->dir, &st) != 0 || st.st_uid == 0)
-		return;
-	/* What cannot be given shows when that user needs it. */
-	if (fchown(fd, st.st_uid, st.st_gid) != 0)
-		errno = 0;
-}
-
 char *shelf__file_path(const struct shelf *s, const char *sha256)
 {
-	return mem_printf("%s/files/%.2s/%s", s->dir, sha256, sha256 + 2);
+	return mem_printf("%s/files/%.2s/%s", s->at, sha256, sha256 + 2);
 }
 
 char *shelf__manifest_path(const struct shelf *s, const char *tree)
 {
-	return mem_printf("%s/trees/%s.json", s->dir, tree);
+	return mem_printf("%s/trees/%s.json", s->at, tree);
 }
 
 char *shelf_tree_path(const struct shelf *s, const char *tree)
 {
 	return mem_printf("%s/trees/%s", s->dir, tree);
+}
+
+char *shelf__tree_at(const struct shelf *s, const char *tree)
+{
+	return mem_printf("%s/trees/%s", s->at, tree);
 }
 
 static void key_of(const char *url, char out[SHA256_HEX])
@@ -80,12 +71,13 @@ char *shelf_parts_path(const struct shelf *s, const char *url)
 int shelf__lock(const struct shelf *s, const char *name, int how, int *ret_fd,
 		struct err *err)
 {
-	cleanup_free char *path = mem_printf("%s/%s", s->dir, name);
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	cleanup_free char *path = mem_printf("%s/%s", s->at, name);
+	int fd = open(path,
+		      O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+		      0600);
 
 	if (fd < 0)
 		return shelf__fail(s, errno, "locking the models", err);
-	shelf__give(s, fd);
 	while (flock(fd, how) != 0) {
 		int sys = errno;
 
@@ -94,7 +86,8 @@ int shelf__lock(const struct shelf *s, const char *name, int how, int *ret_fd,
 		close(fd);
 		if (sys == EWOULDBLOCK)
 			return err_set(err, E_BUSY,
-				       "%s is locked by another process", path);
+				       "%s/%s is locked by another process",
+				       s->dir, name);
 		return shelf__fail(s, sys, "locking the models", err);
 	}
 	*ret_fd = fd;
@@ -104,7 +97,7 @@ int shelf__lock(const struct shelf *s, const char *name, int how, int *ret_fd,
 int shelf__write(const struct shelf *s, const char *folder, const char *name,
 		 const char *text, size_t len, mode_t mode, struct err *err)
 {
-	cleanup_free char *dir = mem_printf("%s/%s", s->dir, folder);
+	cleanup_free char *dir = mem_printf("%s/%s", s->at, folder);
 	cleanup_free char *temp = mem_printf("%s/" DISK_TEMP "XXXXXX", dir);
 	cleanup_free char *path = mem_printf("%s/%s", dir, name);
 	cleanup_close int fd = mkostemp(temp, O_CLOEXEC);
@@ -112,7 +105,6 @@ int shelf__write(const struct shelf *s, const char *folder, const char *name,
 
 	if (fd < 0)
 		return shelf__fail(s, errno, "noting a model", err);
-	shelf__give(s, fd);
 	rc = -disk__write(fd, text, len);
 	if (rc == 0 && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
 		rc = errno;
@@ -125,96 +117,62 @@ int shelf__write(const struct shelf *s, const char *folder, const char *name,
 	return rc == 0 ? 0 : shelf__fail(s, rc, "noting a model", err);
 }
 
-/* ---- opening ---- */
+/* ---- reading ---- */
 
-static void clean(const struct shelf *s, const char *folder)
+DIR *shelf__opendir(const char *path)
 {
-	cleanup_free char *path = mem_printf("%s/%s", s->dir, folder);
-	DIR *d = opendir(path);
-	struct dirent *e;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 
-	if (!d)
-		return;
-	while ((e = readdir(d))) {
-		cleanup_free char *child = NULL;
-
-		if (strncmp(e->d_name, DISK_TEMP, sizeof DISK_TEMP - 1) != 0)
-			continue;
-		child = mem_printf("%s/%s", path, e->d_name);
-		file_remove_tree(child, NULL);
-	}
-	closedir(d);
+	if (fd >= 0 && !d)
+		close(fd);
+	return d;
 }
 
-/* What was left half done, unless somebody may be at it. */
-static void clean_all(const struct shelf *s)
+int shelf__read(const char *path, size_t max, char **ret, size_t *ret_len)
 {
-	cleanup_close int lock = -1, refs = -1;
-
-	if (shelf__lock(s, ".lock", LOCK_EX | LOCK_NB, &lock, NULL) != 0 ||
-	    shelf__lock(s, "refs/.lock", LOCK_EX | LOCK_NB, &refs, NULL) != 0)
-		return;
-	clean(s, "files");
-	clean(s, "trees");
-	clean(s, "refs");
-	clean(s, "hub");
-}
-
-static void give_folder(const struct shelf *s, const char *path)
-{
+	/* A pipe would keep who opens it waiting. */
 	cleanup_close int fd =
-		open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	cleanup_free char *text = NULL;
+	struct stat st;
+	size_t len = 0;
 
-	if (fd >= 0)
-		shelf__give(s, fd);
-}
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return -1;
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > max)
+		return -1;
+	text = mem_alloc((size_t)st.st_size + 1);
+	while (len < (size_t)st.st_size) {
+		ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
 
-int shelf_open(struct shelf *s, const char *dir, struct err *err)
-{
-	static const struct {
-		const char *name;
-		mode_t mode;
-	} folders[] = {{"files", 0755},
-		       {"trees", 0755},
-		       {"refs", 0700},
-		       {"parts", 0700},
-		       {"hub", 0755}};
-	char *whole;
-	int rc = disk__mkdir(dir, 0755, err);
-
-	if (rc != 0)
-		return rc;
-	whole = realpath(dir, NULL);
-	if (!whole)
-		return err_sys(err, errno, "cannot use directory %s", dir);
-	s->dir = whole;
-	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(folders); i++) {
-		cleanup_free char *path =
-			mem_printf("%s/%s", whole, folders[i].name);
-
-		if (access(path, F_OK) == 0)
+		if (n < 0 && errno == EINTR)
 			continue;
-		rc = disk__mkdir(path, folders[i].mode, err);
-		if (rc == 0)
-			give_folder(s, path);
+		if (n <= 0)
+			return -1;
+		len += (size_t)n;
 	}
-	if (rc == 0)
-		clean_all(s);
-	else
-		shelf_close(s);
-	return rc;
+	text[len] = '\0';
+	*ret = mem_take(&text);
+	*ret_len = len;
+	return 0;
 }
 
-void shelf_close(struct shelf *s)
+char *shelf_manifest(const struct shelf *s, const char *tree, size_t *ret_len)
 {
-	free(s->dir);
-	s->dir = NULL;
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
+	cleanup_free char *path = shelf__manifest_path(s, tree);
+	char *text = NULL;
+
+	return shelf__read(path, SHELF_JSON_MAX, &text, ret_len) == 0 ? text
+								      : NULL;
 }
 
 /* ---- files ---- */
 
 bool shelf_has(const struct shelf *s, const char *sha256, uint64_t size)
 {
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
 	cleanup_free char *path = NULL;
 	struct stat st;
 
@@ -228,7 +186,7 @@ bool shelf_has(const struct shelf *s, const char *sha256, uint64_t size)
 static int rename_in(struct shelf *s, const char *from, const char *sha256)
 {
 	cleanup_free char *to = shelf__file_path(s, sha256);
-	cleanup_free char *above = mem_printf("%s/files", s->dir);
+	cleanup_free char *above = mem_printf("%s/files", s->at);
 	cleanup_free char *folder = mem_printf("%s/%.2s", above, sha256);
 	int rc;
 
@@ -249,6 +207,7 @@ static int rename_in(struct shelf *s, const char *from, const char *sha256)
 int shelf_take(struct shelf *s, const char *from, const char *sha256,
 	       struct err *err)
 {
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
 	cleanup_close int fd = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	cleanup_close int lock = -1;
 	struct stat st;

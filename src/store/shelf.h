@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "core/err.h"
 #include "core/sha256.h"
@@ -19,6 +20,7 @@
  *                      URL may have a signature in it
  *   parts/KEY/         a pull under way, 0700; its `lock` is held meanwhile
  *   hub/               what is there of hf://, as HF_HUB_CACHE has it
+ *   pins/              not of the shelf: what the daemon has given out
  *   .lock, refs/.lock  flock: who publishes shares the first, gc has it alone
  *   .tmp-* anywhere    half done; gone at the next open that finds nobody
  *                      publishing
@@ -27,7 +29,11 @@
  * seen whole or not at all: files first, then the tree by one rename, its
  * manifest, and the ref last. Trees are removed by shelf_gc alone. */
 struct shelf {
-	char *dir; /* owned; absolute */
+	char *dir;     /* owned; absolute: for words, and for others */
+	char *at;      /* private, owned: the same folder, for ourselves */
+	uid_t uid;     /* private: whose it is; 0: that of who opened it */
+	int fd;	       /* private, owned: the folder, where uid is not 0 */
+	bool dumpable; /* private: so were we before we took others' rights */
 };
 
 struct shelf_file {
@@ -44,10 +50,14 @@ struct shelf_ref {
 	uint32_t files;
 };
 
-/* Makes what is missing. What exists can be opened on a file system that is
- * read-only. Where root opens the folder of another user (who fetches), all
- * that root makes in it is that user's. */
+/* Makes what is missing, but not the folder above dir. What exists can be
+ * opened on a file system that is read-only. */
 int shelf_open(struct shelf *s, const char *dir, struct err *err);
+/* By root, for the user who fetches: dir is root's, all folders in it are that
+ * user's, as is what another user had there. What is done to it from then on is
+ * done with that user's rights, so that no link in it leads root astray. uid 0:
+ * as shelf_open. */
+int shelf_open_as(struct shelf *s, const char *dir, uid_t uid, struct err *err);
 void shelf_close(struct shelf *s);
 
 bool shelf_has(const struct shelf *s, const char *sha256, uint64_t size);
@@ -73,6 +83,8 @@ int shelf_each(const struct shelf *s,
 	       int (*each)(void *data, const struct shelf_ref *r), void *data,
 	       struct err *err);
 char *shelf_tree_path(const struct shelf *s, const char *tree); /* mem_printf */
+/* The text of trees/ID.json, free() it; NULL: it cannot be read. */
+char *shelf_manifest(const struct shelf *s, const char *tree, size_t *ret_len);
 /* Where a pull of this URL keeps what it has so far; not made here. The
  * folder's
  * *.json name in "done" the files that it relies on, which gc then leaves. */

@@ -49,7 +49,7 @@ static int note_ref(void *data, const struct shelf_ref *r)
 /* A pull relies on files that no tree has yet: its notes name them. */
 static void note_pull(struct gc *g, const char *dir)
 {
-	DIR *d = opendir(dir);
+	DIR *d = shelf__opendir(dir);
 	struct dirent *e;
 
 	if (!d)
@@ -63,7 +63,7 @@ static void note_pull(struct gc *g, const char *dir)
 		if (!dot || strcmp(dot, ".json") != 0)
 			continue;
 		path = mem_printf("%s/%s", dir, e->d_name);
-		if (file_read(path, SHELF_JSON_MAX, &text, &len, NULL) != 0)
+		if (shelf__read(path, SHELF_JSON_MAX, &text, &len) != 0)
 			continue;
 		doc = json_parse(text, len, NULL);
 		hash = json_str(yyjson_doc_get_root(doc), "done", NULL);
@@ -75,7 +75,7 @@ static void note_pull(struct gc *g, const char *dir)
 
 static uint64_t size_of(const char *dir)
 {
-	DIR *d = opendir(dir);
+	DIR *d = shelf__opendir(dir);
 	struct dirent *e;
 	uint64_t size = 0;
 
@@ -100,16 +100,16 @@ static bool is_abandoned(const char *dir)
 	cleanup_close int fd = -1;
 	struct stat st;
 
-	if (stat(dir, &st) != 0 || st.st_mtime > time(NULL) - ABANDONED_S)
+	if (lstat(dir, &st) != 0 || st.st_mtime > time(NULL) - ABANDONED_S)
 		return false;
-	fd = open(path, O_RDWR | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	return fd < 0 ? errno == ENOENT : flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
 static void sweep_pulls(struct gc *g)
 {
-	cleanup_free char *above = mem_printf("%s/parts", g->s->dir);
-	DIR *d = opendir(above);
+	cleanup_free char *above = mem_printf("%s/parts", g->s->at);
+	DIR *d = shelf__opendir(above);
 	struct dirent *e;
 
 	if (!d)
@@ -136,10 +136,10 @@ static void sweep_pulls(struct gc *g)
 /* By a rename first: nobody sees half a tree. */
 static void remove_tree(struct gc *g, const char *tree)
 {
-	cleanup_free char *path = shelf_tree_path(g->s, tree);
+	cleanup_free char *path = shelf__tree_at(g->s, tree);
 	cleanup_free char *manifest = shelf__manifest_path(g->s, tree);
 	cleanup_free char *temp =
-		mem_printf("%s/trees/" DISK_TEMP "%s", g->s->dir, tree);
+		mem_printf("%s/trees/" DISK_TEMP "%s", g->s->at, tree);
 
 	if (rename(path, temp) != 0)
 		return;
@@ -156,7 +156,7 @@ static void sweep_manifest(struct gc *g, const char *name)
 
 	if (!blob_hash_ok(tree) || strcmp(name + SHA256_HEX - 1, ".json") != 0)
 		return;
-	path = shelf_tree_path(g->s, tree);
+	path = shelf__tree_at(g->s, tree);
 	manifest = shelf__manifest_path(g->s, tree);
 	if (access(path, F_OK) != 0 && errno == ENOENT)
 		unlink(manifest);
@@ -164,8 +164,8 @@ static void sweep_manifest(struct gc *g, const char *name)
 
 static int sweep_trees(struct gc *g, struct err *err)
 {
-	cleanup_free char *above = mem_printf("%s/trees", g->s->dir);
-	DIR *d = opendir(above);
+	cleanup_free char *above = mem_printf("%s/trees", g->s->at);
+	DIR *d = shelf__opendir(above);
 	struct dirent *e;
 
 	if (!d)
@@ -205,8 +205,8 @@ static void sweep_files(struct gc *g)
 {
 	for (unsigned i = 0; i < 256; i++) {
 		cleanup_free char *path =
-			mem_printf("%s/files/%02x", g->s->dir, i);
-		DIR *d = opendir(path);
+			mem_printf("%s/files/%02x", g->s->at, i);
+		DIR *d = shelf__opendir(path);
 		struct dirent *e;
 		char shelf[4];
 
@@ -278,6 +278,7 @@ static bool drop_oldest(struct gc *g)
 int shelf_gc(struct shelf *s, uint64_t budget, const char *const *trees_in_use,
 	     size_t n, struct shelf_gc *ret, struct err *err)
 {
+	cleanup_guise struct shelf_guise guise = shelf__worn(s);
 	cleanup_close int lock = -1;
 	struct gc g = {.s = s};
 	int rc = shelf__lock(s, ".lock", LOCK_EX, &lock, err);

@@ -49,8 +49,8 @@ static int put_link(const struct shelf *s, const char *dir, const char *commit,
 {
 	cleanup_free char *to = mem_printf("../../../trees/%s", tree);
 	cleanup_free char *path = mem_printf("%s/snapshots/%s", dir, commit);
-	cleanup_free char *temp = mem_printf("%s/hub/" DISK_TEMP "%s-%d",
-					     s->dir, commit, (int)getpid());
+	cleanup_free char *temp = mem_printf("%s/hub/" DISK_TEMP "%s-%d", s->at,
+					     commit, (int)getpid());
 
 	unlink(temp);
 	if (symlink(to, temp) != 0)
@@ -93,7 +93,7 @@ int shelf__hub_put(const struct shelf *s, const char *url, const char *commit,
 		return err_set(err, E_INVALID,
 			       "'%.200s' is no revision of a model at the hub",
 			       revision);
-	dir = mem_printf("%s/hub/%s", s->dir, folder);
+	dir = mem_printf("%s/hub/%s", s->at, folder);
 	snapshots = mem_printf("%s/snapshots", dir);
 	rc = make_folder(s, dir, err);
 	if (rc == 0)
@@ -111,7 +111,7 @@ int shelf__hub_put(const struct shelf *s, const char *url, const char *commit,
 static void sweep_snapshots(const char *dir)
 {
 	cleanup_free char *snapshots = mem_printf("%s/snapshots", dir);
-	DIR *d = opendir(snapshots);
+	DIR *d = shelf__opendir(snapshots);
 	struct dirent *e;
 	size_t left = 0;
 
@@ -136,8 +136,8 @@ static void sweep_snapshots(const char *dir)
 
 void shelf__hub_sweep(const struct shelf *s)
 {
-	cleanup_free char *hub = mem_printf("%s/hub", s->dir);
-	DIR *d = opendir(hub);
+	cleanup_free char *hub = mem_printf("%s/hub", s->at);
+	DIR *d = shelf__opendir(hub);
 	struct dirent *e;
 
 	if (!d)

@@ -59,7 +59,7 @@ int shelf__write_ref(const struct shelf *s, const struct shelf_ref *r,
 static bool read_ref(const struct shelf *s, const char *name,
 		     struct shelf_ref *ret)
 {
-	cleanup_free char *path = mem_printf("%s/refs/%s", s->dir, name);
+	cleanup_free char *path = mem_printf("%s/refs/%s", s->at, name);
 	cleanup_free char *text = NULL, *tree_path = NULL;
 	cleanup_json yyjson_doc *doc = NULL;
 	yyjson_val *root;
@@ -67,7 +67,7 @@ static bool read_ref(const struct shelf *s, const char *name,
 	struct stat st;
 	size_t len;
 
-	if (file_read(path, REF_JSON_MAX, &text, &len, NULL) != 0)
+	if (shelf__read(path, REF_JSON_MAX, &text, &len) != 0)
 		return false;
 	doc = json_parse(text, len, NULL);
 	root = yyjson_doc_get_root(doc);
@@ -75,8 +75,8 @@ static bool read_ref(const struct shelf *s, const char *name,
 	tree = json_str(root, "tree", NULL);
 	if (!url || !blob_hash_ok(tree))
 		return false;
-	tree_path = shelf_tree_path(s, tree);
-	if (stat(tree_path, &st) != 0 || !S_ISDIR(st.st_mode))
+	tree_path = shelf__tree_at(s, tree);
+	if (lstat(tree_path, &st) != 0 || !S_ISDIR(st.st_mode))
 		return false;
 	*ret = (struct shelf_ref){
 		.url = mem_strdup(url),
@@ -93,6 +93,7 @@ static bool read_ref(const struct shelf *s, const char *name,
 int shelf_find(const struct shelf *s, const char *url, struct shelf_ref *ret,
 	       struct err *err)
 {
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
 	cleanup_free char *name = ref_name(url);
 
 	if (!read_ref(s, name, ret))
@@ -111,13 +112,14 @@ int shelf_each(const struct shelf *s,
 	       int (*each)(void *data, const struct shelf_ref *r), void *data,
 	       struct err *err)
 {
-	cleanup_free char *path = mem_printf("%s/refs", s->dir);
-	DIR *d = opendir(path);
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
+	cleanup_free char *path = mem_printf("%s/refs", s->at);
+	DIR *d = shelf__opendir(path);
 	struct dirent *e;
 	int rc = 0;
 
 	if (!d)
-		return err_sys(err, errno, "cannot list %s", path);
+		return err_sys(err, errno, "cannot list %s/refs", s->dir);
 	while (rc == 0 && (e = readdir(d))) {
 		struct shelf_ref ref;
 
@@ -137,6 +139,7 @@ enum stamp { STAMP_USED, STAMP_CHECKED };
 static int stamp(struct shelf *s, const char *url, enum stamp what,
 		 struct err *err)
 {
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
 	cleanup_close int lock = -1;
 	struct shelf_ref ref;
 	int rc = shelf__lock(s, "refs/.lock", LOCK_EX, &lock, err);
@@ -166,8 +169,9 @@ int shelf_checked(struct shelf *s, const char *url, struct err *err)
 
 int shelf_remove(struct shelf *s, const char *url, struct err *err)
 {
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
 	cleanup_free char *name = ref_name(url);
-	cleanup_free char *path = mem_printf("%s/refs/%s", s->dir, name);
+	cleanup_free char *path = mem_printf("%s/refs/%s", s->at, name);
 	cleanup_close int lock = -1;
 	int rc = shelf__lock(s, "refs/.lock", LOCK_EX, &lock, err);
 

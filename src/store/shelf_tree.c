@@ -155,7 +155,8 @@ static bool is_good(void *data, const struct shelf_file *f)
 
 bool shelf_whole(const struct shelf *s, const struct shelf_ref *r)
 {
-	cleanup_free char *path = shelf_tree_path(s, r->tree);
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
+	cleanup_free char *path = shelf__tree_at(s, r->tree);
 	struct whole w = {s, path, 0};
 
 	return shelf__each_file(s, r->tree, is_good, &w) && w.files == r->files;
@@ -181,9 +182,9 @@ static int settle(const char *made, const char *temp, const struct shelf *s,
 static int make_tree(const struct shelf *s, const struct shelf_file *sorted,
 		     size_t n, const char *tree, struct err *err)
 {
-	cleanup_free char *above = mem_printf("%s/trees", s->dir);
+	cleanup_free char *above = mem_printf("%s/trees", s->at);
 	cleanup_free char *temp = mem_printf("%s/" DISK_TEMP "XXXXXX", above);
-	cleanup_free char *made = shelf_tree_path(s, tree);
+	cleanup_free char *made = shelf__tree_at(s, tree);
 	int rc = 0;
 
 	if (!mkdtemp(temp))
@@ -246,7 +247,7 @@ bool shelf__each_file(const struct shelf *s, const char *tree,
 	yyjson_val *files, *row;
 	size_t len, i, n;
 
-	if (file_read(path, SHELF_JSON_MAX, &text, &len, NULL) != 0)
+	if (shelf__read(path, SHELF_JSON_MAX, &text, &len) != 0)
 		return false;
 	doc = json_parse(text, len, NULL);
 	files = yyjson_obj_get(yyjson_doc_get_root(doc), "files");
@@ -321,6 +322,7 @@ int shelf_publish(struct shelf *s, const char *url, const char *etag,
 		  const struct shelf_file *files, size_t n,
 		  char ret_tree[SHA256_HEX], struct err *err)
 {
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
 	cleanup_free struct shelf_file *sorted = mem_alloc(n * sizeof *sorted);
 	cleanup_close int lock = -1;
 	char tree[SHA256_HEX];

@@ -53,7 +53,8 @@ static bool verify_file(void *data, const struct shelf_file *f)
 {
 	struct verify *v = data;
 	cleanup_free char *path = mem_printf("%s/%s", v->tree_path, f->path);
-	cleanup_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_close int fd =
+		open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	uint64_t before = v->done;
 	char hex[SHA256_HEX];
 	int rc = 0;
@@ -84,7 +85,8 @@ int shelf_verify(const struct shelf *s, const char *url,
 		 void (*progress)(void *data, uint64_t done, uint64_t total),
 		 void *data, char **ret_bad, struct err *err)
 {
-	cleanup_free char *tree_path = NULL, *piece = NULL;
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
+	cleanup_free char *tree_path = NULL, *shown = NULL, *piece = NULL;
 	struct verify v = {.progress = progress, .data = data};
 	struct shelf_ref ref;
 	bool all;
@@ -92,19 +94,19 @@ int shelf_verify(const struct shelf *s, const char *url,
 
 	if (rc != 0)
 		return rc;
-	v.tree_path = tree_path = shelf_tree_path(s, ref.tree);
+	v.tree_path = tree_path = shelf__tree_at(s, ref.tree);
+	shown = shelf_tree_path(s, ref.tree);
 	v.piece = piece = mem_alloc(PIECE_BYTES);
 	v.total = ref.bytes;
 	all = shelf__each_file(s, ref.tree, verify_file, &v);
 	shelf_ref_fini(&ref);
 	if (v.sys != 0)
-		return err_sys(err, v.sys, "reading the model in %s",
-			       v.tree_path);
+		return err_sys(err, v.sys, "reading the model in %s", shown);
 	if (!all && !v.bad)
 		return err_set(err, E_IO,
 			       "the list of the model's files, %s.json, cannot "
 			       "be read: remove the model and fetch it again",
-			       v.tree_path);
+			       shown);
 	*ret_bad = v.bad;
 	return 0;
 }

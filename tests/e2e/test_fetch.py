@@ -221,6 +221,13 @@ def test_arguments(shelf):
     assert done.returncode == 0 and "fetch " not in done.stdout.replace("fetches", "")
 
 
+def test_a_folder_that_is_nowhere(shelf):
+    done = subprocess.run([BIN, "fetch", "--dir", shelf.dir / "not" / "there", "http://127.0.0.1:1/x"], capture_output=True, text=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 1 and told["state"] == "failed" and told["code"] == "broken" and not told["again"], told
+    assert str(shelf.dir / "not" / "there") in told["message"] and "make it" in told["message"]
+
+
 # --- what goes wrong on the way ---
 
 
@@ -299,6 +306,7 @@ class Changing:
     def __init__(self, server, times):
         self.server, self.times, self.version = server, times, 0
         self.data = noise(96 * MIB)  # more ranges than are asked for at once
+        self.first = self.data
         server.put("/model.bin", self.data, rate=100 * MIB)
         self.next = 3 * MIB
         server.on_sent = self.on_sent
@@ -308,7 +316,7 @@ class Changing:
             if self.version < self.times and sent > self.next:
                 self.version += 1
                 self.next = sent + 5 * MIB
-                self.data = noise(96 * MIB, seed=self.version)
+                self.data = self.first[self.version:] + self.first[:self.version]  # made at once: the server waits for it
                 self.server.put("/model.bin", self.data, rate=100 * MIB)
 
 

@@ -3,6 +3,7 @@
 S3 is moto's server; what drips and what fails is sources.py's.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -367,6 +368,62 @@ def test_a_file_that_has_changed_on_the_disk(daemon, place):
     daemon.cli("models", "pull", url, check=0)
     daemon.cli("models", "verify", url, check=0).says("whole")
     daemon.cli("models", "rm", url, check=0)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="users of their own take root")
+def test_who_writes_the_models(daemon, place):
+    """Fetches have a user of their own, and only what they write is that user's."""
+    place.put("/who.bin", b"x" * 100_000)
+    url = place.url + "/who.bin"
+    daemon.cli("models", "pull", url)
+    models = daemon.data / "models"
+    owners = {name: (models / name).lstat().st_uid for name in (".", "pins", "files", "trees", "refs", "parts", "hub", ".lock")}
+    assert owners == {".": 0, "pins": 0, "files": 61182, "trees": 61182, "refs": 61182, "parts": 61182, "hub": 61182, ".lock": 61182}
+    assert {path.stat().st_uid for folder in ("files", "trees", "refs") for path in (models / folder).rglob("*")} == {61182}
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="users of their own take root")
+def test_the_daemon_follows_no_planted_link(daemon, place, tmp_path):
+    """What the user who fetches could plant there leads the daemon, which is root, nowhere."""
+    place.put("/plant.bin", b"p" * 50_000)
+    url = place.url + "/plant.bin"
+    daemon.cli("models", "pull", url)
+    models, key = daemon.data / "models", hashlib.sha256(url.encode()).hexdigest()
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    ref = secret / "ref.json"
+    ref.write_text((models / "refs" / f"{key}.json").read_text())
+    ref.chmod(0o600)
+    before = ref.read_text(), ref.stat().st_uid
+    (secret / ("0" * 62)).write_text("a file whose name is a sum's")
+    (models / "refs" / f"{key}.json").unlink()
+    for link, to in ((f"refs/{key}.json", ref), ("files/fe", secret), (f"parts/{key}", secret), ("trees/" + "ab" * 32, secret), ("hub/models--a--b", secret)):
+        (models / link).symlink_to(to)
+        os.lchown(models / link, 61182, 61182)
+    daemon.cli("models", "info", url, check=4).says("there is no model")
+    daemon.cli("models", "gc")
+    assert sorted(path.name for path in secret.iterdir()) == ["0" * 62, "ref.json"]
+    assert (ref.read_text(), ref.stat().st_uid) == before and ref.stat().st_mode & 0o777 == 0o600
+    daemon.cli("models", "pull", url, check=1).says("cannot write")
+    for link in ("files/fe", f"parts/{key}"):
+        (models / link).unlink()
+    daemon.cli("models", "pull", url, check=0)
+    daemon.cli("models", "verify", url, check=0).says("whole")
+    assert not (models / "refs" / f"{key}.json").is_symlink() and (ref.read_text(), ref.stat().st_uid) == before
+
+
+def test_verify_tells_how_far_it_is(daemon, place):
+    place.put("/long.bin", os.urandom(1 << 20) * 400)
+    url = place.url + "/long.bin"
+    daemon.cli("models", "pull", url)
+    answer = daemon.admin.call("POST", "/v1/models/verify?progress=true", json={"url": url})
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert answer.status_code == 200 and lines[-1] == {"state": "verified", "models": [{"url": url, "bytes": 400 << 20, "bad": None}], "whole": True}
+    told = lines[:-1]
+    assert told and all(line["state"] == "verifying" and line["total"] == 400 << 20 for line in told)
+    assert [line["done"] for line in told] == sorted(line["done"] for line in told)
+    daemon.cli("models", "verify", url, check=0).says("whole, 400 MiB")
+    daemon.cli("models", "rm", url)
 
 
 @pytest.mark.parametrize("args, code, words", [
