@@ -83,7 +83,7 @@ def test_what_pre_predict_took_is_told_and_counted(daemon, stages):
     assert list(timing) == ["queue", "pre", "predict"]
     assert 200 <= float(timing["pre"]) < 200 + 150 * SLOW and 100 <= float(timing["predict"]) < 100 + 150 * SLOW
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        held = [pool.submit(ask, x, pre=0.5 * SLOW) for x in range(4)]
+        held = [pool.submit(ask, x, pre=2 * SLOW) for x in range(4)]
         wait_for("four are in pre_predict", lambda: daemon.admin.api("seen")["stages"]["pre"] == 4)
         assert [h.result().status_code for h in held] == [200] * 4
 

@@ -240,8 +240,11 @@ def test_starts_that_fail_make_no_stampede(daemon):
     daemon.admin.deploy(python("loop", source, max_replicas=6, **TENACIOUS))
     flag.touch()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        waiting = [pool.submit(daemon.admin.post, "/loop", json=2) for _ in range(8)]
-        wait_for("it dies again and again", lambda: any(r["restarts"] > 2 for r in daemon.admin.api("loop")["replicas"]))
+        waiting = [pool.submit(daemon.admin.post, "/loop", json=8) for _ in range(2)]
+        wait_for("it dies again and again", lambda: any(r["restarts"] > 1 for r in daemon.admin.api("loop")["replicas"]))
+        waiting += [pool.submit(daemon.admin.post, "/loop", json=2) for _ in range(6)]
+        wait_for("they wait", lambda: daemon.admin.api("loop")["queued"] >= 6)
+        wait_for("it dies with all of them behind it", lambda: any(r["restarts"] > 2 for r in daemon.admin.api("loop")["replicas"]))
         assert len(replicas(daemon, "loop")) == 2, "one that is ready, and one that tries"
         flag.unlink()
         wait_for("more", lambda: len(replicas(daemon, "loop")) > 2, 30)

@@ -9,6 +9,7 @@ from soma import projects
 from soma.daemon import BIN
 from soma.waiting import seconds, wait_for
 
+pytestmark = pytest.mark.timeout(seconds(300))  # all of it is computing
 TRACES = Path(__file__).resolve().parents[1] / "data" / "traces"
 
 
