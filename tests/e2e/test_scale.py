@@ -239,12 +239,16 @@ def test_starts_that_fail_make_no_stampede(daemon):
     source = predictor("import time; time.sleep(payload); return payload", init=f"import os; assert not os.path.exists({str(flag)!r}), 'broken'")
     daemon.admin.deploy(python("loop", source, max_replicas=6, **TENACIOUS))
     flag.touch()
+
+    def deaths():
+        return max(r["restarts"] for r in daemon.admin.api("loop")["replicas"])
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(daemon.admin.post, "/loop", json=8) for _ in range(2)]
-        wait_for("it dies again and again", lambda: any(r["restarts"] > 1 for r in daemon.admin.api("loop")["replicas"]))
+        wait_for("it dies again and again", lambda: deaths() > 1)
         waiting += [pool.submit(daemon.admin.post, "/loop", json=2) for _ in range(6)]
         wait_for("they wait", lambda: daemon.admin.api("loop")["queued"] >= 6)
-        wait_for("it dies with all of them behind it", lambda: any(r["restarts"] > 2 for r in daemon.admin.api("loop")["replicas"]))
+        before = deaths()
+        wait_for("it dies with all of them behind it", lambda: deaths() > before)
         assert len(replicas(daemon, "loop")) == 2, "one that is ready, and one that tries"
         flag.unlink()
         wait_for("more", lambda: len(replicas(daemon, "loop")) > 2, 30)

@@ -9,12 +9,12 @@ from soma import projects
 from soma.daemon import BIN
 from soma.waiting import seconds, wait_for
 
-pytestmark = pytest.mark.timeout(seconds(300))  # all of it is computing
+pytestmark = pytest.mark.timeout(seconds(900))  # all of it is computing
 TRACES = Path(__file__).resolve().parents[1] / "data" / "traces"
 
 
 def simulate(*words):
-    return subprocess.run([str(BIN), "simulate", *map(str, words)], capture_output=True, text=True, timeout=seconds(300))
+    return subprocess.run([str(BIN), "simulate", *map(str, words)], capture_output=True, text=True, timeout=seconds(800))
 
 
 def of(*words):
