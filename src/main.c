@@ -1,4 +1,5 @@
-/* main.c: one program, four roles: keeper, daemon, launcher, CLI. */
+/* main.c: one program, six roles: keeper, daemon, launcher, fetcher, reader,
+ * CLI. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +7,9 @@
 #include "cli/main.h"
 #include "core/mem.h"
 #include "daemon/daemon.h"
+#include "fetch/fetch.h"
 #include "keep/keep.h"
+#include "warm/warm.h"
 
 static const struct {
 	const char *word;
@@ -14,6 +17,8 @@ static const struct {
 } roles[] = {
 	{"daemon", daemon_main},
 	{"box", box_main},
+	{"fetch", fetch_main},
+	{"warm", warm_main},
 };
 
 int main(int argc, char **argv)

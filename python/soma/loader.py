@@ -8,7 +8,7 @@ import sys
 import tempfile
 import traceback
 
-from _soma import classes, cortex_modules, soma_module, tasks
+from _soma import _worker, classes, cortex_modules, soma_module, tasks
 from _soma.failure import Failure, package_of, short, trace_of, user
 
 # How long a hook that computes may keep predict from the GIL, a fifth of Python's own. A framework gives it back and asks for
@@ -216,9 +216,15 @@ def _set_up_logging(level):
         logging.basicConfig(level=getattr(logging, str(level).upper(), logging.INFO), format="%(levelname)s:%(name)s:%(message)s")
 
 
+def _for_client(settings):
+    """Whether the class gets the models by an argument: those of soma.models.open() it opens itself."""
+    models = settings.get("models")
+    return bool(models) and not models.get("open")
+
+
 def _store(settings, kind, say):
-    """The models of the config, fetched; None: it has none."""
-    if not settings.get("models"):
+    """The models of the config; None: it has none that it is given."""
+    if not _for_client(settings):
         return None
     from _soma import models
 
@@ -298,7 +304,7 @@ class Loading:
         self._file = os.path.join(self._project, settings["path"])
         sys.argv = [self._file]
         cortex_modules.install(settings.get("log_level", "info"))
-        soma_module.install()
+        soma_module.install(lambda: self.settings)
 
     def _imports(self):
         path, kind = self.settings["path"], self._kind
@@ -306,7 +312,7 @@ class Loading:
         self._begin("importing %s" % path)
         module = _import(self._project, path, self._file, kind)
         self._class = _find_class(module, path, self._file, kind)
-        self._signatures = classes.check(self._class, kind, path, bool(self.settings.get("models")))
+        self._signatures = classes.check(self._class, kind, path, _for_client(self.settings))
         if self._signatures.hooks:
             sys.setswitchinterval(TURN_S)  # __init__ may set another
 
@@ -326,6 +332,8 @@ class Loading:
         methods = {verb: (name, (getattr(instance, name), *signature)) for verb, (name, signature) in signatures.methods.items()}
         hooks = {name: (getattr(instance, name), *signature) for name, signature in signatures.hooks.items()}
         self._is_async = any(method[-1] for method in [*(method for _, method in methods.values()), *hooks.values()])
+        if client is not None and kind.name != "Handler":
+            client.cache.on_change = lambda: _worker.set_summary(_summary(kind, client))
         self._hand_over(Predictor(methods, hooks, _summary(kind, client)))
 
     def start(self):

@@ -1,5 +1,6 @@
 /* The extension module `_worker`: what worker_main.py calls. */
 #include "batch.h"
+#include "rows.h"
 #include "stream.h"
 
 #include <fcntl.h>
@@ -246,6 +247,25 @@ static PyObject *prepare(PyObject *module, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(set_summary_doc,
+	     "set_summary(json)\n\nWhat a GET is answered from now on.");
+
+/* Readers have no lock and copy it at once: the one before stays until the next
+ * is replaced, which is a second later at least. */
+static PyObject *set_summary(PyObject *module, PyObject *args)
+{
+	static char *before;
+	const char *text;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "s", &text))
+		return NULL;
+	free(before);
+	before = __atomic_exchange_n(&worker.summary, mem_strdup(text),
+				     __ATOMIC_ACQ_REL);
+	Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(run_slot_doc,
 	     "run_slot(index)\n\nServes with this thread. Slot 0 is the main "
 	     "thread's: says READY, and returns when\nthe process has drained. "
@@ -421,6 +441,7 @@ static PyMethodDef methods[] = {
 	{"loading", loading, METH_VARARGS, loading_doc},
 	{"facts", facts, METH_VARARGS, facts_doc},
 	{"failed", failed, METH_VARARGS, failed_doc},
+	{"set_summary", set_summary, METH_VARARGS, set_summary_doc},
 	{"prepare", prepare, METH_VARARGS, prepare_doc},
 	{"run_slot", run_slot, METH_VARARGS, run_slot_doc},
 	{"go_on", go_on, METH_O, go_on_doc},
@@ -433,6 +454,7 @@ static PyMethodDef methods[] = {
 	{"write", write_text, METH_VARARGS, write_doc},
 	{"flush", flush, METH_VARARGS, flush_doc},
 	{"end_lines", end_lines, METH_NOARGS, end_lines_doc},
+	{"weights", weights_rows, METH_VARARGS, weights_doc},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -1,13 +1,15 @@
 """onnx_client of an ONNXPredictor: the models of the config in ONNX Runtime.
 
 The newest version of each is loaded before __init__, so that what is wrong with
-it is said then; others when they are first asked for. All are kept.
+it is said then; others, and what comes later, when they are first asked for. With
+a cache_size all are loaded when they are asked for, and no more are kept.
 """
 import os
 import sys
-import threading
 
+from _soma import onnx_external
 from _soma.failure import Failure, short, trace_of
+from _soma.model_cache import Cache
 
 # Of ONNX; bfloat16 and the like are not numpy's.
 NUMPY_TYPES = {
@@ -41,48 +43,57 @@ def _model_file(folder, title):
     raise Failure("missing_file", "%s has %s" % (title, what), "put exactly one .onnx file there, or name the file: path: ...model.onnx")
 
 
+def _plain(text):
+    """ONNX Runtime's words quote the model: nothing that controls a terminal is to come from there."""
+    return "".join(c if c.isprintable() else " " if c == "\n" else "?" for c in text)
+
+
 class OnnxClient:
     """Sessions over the models of a Store."""
 
     def __init__(self, store, say):
         self._runtime, self._numpy = _import_runtime()
         self._store = store
-        self._lock = threading.Lock()
-        self._loaded = {}
-        self._files = {(name, version): _model_file(store.path(name, version), store.title(name, version)) for name, version in store.all()}
+        self._signatures = {}  # key of a model: what was found of its inputs
+        self.cache = Cache(store, self._load_late)
+        for name, number in store.all():
+            _model_file(store.path(name, number), store.title(name, number))
+        if store.cache_size:
+            return
         for name in store.names():
             say("loading %s" % store.title(name))
-            self._load(name, store.latest(name))
+            self.cache.put(store.get(name, store.latest(name)), self._load)
 
-    def _load(self, name, version):
+    def _load(self, pick):
+        title = self._store.title(*pick.key)
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("SOMA_CPU_THREADS", 0))
         there = self._runtime.get_available_providers()
+        file = _model_file(pick.folder, title)
         try:
-            session = self._runtime.InferenceSession(self._files[name, version], options, providers=[p for p in PROVIDERS if p in there])
+            file = onnx_external.check(file, pick.home)
+        except ValueError as error:
+            what, _, remedy = str(error).rpartition(": ")
+            raise Failure("init_error", "%s %s" % (title, what), remedy)
+        except OSError as error:  # a link to nothing, a socket
+            raise Failure("missing_file", "%s: %s cannot be opened: %s" % (title, os.path.basename(file), error.strerror), "put the model there")
+        try:
+            session = self._runtime.InferenceSession(file, options, providers=[p for p in PROVIDERS if p in there])
         except Exception as error:
-            raise Failure("init_error", "%s is not a model that ONNX Runtime %s takes: %s" % (self._store.title(name, version), self._runtime.__version__, short(error)), "check the file: it may be truncated, or of an opset newer than this onnxruntime knows")
+            raise Failure("init_error", "%s is not a model that ONNX Runtime %s takes: %s" % (title, self._runtime.__version__, _plain(short(error))), "check the file: it may be truncated, or of an opset newer than this onnxruntime knows")
         signatures = session.get_inputs()
-        self._loaded[name, version] = {
-            "session": session,
-            "signatures": signatures,
-            "input_signatures": {i.name: {"shape": list(i.shape), "type": NUMPY_TYPES.get(i.type, i.type)} for i in signatures},
-        }
+        self._signatures[pick.key] = {i.name: {"shape": list(i.shape), "type": NUMPY_TYPES.get(i.type, i.type)} for i in signatures}
+        return {"session": session, "signatures": signatures, "input_signatures": self._signatures[pick.key]}
+
+    def _load_late(self, pick):
+        try:
+            return self._load(pick)
+        except Failure as failure:
+            raise RuntimeError(failure.message)
 
     def get_model(self, model_name=None, model_version="latest"):
         """A dict: session (onnxruntime's), signatures (its inputs), input_signatures (name to shape and type)."""
-        which = self._store.pick(model_name, model_version)
-        if which not in self._loaded:
-            with self._lock:
-                if which not in self._loaded:
-                    self._load_late(*which)
-        return self._loaded[which]
-
-    def _load_late(self, name, version):
-        try:
-            self._load(name, version)
-        except Failure as failure:
-            raise RuntimeError(failure.message)
+        return self.cache.get(model_name, model_version)
 
     def predict(self, model_input, model_name=None, model_version="latest"):
         """All outputs as a list. model_input: input name to value; the value alone for a model of one input."""
@@ -125,5 +136,5 @@ class OnnxClient:
     def metadata(self):
         answer = self._store.metadata()
         for name in answer:
-            answer[name]["input_signatures"] = self._loaded[name, self._store.latest(name)]["input_signatures"]
+            answer[name]["input_signatures"] = self._signatures.get((name, self._store.latest(name)), {})
         return answer

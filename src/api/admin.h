@@ -35,6 +35,9 @@ admin_handler admin_list_apis, admin_get_api, admin_delete_api,
 	admin_refresh_api;			  /* apis.c */
 admin_handler admin_scale_api, admin_explain_api; /* scale.c */
 admin_handler admin_events, admin_logs;		  /* feeds.c */
+admin_handler admin_models, admin_models_df;	  /* models.c */
+admin_handler admin_models_pull, admin_models_verify, admin_models_remove,
+	admin_models_gc; /* models_change.c */
 admin_handler admin_list_secrets, admin_put_secret,
 	admin_delete_secret;		 /* secrets.c */
 admin_handler admin_info, admin_metrics; /* info.c, metrics.c */

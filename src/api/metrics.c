@@ -44,6 +44,16 @@ static uint64_t replica_bytes(const struct api *a)
 	return a->want ? a->want->measure.bytes : 0;
 }
 
+static uint64_t swaps(const struct api *a)
+{
+	return a->swaps;
+}
+
+static uint64_t ran_out(const struct api *a)
+{
+	return a->ran_out;
+}
+
 static uint64_t cold(const struct api *a)
 {
 	return a->scale.cold_requests;
@@ -79,6 +89,10 @@ static const struct metric table[] = {
 	{"soma_replica_memory_bytes", "gauge",
 	 "Memory of one replica (PSS), as measured last; 0: not yet",
 	 replica_bytes},
+	{"soma_swaps_total", "counter",
+	 "Replicas that left so that other apis have their memory", swaps},
+	{"soma_replica_out_of_memory_total", "counter",
+	 "Replicas that ended since they had no more memory", ran_out},
 	{"soma_cold_requests_total", "counter",
 	 "Requests that had to wait since no replica was ready", cold},
 };
@@ -219,6 +233,7 @@ void admin_metrics(struct http_req *req, const char *arg)
 	cancelled(&b, admin->serve);
 	metrics__slots(&b, admin->serve);
 	metrics__scale(&b, admin->serve);
+	metrics__models(&b, admin->serve);
 	daemon_wide(&b, admin);
 	http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", b.data,
 		   b.len);

@@ -11,6 +11,9 @@ void metrics__head(struct buf *b, const char *name, const char *type,
 /* metrics_slots.c: what replicas tell of their slots and stages. */
 void metrics__slots(struct buf *b, const struct serve *s);
 
+/* metrics_models.c: models that are fetched. */
+void metrics__models(struct buf *b, const struct serve *s);
+
 /* metrics_scale.c: starts of replicas. */
 void metrics__scale(struct buf *b, const struct serve *s);
 

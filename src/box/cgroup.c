@@ -305,3 +305,40 @@ bool cgroup_usage(struct cgroups *cg, const char *leaf,
 	*ret = u;
 	return true;
 }
+
+static int64_t own_number(const struct cgroups *cg, enum cgroup_tree t,
+			  const char *file, const char *key)
+{
+	char path[PATH_MAX];
+
+	if (!cg->base[t] || snprintf(path, sizeof path, "%s/%s", cg->base[t],
+				     file) >= (int)sizeof path)
+		return -1;
+	return cgfile_number(path, key);
+}
+
+bool cgroup_left(const struct cgroups *cg, uint64_t *ret_limit,
+		 uint64_t *ret_left)
+{
+	bool v2 = cg->mode == CGROUP_V2;
+	enum cgroup_tree t = v2 ? CGROUP_TREE_UNIFIED : CGROUP_TREE_MEMORY;
+	int64_t limit = own_number(
+		cg, t, v2 ? "memory.max" : "memory.limit_in_bytes", NULL);
+	int64_t used, idle, active;
+
+	/* "max" in version 2, a number near 2^63 in version 1. */
+	if (limit < 0 || limit > INT64_MAX / 2)
+		return false;
+	used = own_number(
+		cg, t, v2 ? "memory.current" : "memory.usage_in_bytes", NULL);
+	idle = own_number(cg, t, "memory.stat",
+			  v2 ? "inactive_file" : "total_inactive_file");
+	active = own_number(cg, t, "memory.stat",
+			    v2 ? "active_file" : "total_active_file");
+	if (used < 0)
+		return false;
+	used -= MIN(MAX(idle, (int64_t)0) + MAX(active, (int64_t)0), used);
+	*ret_limit = (uint64_t)limit;
+	*ret_left = (uint64_t)(limit - MIN(used, limit));
+	return true;
+}

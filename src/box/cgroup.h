@@ -134,4 +134,10 @@ void cgroup_list_free(char **names, size_t n);
 bool cgroup_usage(struct cgroups *cg, const char *leaf,
 		  struct cgroup_usage *ret);
 
+/* What the group that we are in, with all that is below it, may have of memory,
+ * and how much of that is left, pages of files that can be dropped included.
+ * False: it has no limit, or nothing is known about it. */
+bool cgroup_left(const struct cgroups *cg, uint64_t *ret_limit,
+		 uint64_t *ret_left);
+
 #endif

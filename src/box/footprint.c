@@ -1,35 +1,88 @@
 #include "box/footprint.h"
 
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "box/tree.h"
+#include "core/mem.h"
 
-static uint64_t pss_of(pid_t pid)
+/* Calls `line` for each "KEY: N kB" of a file of /proc/PID. */
+static void each_number(pid_t pid, const char *file,
+			void (*line)(void *data, const char *key,
+				     uint64_t bytes),
+			void *data)
 {
-	unsigned long long kib, sum = 0;
-	char path[64], line[256];
+	char path[64], text[256], key[64];
+	unsigned long long kib;
 	FILE *f;
 
-	snprintf(path, sizeof path, "/proc/%ld/smaps_rollup", (long)pid);
+	snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, file);
 	f = fopen(path, "re");
-	while (f && !sum && fgets(line, sizeof line, f))
-		if (sscanf(line, "Pss: %llu kB", &kib) == 1)
-			sum = kib * 1024;
+	while (f && fgets(text, sizeof text, f))
+		if (sscanf(text, "%63[^:]: %llu kB", key, &kib) == 2)
+			line(data, key, (uint64_t)kib * 1024);
 	if (f)
 		fclose(f);
-	return sum;
 }
 
-uint64_t footprint_of(pid_t pid)
+struct smaps {
+	uint64_t pss, anon, files, shmem;
+	bool split; /* the kernel tells one from the other: 5.4 and later */
+};
+
+static void on_smaps(void *data, const char *key, uint64_t bytes)
+{
+	struct smaps *s = data;
+
+	if (strcmp(key, "Pss") == 0)
+		s->pss = bytes;
+	else if (strcmp(key, "Pss_Anon") == 0)
+		s->anon = bytes;
+	else if (strcmp(key, "Pss_Shmem") == 0)
+		s->shmem = bytes;
+	else if (strcmp(key, "Pss_File") == 0)
+		s->files = bytes;
+	s->split = s->split || strcmp(key, "Pss_File") == 0;
+}
+
+struct status {
+	uint64_t now, most;
+};
+
+static void on_status(void *data, const char *key, uint64_t bytes)
+{
+	struct status *s = data;
+
+	if (strcmp(key, "VmRSS") == 0)
+		s->now = bytes;
+	else if (strcmp(key, "VmHWM") == 0)
+		s->most = bytes;
+}
+
+static void add(struct footprint *sum, pid_t pid)
+{
+	struct smaps maps = {.pss = 0};
+	struct status status = {.now = 0};
+
+	each_number(pid, "smaps_rollup", on_smaps, &maps);
+	each_number(pid, "status", on_status, &status);
+	sum->all += maps.pss;
+	sum->own += maps.split ? maps.anon + maps.shmem : maps.pss;
+	sum->files += maps.files;
+	sum->more += status.most - MIN(status.now, status.most);
+}
+
+struct footprint footprint_of(pid_t pid)
 {
 	pid_t pids[TREE_MAX];
 	size_t n = tree_of(pid, pids);
-	uint64_t sum = 0;
+	struct footprint sum = {.all = 0};
 
 	for (size_t i = 0; i < n; i++)
-		sum += pss_of(pids[i]);
+		add(&sum, pids[i]);
 	return sum;
 }
 

@@ -40,6 +40,7 @@ int cmd_delete(const struct args *a);
 int cmd_refresh(const struct args *a);
 int cmd_scale(const struct args *a);
 int cmd_explain(const struct args *a);
+int cmd_models(const struct args *a);
 int cmd_secret(const struct args *a);
 int cmd_completion(const struct args *a);
 int cmd_doctor(const struct args *a);

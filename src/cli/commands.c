@@ -14,7 +14,7 @@ const struct meaning cli_exits[] = {
 	      "refused, the daemon refused"},
 	{"2", "wrong arguments, or a project that cannot be sent"},
 	{"3", "no daemon answers"},
-	{"4", "no such api or secret"},
+	{"4", "no such api, secret or model"},
 	{"5", "the config file has problems; all of them are on standard "
 	      "error"},
 	{NULL, NULL},
@@ -202,6 +202,28 @@ static const struct command commands[] = {
 			"would change it. Asking changes nothing.",
 		.flags = {OUTPUT_FLAG},
 		.fn = cmd_explain,
+	},
+	{
+		.name = "models",
+		.words = "list|df|gc | pull|info|rm URL | verify [URL]",
+		.min_words = 1,
+		.max_words = 2,
+		.summary = "show and change the models that Soma has fetched",
+		.help = "Models that apis name by URL (s3://, gs://, hf://, "
+			"http://, https://) are fetched once, when they are "
+			"first wanted, and shared by all. list: what is there "
+			"and who uses it. pull: fetches one ahead, with the "
+			"daemon's credentials; Ctrl-C leaves it to go on. "
+			"info: one with its files. verify: reads all again and "
+			"compares with what was fetched. rm: forgets one that "
+			"no api has. gc: removes what nobody needs. df: what "
+			"they take on the disk.",
+		.notes = "A pull that broke off goes on where it was. What is "
+			 "removed is what no ref names and no revision uses; "
+			 "with the daemon's setting models_size those that "
+			 "were used longest ago, too.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_models,
 	},
 	{
 		.name = "secret",

@@ -7,7 +7,12 @@
 #include "cli/term.h"
 #include "core/mem.h"
 
-enum { DRAW_MS = 100, BLOCK_BYTES_MAX = 1 << 20, MIN_WIDTH = 20 };
+enum {
+	DRAW_MS = 100,
+	BLOCK_BYTES_MAX = 1 << 20,
+	MIN_WIDTH = 20,
+	FETCH_MS = 5000, /* between two lines on how far a fetch is */
+};
 
 void display_init(struct display *d, bool quiet)
 {
@@ -64,6 +69,12 @@ void display_event(struct display *d, const struct rollout *r,
 	if (d->mode != DISPLAY_PLAIN || strcmp(type, "live") == 0 ||
 	    strcmp(type, "failed") == 0)
 		return; /* the result says these */
+	/* "fetching URL: 1 GiB of 2 GiB" comes every second. */
+	if (strcmp(type, "model_fetching") == 0 && strstr(text, ": ")) {
+		if (term_now_ms() < d->fetch_ms + FETCH_MS)
+			return;
+		d->fetch_ms = term_now_ms();
+	}
 	/* A replica's name begins with its api's. */
 	printf("%s: %s%s\n", json_str(event, "replica", r->name),
 	       strcmp(type, "env_output") == 0 ? "| " : "", text);
@@ -98,6 +109,7 @@ size_t display_block(const struct rollout *r, int64_t now_ms, size_t width,
 {
 	char took[32];
 	cleanup_free char *head = NULL, *env = NULL, *replicas = NULL;
+	cleanup_free char *models = NULL;
 	cleanup_free char *waits = replica_text(r);
 	bool running = r->state == ROLLOUT_RUNNING;
 	size_t lines = 1;
@@ -111,6 +123,11 @@ size_t display_block(const struct rollout *r, int64_t now_ms, size_t width,
 	if (r->environment) {
 		env = mem_printf("  environment   %s", r->environment);
 		add_line(out, env, width);
+		lines++;
+	}
+	if (r->models) {
+		models = mem_printf("  models        %s", r->models);
+		add_line(out, models, width);
 		lines++;
 	}
 	replicas = mem_printf(

@@ -11,6 +11,7 @@ struct display {
 	enum display_mode mode;
 	size_t drawn; /* lines on the terminal that are drawn over next time */
 	int64_t drawn_ms;
+	int64_t fetch_ms; /* a fetch was told of last */
 };
 
 void display_init(struct display *d, bool quiet);

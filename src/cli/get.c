@@ -138,6 +138,32 @@ static void print_environment(yyjson_val *env)
 		       message ? message : "");
 }
 
+/* Those that are there need no words. */
+static void print_models(yyjson_val *models)
+{
+	yyjson_val *m;
+	size_t i, n;
+	char done[32], total[32];
+
+	yyjson_arr_foreach(models, i, n, m)
+	{
+		const char *state = json_str(m, "state", "ready");
+		const char *message = json_str(m, "message", NULL);
+		int64_t all = json_int(m, "bytes_total", 0);
+
+		if (strcmp(state, "ready") == 0 && !message)
+			continue;
+		printf("\nmodel: %s: %s", json_str(m, "source", "?"), state);
+		if (all > 0)
+			printf(", %s of %s",
+			       str_human_bytes(
+				       (uint64_t)json_int(m, "bytes_done", 0),
+				       done),
+			       str_human_bytes((uint64_t)all, total));
+		printf("%s%s\n", message ? ": " : "", message ? message : "");
+	}
+}
+
 static void print_cold(yyjson_val *cold)
 {
 	yyjson_val *start;
@@ -182,6 +208,32 @@ static void print_zygote(yyjson_val *zygote)
 	printf("%s%s\n", why ? "; no deeper: " : "", why ? why : "");
 }
 
+static void print_memory(yyjson_val *api, yyjson_val *memory)
+{
+	int64_t bytes = json_int(api, "replica_bytes", 0);
+	int64_t needs = json_int(memory, "own_bytes", 0) +
+			json_int(memory, "shared_bytes", 0);
+	int64_t swaps = json_int(memory, "swaps", 0);
+	int64_t ran_out = json_int(memory, "out_of_memory", 0);
+	char text[32];
+
+	if (bytes > 0)
+		printf("memory: %s a replica\n",
+		       str_human_bytes((uint64_t)bytes, text));
+	if (needs > 0)
+		printf("reserved: %s a replica (%s)\n",
+		       str_human_bytes((uint64_t)needs, text),
+		       json_str(memory, "from", "?"));
+	if (swaps > 0)
+		printf("given to others that waited: %lld time%s\n",
+		       (long long)swaps, swaps == 1 ? "" : "s");
+	if (ran_out > 0)
+		printf("out of memory: %lld time%s\n", (long long)ran_out,
+		       ran_out == 1 ? "" : "s");
+	if (yyjson_get_bool(yyjson_obj_get(memory, "yielding")))
+		puts("it is sent nothing new: others wait for its memory");
+}
+
 static void print_one(yyjson_val *api)
 {
 	static const char *const header[] = {
@@ -189,7 +241,6 @@ static void print_one(yyjson_val *api)
 		"avg latency", "2XX",	   "4XX",	"5XX"};
 	const char *message = json_str(api, "message", NULL);
 	const char *sample = json_str(api, "sample", NULL);
-	char text[32];
 	struct table t;
 
 	table_init(&t, ARRAY_LEN(header), header);
@@ -200,16 +251,13 @@ static void print_one(yyjson_val *api)
 	if (message)
 		printf("\n%s\n", message);
 	print_environment(yyjson_obj_get(api, "environment"));
+	print_models(yyjson_obj_get(api, "models"));
 	print_replicas(yyjson_obj_get(api, "replicas"));
 	print_frozen(yyjson_obj_get(api, "frozen"));
 	print_zygote(yyjson_obj_get(api, "zygote"));
 	stages_print(api);
 	print_cold(yyjson_obj_get(api, "cold"));
-	if (json_int(api, "replica_bytes", 0) > 0)
-		printf("memory: %s a replica\n",
-		       str_human_bytes(
-			       (uint64_t)json_int(api, "replica_bytes", 0),
-			       text));
+	print_memory(api, yyjson_obj_get(api, "memory"));
 	batching_print(yyjson_obj_get(api, "replicas"));
 	printf("\nendpoint: %s\n", json_str(api, "url", "-"));
 	if (sample)

@@ -28,6 +28,7 @@ static void forget(struct rollout *r)
 	free(mem_take(&r->cause));
 	free(mem_take(&r->log));
 	free(mem_take(&r->environment));
+	free(mem_take(&r->models));
 	r->state = ROLLOUT_RUNNING;
 }
 
@@ -130,6 +131,8 @@ bool rollout_event(struct rollout *r, yyjson_val *event)
 		set(&r->environment, "ready");
 	else if (strncmp(type, "env_", 4) == 0)
 		set(&r->environment, text);
+	else if (strncmp(type, "model_", 6) == 0)
+		set(&r->models, text);
 	else if (strncmp(type, "replica_", 8) == 0 && id)
 		on_replica(r, type, id, text);
 	else if (strcmp(type, "live") == 0)

@@ -29,6 +29,7 @@ struct rollout {
 	char *log;	   /* owned; JSON array of last lines, or NULL */
 	char *sample;	   /* owned; a curl to paste, or NULL */
 	char *environment; /* owned; the last word on it, or NULL */
+	char *models;	   /* owned; the last word on them, or NULL */
 	struct rollout_replica *replicas; /* owned */
 	size_t n_replicas;
 	int64_t requested;

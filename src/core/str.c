@@ -241,6 +241,37 @@ void str_hex(const void *bytes, size_t n, char *out)
 	out[2 * n] = 0;
 }
 
+bool str_is_utf8(struct str s)
+{
+	for (size_t i = 0, n; i < s.n; i += n) {
+		n = str_utf8_at(s.p + i, s.n - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
+static bool controls(char c)
+{
+	return (unsigned char)c < ' ' || c == 0x7f;
+}
+
+void str_tidy(char *text, bool lines)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		size_t n = str_utf8_at(text, left);
+
+		if (!n ||
+		    (n == 1 && controls(*text) && !(lines && *text == '\n')))
+			*text = '?';
+		n = n ? n : 1;
+		text += n;
+		left -= n;
+	}
+}
+
 size_t str_utf8_at(const char *s, size_t n)
 {
 	const unsigned char *p = (const unsigned char *)s;

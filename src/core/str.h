@@ -73,6 +73,13 @@ const char *str_nearest(const char *word, const char *const *candidates,
  * or 0. */
 size_t str_utf8_at(const char *s, size_t n);
 
+/* Well-formed UTF-8 to its end? */
+bool str_is_utf8(struct str s);
+/* For words that quote what came from elsewhere and go to logs and terminals:
+ * what controls, and what is no whole character, becomes '?'. lines: newlines
+ * stay. */
+void str_tidy(char *text, bool lines);
+
 /* Lower-case hex of n bytes into out, which has room for 2n+1. */
 void str_hex(const void *bytes, size_t n, char *out);
 

@@ -54,10 +54,16 @@ static void apply_settings(struct daemon *d)
 	log_setup("daemon", level, settings_log_json(&d->settings));
 	settings_limits(&d->settings, &d->limits);
 	d->gateway.logs = settings_number(&d->settings, SETTING_ACCESS_LOG);
+	/* None given is 0, which is no limit. */
+	d->serve.memory_limit = settings_number(&d->settings, SETTING_MEMORY);
 	d->serve.warm_limit =
 		settings_text(&d->settings, SETTING_WARM_MEMORY)
 			? settings_number(&d->settings, SETTING_WARM_MEMORY)
-			: memory_total() / WARM_SHARE;
+			: memory_total(&d->serve) / WARM_SHARE;
+	d->serve.models_size =
+		settings_number(&d->settings, SETTING_MODELS_SIZE);
+	d->serve.models_check_ms =
+		settings_number(&d->settings, SETTING_MODELS_CHECK);
 }
 
 static void on_settings_read(struct reload *r)
@@ -70,6 +76,8 @@ static void on_settings_read(struct reload *r)
 		return;
 	zygote_enforce(&d->serve);
 	frozen_enforce(&d->serve);
+	models_settings(&d->serve.models);
+	swap_wake(&d->serve);
 	buf_init(&dump, CHAN_MSG_MAX / 2);
 	settings_dump(&d->settings, &dump);
 	local_settings(&d->serve.local, dump.data, dump.len);

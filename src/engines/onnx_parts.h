@@ -2,6 +2,8 @@
  *
  *   onnx_library.c  finds and opens ONNX Runtime
  *   onnx_file.c     looks into a model's file, for what ONNX Runtime cannot say
+ *   onnx_external.c looks that its weights in other files are beside it
+ *   onnx_proto.c    protobuf, for both
  *   onnx_session.c  threads, optimisation, execution provider
  *   onnx_ports.c    inputs and outputs
  *   onnx_run.c      slots: one run after another

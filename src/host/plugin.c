@@ -209,6 +209,7 @@ static int load(struct plugin *p, const struct config *c, struct err *err)
 				       "the engine could not load the model "
 				       "(code %d), and does not say why",
 				       rc);
+		str_tidy(why.text, true); /* it may quote the model */
 		if (rc)
 			return err_set(err, code_of(rc), "%s", why.text);
 	}

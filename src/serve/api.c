@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
+#include "serve/model_pin.h"
 #include "serve/seen.h"
 #include "serve/serve.h"
 
@@ -156,6 +157,9 @@ void api_on_revision_gone(struct api *a, struct revision *rev)
 		a->live = NULL;
 	if (a->want == rev)
 		a->want = NULL;
+	/* At a stop they are for the next daemon. */
+	if (!a->serve->stopping && rev->models.n)
+		pins_remove(rev);
 	revision_free(rev);
 	serve_collect_garbage(a->serve);
 }
@@ -195,8 +199,10 @@ void api_event(struct api *a, int64_t revision, const char *type,
 	va_end(args);
 	e.text = text ? text : "";
 	event_add(&a->events, &e);
-	/* An installer may say thousands of lines: for followers only. */
-	if (strcmp(type, "env_output") != 0)
+	/* An installer may say thousands of lines, and a fetch one a second:
+	 * for followers only. */
+	if (strcmp(type, "env_output") != 0 &&
+	    strcmp(type, "model_fetching") != 0)
 		store_add_event(a->serve->store, &e);
 }
 
@@ -456,8 +462,13 @@ char *api_json(const struct api *a)
 					rev->measure.bytes);
 	else
 		yyjson_mut_obj_add_null(doc, root, "replica_bytes");
+	swap_put(doc, root, a);
 	yyjson_mut_obj_add_uint(doc, root, "restarts", a->restarts);
 	put_environment(doc, root, rev ? rev->env : NULL);
+	if (rev)
+		model_set_put(&rev->models, doc, root);
+	else
+		yyjson_mut_obj_add_arr(doc, root, "models");
 	if (rev)
 		zygote_put(&rev->zygote, doc, root, "zygote");
 	else

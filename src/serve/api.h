@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "core/tally.h"
+#include "policy/swap.h"
 #include "serve/feed.h"
 #include "serve/gate.h"
 #include "serve/logbook.h"
@@ -36,6 +37,9 @@ struct api {
 	struct list revisions;
 	struct gate gate;
 	struct scale scale;
+	struct swap_rate came; /* its requests, for what its memory is worth */
+	uint64_t swaps;	       /* replicas that gave their memory to others */
+	uint64_t ran_out;      /* that ran out of memory */
 	struct stats stats;
 	/* Since the daemon's start, replicas that are gone included: what
 	 * slots did; what calls of predict had taken that a process's end cut

@@ -5,11 +5,7 @@
 #include "loop/log.h"
 #include "serve/memory.h"
 #include "serve/serve.h"
-
-enum {
-	UID_FIRST = 61184, /* the range that systemd gives to such users */
-	UID_LAST = 65519,
-};
+#include "serve/users.h"
 
 int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 {
@@ -23,7 +19,7 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 			       "%s: the endpoint %s is taken by the api '%s'; "
 			       "choose another with networking.endpoint",
 			       spec->name, spec->endpoint, other->name);
-	if (memory_check(spec, err))
+	if (memory_check(s, spec, err))
 		return err->code;
 	if (same && (same->deleting || same->delete_pending))
 		return err_set(err, E_CONFLICT,
@@ -46,7 +42,7 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 
 static uid_t unused_uid(const struct serve *s)
 {
-	const uint32_t n = UID_LAST - UID_FIRST + 1;
+	const uint32_t n = USER_API_LAST - USER_API_FIRST + 1;
 	uint32_t at = 2166136261u;
 	const struct api *a;
 
@@ -56,7 +52,7 @@ static uid_t unused_uid(const struct serve *s)
 	for (const char *p = s->data_dir; *p; p++)
 		at = (at ^ (unsigned char)*p) * 16777619u;
 	for (uint32_t i = 0; i < n; i++) {
-		uid_t uid = UID_FIRST + (at + i) % n;
+		uid_t uid = USER_API_FIRST + (at + i) % n;
 		bool taken = false;
 
 		for (size_t k = 0; (a = map_next(&s->apis, &k, NULL));)
@@ -64,7 +60,7 @@ static uid_t unused_uid(const struct serve *s)
 		if (!taken)
 			return uid;
 	}
-	return UID_LAST;
+	return USER_API_LAST;
 }
 
 /* A change on its way to the disk. */
@@ -262,6 +258,8 @@ static void on_secret_changed(struct serve *s, const char *secret)
 
 		if (!rev || !revision_names_secret(rev, secret))
 			continue;
+		model_set_on_secret(&rev->models);
+		revision_step(rev);
 		zygote_on_secret(&rev->zygote, secret);
 		frozen_leave(rev);
 	}

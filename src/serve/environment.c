@@ -16,17 +16,15 @@
 #include "serve/environ.h"
 #include "serve/environment_parts.h"
 #include "serve/serve.h"
+#include "serve/users.h"
 
-enum {
-	TAIL_LINES = 20,
-	BUILD_UID = 61183, /* one below the range of replicas' users */
-};
+enum { TAIL_LINES = 20 };
 
 void environments_init(struct environments *e, struct serve *serve)
 {
 	*e = (struct environments){.serve = serve};
 	map_init(&e->by_hash);
-	e->build_uid = geteuid() == 0 ? BUILD_UID : 0;
+	e->build_uid = geteuid() == 0 ? USER_BUILD : 0;
 }
 
 /* ---- building ---- */

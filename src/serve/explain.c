@@ -80,6 +80,7 @@ static double enough_for(const struct matter *m, unsigned replicas)
 enum cause {
 	CAUSE_POLICY,
 	CAUSE_ASLEEP,
+	CAUSE_SWAPPED,
 	CAUSE_HELD,
 	CAUSE_SCHEDULE,
 	CAUSE_WAKING,
@@ -99,6 +100,8 @@ static enum cause cause_of(const struct matter *m)
 
 	if (s->asleep)
 		return CAUSE_ASLEEP;
+	if (s->evicted && !s->wanted)
+		return CAUSE_SWAPPED;
 	if (m->api->want->state != REVISION_LIVE && !s->wanted)
 		return CAUSE_ROLLOUT;
 	if (m->spec->scale.min_replicas == m->spec->scale.max_replicas)
@@ -123,7 +126,7 @@ static const char *cause_word(const struct matter *m)
 		[CAUSE_WAKING] = "waking",	 [CAUSE_FIXED] = "fixed",
 		[CAUSE_ROLLOUT] = "rollout",	 [CAUSE_NEW] = "new",
 		[CAUSE_AWAITED] = "awaited",	 [CAUSE_SCHEDULE] = "schedule",
-		[CAUSE_ANSWERING] = "answering",
+		[CAUSE_ANSWERING] = "answering", [CAUSE_SWAPPED] = "swapped",
 	};
 	enum cause cause = cause_of(m);
 
@@ -295,6 +298,10 @@ static void say_why(const struct matter *m)
 		    "wakes it.",
 		    m->api->name);
 		break;
+	case CAUSE_SWAPPED:
+		say(m, "It had nothing to do, and requests of others waited "
+		       "for its memory; its next request claims some again.");
+		break;
 	case CAUSE_HELD:
 		say(m,
 		    "'soma scale %s %u' asked for no fewer; that holds for "
@@ -381,6 +388,23 @@ static void say_buffer(const struct matter *m)
 		    "While any is needed there %s %s more "
 		    "(buffer_replicas).",
 		    are(n), count_of(n, "replica").text);
+}
+
+static void say_memory(const struct matter *m)
+{
+	struct revision *rev = m->api->want;
+	cleanup_free char *need = swap_need_text(rev), *stay = NULL;
+	cleanup_free char *large = model_set_large_text(&rev->models);
+
+	if (large)
+		say(m, "Mind that %s.", large);
+	if (!need)
+		return;
+	say(m, "%s", need);
+	stay = rev->starving ? swap_text(rev) : swap_stay_text(rev);
+	if (stay)
+		say(m, rev->starving ? "There is none for it now: %s." : "%s",
+		    stay);
 }
 
 static void say_hopeless(const struct matter *m, const char *cause)
@@ -475,6 +499,7 @@ char *explain_json(const struct api *a)
 		say_why(&m);
 		say_buffer(&m);
 		say_numbers(&m);
+		say_memory(&m);
 		say_trouble(&m);
 	}
 	yyjson_mut_obj_add_val(doc, root, "text", m.lines);

@@ -77,6 +77,8 @@ void replica_thaw(struct replica *r)
 		uv_timer_start(&r->timer, on_surely, SURELY_MS, 0);
 	}
 	r->state = REPLICA_READY;
+	r->yielding = false;
+	r->yield_ns = 0;
 	r->tier = COLD_FROZEN;
 	r->there_ns = r->started_ns = r->thawed_ns = uv_hrtime();
 	r->ready_at = r->heard_at = replica__now(r);

@@ -44,6 +44,7 @@ static void to_state(struct waiter *w, enum waiter_state state)
 	if (state == ANSWERED) {
 		w->req->keep = false;
 		heap_remove(&w->api->gate.due, &w->due);
+		gate__end_lease(w);
 	}
 }
 
@@ -190,6 +191,7 @@ static void on_held(struct http_req *req, void *data)
 
 	(void)req;
 	w->held = true;
+	gate__end_lease(w);
 	replica_answered(w->replica, now - w->sent_ns, w->ahead);
 	room |= free_place(w, now);
 	if (room)
@@ -279,6 +281,7 @@ static void send_to(struct waiter *w, struct replica *r)
 	/* At once is not worth a look at the clock. */
 	w->sent_ns = w->state == QUEUED ? uv_hrtime() : w->req->start_ns;
 	to_state(w, SENT);
+	gate__take_lease(w);
 	w->replica = r;
 	w->stage = STAGE_REPLICA;
 	w->placed = true;
@@ -316,6 +319,17 @@ static bool try_send(struct waiter *w)
 	return r;
 }
 
+/* Those whom a replica was loaded for go to it while it takes nobody else. */
+static bool send_leased(const struct gate *g)
+{
+	for (int i = 0; g->leases && i < PRIORITIES; i++)
+		if (!list_empty(&g->queue[i]) &&
+		    first_in(&g->queue[i])->lease &&
+		    try_send(first_in(&g->queue[i])))
+			return true;
+	return false;
+}
+
 /* Sends the next of those who wait; false: nobody can go. */
 static bool send_next(struct gate *g)
 {
@@ -326,8 +340,10 @@ static bool send_next(struct gate *g)
 		return true;
 	look(g, since);
 	turn = priority_next(since, g->passed);
-	if (turn.next < 0 || !try_send(first_in(&g->queue[turn.next])))
+	if (turn.next < 0)
 		return false;
+	if (!try_send(first_in(&g->queue[turn.next])))
+		return send_leased(g);
 	g->passed = turn.passed;
 	return true;
 }
@@ -452,6 +468,7 @@ void gate__go(struct waiter *w, uint64_t now_ns)
 		gate__turn_away(w);
 		return;
 	}
+	swap_arrived(&a->came, now_ns);
 	scale_on_request(a, rev, now_ns);
 	/* Nobody overtakes who waits already, but those who go alone: these
 	 * wait for a replica that has nothing else. */

@@ -39,6 +39,9 @@ struct gate {
 	struct map calls;   /* by key: the waiter who made it (gate_calls.c) */
 	uint32_t in_flight; /* admitted and not over, answered ones included */
 	uint32_t queued;    /* in all queues */
+	uint32_t leases;    /* unanswered ones that a replica was loaded for, or
+			       was sent: it does not leave for others before */
+	uint64_t rests_ns;  /* uv_hrtime: the last of them was over */
 	uint32_t passed;    /* priority_next's */
 	bool expiring;	    /* private */
 	size_t last;	    /* the replica picked last */
@@ -55,6 +58,8 @@ struct revision *gate_serving(const struct api *a);
 void gate_accept(struct api *a, struct http_req *req, struct str rest);
 /* A replica got room, or became ready: sends on what waits. */
 void gate_flush(struct api *a);
+/* Its first replica is ready: it was loaded for all who wait. */
+void gate_lease(struct api *a);
 /* Gives up on what has waited too long. */
 void gate_tick(struct api *a);
 /* How long the oldest of those who wait has; 0: nobody does. */

@@ -81,8 +81,18 @@ static const struct replica *first_starting(const struct revision *rev)
 	return first;
 }
 
+static bool is_fetching(const struct revision *rev)
+{
+	uint64_t done, total;
+	double eta;
+
+	return model_set_loading(&rev->models, &done, &total, &eta);
+}
+
 static const char *stage_of(const struct revision *rev, const struct replica *r)
 {
+	if (is_fetching(rev))
+		return "models";
 	if (rev->env && rev->env->state == ENVIRONMENT_BUILDING)
 		return "installing the environment";
 	if (r)
@@ -101,7 +111,12 @@ static double eta_of(const struct api *a, const struct revision *rev,
 	double load = (double)ns / 1e9;
 	double since =
 		r ? (double)(uv_now(a->serve->loop) - r->spawned_at) / 1000 : 0;
+	uint64_t done, total;
+	double fetch;
 
+	/* What a start takes comes behind that. */
+	if (rev && model_set_loading(&rev->models, &done, &total, &fetch))
+		return fetch < 0 ? -1 : fetch + load;
 	if (!r && rev)
 		load += load > 0 ? (double)revision_again_ms(rev) / 1000 : 0;
 	return load > 0 ? fmax(load - since, 0) : -1;
@@ -120,13 +135,20 @@ void gate__come_again(struct waiter *w, const struct revision *rev)
 	const char *stage = stage_of(rev, r);
 	double eta = eta_of(w->api, rev, r);
 	uint32_t seconds = gate__ready_in_s(w->api, rev);
+	uint64_t done, total;
+	double fetch;
 	struct buf b;
 
-	/* How far it is by bytes only a fetch could tell, and none does. */
 	buf_init(&b, 4096);
 	buf_adds(&b, "\"loading\":{\"stage\":");
 	json_quote(&b, str_of(stage));
-	buf_adds(&b, ",\"bytes_done\":null,\"bytes_total\":null,\"eta_s\":");
+	/* How far it is by bytes only a fetch can tell. */
+	if (model_set_loading(&rev->models, &done, &total, &fetch) && total)
+		buf_addf(&b, ",\"bytes_done\":%llu,\"bytes_total\":%llu",
+			 (unsigned long long)done, (unsigned long long)total);
+	else
+		buf_adds(&b, ",\"bytes_done\":null,\"bytes_total\":null");
+	buf_adds(&b, ",\"eta_s\":");
 	if (eta >= 0)
 		buf_addf(&b, "%.3f}", eta);
 	else
@@ -152,11 +174,19 @@ bool gate__is_hopeless(const struct api *a, const struct revision *rev)
 bool gate__rests(const struct api *a, const struct revision *rev)
 {
 	return gate__is_hopeless(a, rev) &&
-	       (rev->blocked || revision_again_ms(rev));
+	       (rev->blocked || revision_is_refused(rev) ||
+		revision_again_ms(rev));
 }
 
 /* When it is worth coming again, where nothing is tried by itself. */
 enum { BLOCKED_S = 60 };
+
+static uint32_t refused_s(const struct revision *rev)
+{
+	uint64_t now = uv_now(rev->api->serve->loop);
+
+	return (uint32_t)((rev->refused_until - now + 999) / 1000);
+}
 
 void gate__cannot_start(struct waiter *w, const struct revision *rev)
 {
@@ -166,9 +196,15 @@ void gate__cannot_start(struct waiter *w, const struct revision *rev)
 	struct api *a = w->api;
 	const char *next;
 
-	if (rev->blocked) {
+	if (rev->blocked && !seconds) {
 		seconds = BLOCKED_S;
 		next = "mend that and deploy it again";
+	} else if (revision_is_refused(rev)) {
+		seconds = refused_s(rev);
+		next = arena_printf(mem,
+				    "it is looked at again in %u s; 'soma "
+				    "explain %s' says more",
+				    seconds, a->name);
 	} else {
 		seconds = MAX(seconds, 1u);
 		next = arena_printf(mem,

@@ -1,7 +1,8 @@
 /* gate_parts.h: what the files of the gate share: the way of a request
  * (gate.c), who may come in (gate_admit.c), who asks for the same once more
- * (gate_calls.c), where it goes (gate_pick.c), and what it is told when no
- * replica answers it (gate_words.c). */
+ * (gate_calls.c), where it goes (gate_pick.c), whom a replica must have
+ * answered before it leaves for others (gate_lease.c), and what it is told when
+ * no replica answers it (gate_words.c). */
 #ifndef SERVE_GATE_PARTS_H
 #define SERVE_GATE_PARTS_H
 
@@ -41,6 +42,7 @@ struct waiter {
 	bool suspect;	    /* one of ours died while it had it */
 	bool alone;	    /* SENT: the replica has nothing else to do */
 	bool aws_key; /* says that it is one call, not that it may run twice */
+	bool lease;   /* counted in gate.leases */
 	bool held;    /* its answer came while it had no client */
 	bool is_call; /* in gate.calls, by `key` */
 	bool left;    /* its client went away from `stage` */
@@ -76,6 +78,10 @@ void gate__call_over(struct waiter *w);
 
 /* gate.c: to a replica, or to wait for one. */
 void gate__go(struct waiter *w, uint64_t now_ns);
+
+/* gate_lease.c: both may be called again. */
+void gate__take_lease(struct waiter *w);
+void gate__end_lease(struct waiter *w);
 
 /* gate_pick.c */
 /* The replica for w, or NULL when none has room. */

@@ -65,7 +65,8 @@ struct replica *gate__pick(struct api *a, const struct waiter *w)
 		if (w->skip_id == gate__place_of(r))
 			skip = (int)n;
 		items[n].ready = replica_is_ready(r) && r->hold_until <= now &&
-				 !keeps_apart(r, w) && r != kept;
+				 !keeps_apart(r, w) && r != kept &&
+				 (!r->yielding || w->lease);
 		items[n].in_flight = r->placed - MIN(r->placed, r->released);
 		items[n].room = r->room;
 		replicas[n++] = r;

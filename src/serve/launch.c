@@ -54,7 +54,7 @@ static char *expand(const char *word, const char *port)
 static char **variables(struct revision *rev, const char *port, struct err *err)
 {
 	const struct spec *spec = rev->spec;
-	char **extra = mem_alloc((spec->predictor.n_env + 8) * sizeof *extra);
+	char **extra = mem_alloc((spec->predictor.n_env + 10) * sizeof *extra);
 	char **env = NULL;
 	size_t n = 0;
 
@@ -65,6 +65,13 @@ static char **variables(struct revision *rev, const char *port, struct err *err)
 	    !getenv("GLIBC_TUNABLES"))
 		extra[n++] = mem_strdup(
 			"GLIBC_TUNABLES=glibc.malloc.tcache_count=64");
+	/* What was fetched of the hub is found by its name, too; what was not
+	 * is not fetched here. */
+	if (model_set_has_hub(&rev->models)) {
+		extra[n++] = mem_printf("HF_HUB_CACHE=%s/hub",
+					rev->api->serve->models.dir);
+		extra[n++] = mem_strdup("HF_HUB_OFFLINE=1");
+	}
 	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {
 		const struct spec_var *v = &spec->predictor.env[i];
 		const char *value = v->value;
@@ -164,7 +171,8 @@ static int start(struct process **ret, struct revision *rev,
 		 void *data, struct err *err)
 {
 	const struct spec *spec = rev->spec;
-	const char *need[NEED_MAX + 1] = {0};
+	cleanup_free const char **need =
+		mem_alloc((NEED_MAX + rev->models.n + 1) * sizeof *need);
 	size_t n = 0;
 	int rc;
 
@@ -180,6 +188,7 @@ static int start(struct process **ret, struct revision *rev,
 	for (; needs && *needs; needs++)
 		need[n++] = *needs;
 	assert(n <= NEED_MAX);
+	model_set_needs(&rev->models, need + n);
 	p->dir = rev->project_dir;
 	p->uid = rev->api->uid;
 	p->cpu_millis = spec->compute.cpu_millis;

@@ -70,7 +70,7 @@ static char *worker_config(const struct revision *rev, const char *id,
 	yyjson_mut_obj_add_val(doc, root, "config",
 			       json_text(doc, spec->predictor.config_json));
 	yyjson_mut_obj_add_val(doc, root, "models",
-			       json_text(doc, spec->predictor.models_json));
+			       model_set_config(&rev->models, doc));
 	yyjson_mut_obj_add_bool(doc, root, "expose_tracebacks",
 				spec->predictor.expose_tracebacks);
 	if (zygote && rev->imports)

@@ -59,6 +59,9 @@ struct process_spec {
 			       control group of its own meanwhile */
 };
 
+/* The cause of its end, where the kernel ended it for want of memory. */
+#define PROCESS_RAN_OUT "out of memory"
+
 enum process_state { PROCESS_STARTING, PROCESS_RUNNING, PROCESS_EXITED };
 
 struct process {
@@ -90,6 +93,8 @@ struct process {
 	uv_poll_t notify;
 	bool notify_open;
 	char *cause; /* owned; set once it is dead, until all output is heard */
+	uint64_t peak; /* it ran out of memory: what its group had at most; 0:
+			  not known */
 	bool launched;
 	bool closing;
 	bool forgotten;

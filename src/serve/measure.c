@@ -1,12 +1,17 @@
 #include "serve/measure.h"
 
-#include "box/footprint.h"
 #include "core/mem.h"
+#include "policy/swap.h"
+#include "serve/memory.h"
 #include "serve/serve.h"
+#include "serve/swap.h"
 
 enum {
-	SETTLED_MS = 2000, /* a replica is ready for so long before */
-	AGAIN_MS = 300 * 1000,
+	SOON_MS = 2000, /* after the first look, which is at ready; then twice
+			   as long each time, ... */
+	AGAIN_MS = 300 * 1000, /* ... and so often in the end */
+	DOUBLINGS = 8,
+	FADE = 8, /* of what was learned from running out goes with a look */
 };
 
 /* On its way through the pool. The revision may be gone meanwhile, Soma is not.
@@ -23,7 +28,7 @@ static void on_look(uv_work_t *work)
 {
 	struct look *l = work->data;
 
-	l->what.bytes = footprint_of(l->what.pid);
+	l->what.took = footprint_of(l->what.pid);
 }
 
 static void on_looked(uv_work_t *work, int status)
@@ -34,7 +39,7 @@ static void on_looked(uv_work_t *work, int status)
 	l->serve->measuring--;
 	l->what.rev = a ? api_revision(a, l->what.revision) : NULL;
 	if (status)
-		l->what.bytes = 0;
+		l->what.took.all = 0;
 	if (a)
 		l->done(a, &l->what);
 	free(l->api);
@@ -64,29 +69,73 @@ int measure_look(struct revision *rev, pid_t pid, measure_done *done)
 
 /* ---- a revision's replicas ---- */
 
+/* What processes map that are ready is shared by them: each was counted by its
+ * part. */
+static uint64_t all_map(const struct revision *rev, uint64_t each)
+{
+	const struct replica *r = NULL;
+	uint64_t n = 0;
+
+	while ((r = replica_next(&rev->replicas, r)))
+		n += replica_is_ready(r);
+	return each * MAX(n, (uint64_t)1);
+}
+
+static void learn(struct revision *rev, const struct footprint *f)
+{
+	struct measure *m = &rev->measure;
+	unsigned processes = rev->spec->predictor.processes;
+	uint64_t total = memory_total(rev->api->serve);
+	/* A peak of what it reads is no more than what it keeps of that; what
+	 * is beyond are files, which the kernel drops. */
+	uint64_t own = (f->own + MIN(f->more, f->own)) * processes;
+
+	m->bytes = f->all * processes;
+	m->own = MAX(m->own, own);
+	/* Files beyond what there is are read again: they are no reason never
+	 * to start it. */
+	m->shared = MAX(m->shared, all_map(rev, f->files));
+	m->shared = MIN(m->shared, total - MIN(m->own, total));
+	if (m->ran_out > own)
+		m->ran_out -= (m->ran_out - own) / FADE;
+	m->looks++;
+}
+
 static void on_measured(struct api *a, const struct measured *m)
 {
 	struct revision *rev = m->rev;
+	uint64_t wait_ms;
 
 	if (!rev)
 		return;
 	rev->measure.under_way = false;
 	rev->measure.next_at = uv_now(a->serve->loop) + AGAIN_MS;
-	if (!m->bytes)
+	if (!m->took.all)
 		return;
-	if (!rev->measure.bytes)
-		scale_on_measured(a);
-	rev->measure.bytes = m->bytes * rev->spec->predictor.processes;
+	wait_ms = (uint64_t)SOON_MS
+		  << MIN(rev->measure.looks, (uint32_t)DOUBLINGS);
+	rev->measure.next_at =
+		uv_now(a->serve->loop) + MIN(wait_ms, (uint64_t)AGAIN_MS);
+	learn(rev, &m->took);
+	scale_on_measured(a);
 }
 
-static const struct replica *settled_one(const struct revision *rev,
-					 uint64_t now)
+void measure_ran_out(struct revision *rev, uint64_t had)
+{
+	uint64_t limit = (uint64_t)rev->spec->compute.mem_limit;
+
+	rev->measure.ran_out = swap_raised(memory_need(rev).own,
+					   had * rev->spec->predictor.processes,
+					   limit, swap_ever(rev));
+	scale_on_measured(rev->api);
+}
+
+static const struct replica *ready_one(const struct revision *rev)
 {
 	const struct replica *r = NULL;
 
 	while ((r = replica_next(&rev->replicas, r)))
-		if (replica_is_ready(r) && r->process &&
-		    r->ready_at + SETTLED_MS <= now)
+		if (replica_is_ready(r) && r->process)
 			return r;
 	return NULL;
 }
@@ -99,7 +148,7 @@ void measure_tick(struct revision *rev)
 
 	if (rev->measure.under_way || now < rev->measure.next_at || s->stopping)
 		return;
-	r = settled_one(rev, now);
+	r = ready_one(rev);
 	if (r && !measure_look(rev, r->process->pid, on_measured))
 		rev->measure.under_way = true;
 }

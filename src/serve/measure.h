@@ -8,25 +8,37 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "box/footprint.h"
+
 struct api;
 struct revision;
 
-/* In a revision, zeroed. */
+/* In a revision, zeroed. Bytes of a whole replica; 0: not known. */
 struct measure {
-	uint64_t bytes;	  /* of a whole replica, last time; 0: not known */
+	uint64_t bytes; /* all of it (PSS), last time */
+	/* The most that was seen: what it takes for itself, with what it once
+	 * had beside it, and the files that all replicas map together. */
+	uint64_t own, shared;
+	/* One has run out of memory: it is taken to need so much, until looks
+	 * tell otherwise. */
+	uint64_t ran_out;
+	uint32_t looks;	  /* that this was learned from */
 	uint64_t next_at; /* private: uv_now */
 	bool under_way;	  /* private */
 };
 
 /* About once a second, while it has replicas. */
 void measure_tick(struct revision *rev);
+/* One of its replicas ran out of memory, when its process had so much; 0: not
+ * known. */
+void measure_ran_out(struct revision *rev, uint64_t had);
 
 /* What a look has found. */
 struct measured {
 	struct revision *rev; /* borrowed; NULL: it is gone */
 	int64_t revision;     /* its number */
 	pid_t pid;	      /* who was looked at; another's by now, perhaps */
-	uint64_t bytes;	      /* of it and of what is below it; 0: not known */
+	struct footprint took; /* of it and of what is below it */
 };
 typedef void measure_done(struct api *a, const struct measured *m);
 

@@ -3,28 +3,51 @@
 #include <limits.h>
 #include <uv.h>
 
+#include "box/footprint.h"
 #include "core/mem.h"
 #include "core/str.h"
 #include "serve/serve.h"
 
-uint64_t memory_total(void)
-{
-	uint64_t machine = uv_get_total_memory();
-	uint64_t ours = uv_get_constrained_memory(); /* 0: no limit */
+/* Of the machine's memory that much is not given away: what is free by the
+ * kernel's word is an estimate, and others live here, too. */
+enum { SPARE_SHARE = 64 };
 
-	return ours ? MIN(machine, ours) : machine;
+uint64_t memory_total(const struct serve *s)
+{
+	uint64_t most = uv_get_total_memory();
+	uint64_t ours = uv_get_constrained_memory(); /* 0: no limit */
+	uint64_t limit, left;
+
+	if (ours)
+		most = MIN(most, ours);
+	if (cgroup_left(&s->local.groups, &limit, &left))
+		most = MIN(most, limit);
+	return s->memory_limit ? MIN(most, s->memory_limit) : most;
 }
 
-int memory_check(const struct spec *spec, struct err *err)
+uint64_t memory_observed(const struct serve *s)
+{
+	uint64_t free = uv_get_free_memory(); /* MemAvailable */
+	uint64_t spare = uv_get_total_memory() / SPARE_SHARE;
+	uint64_t limit, left;
+
+	free -= MIN(spare, free);
+	if (cgroup_left(&s->local.groups, &limit, &left))
+		free = MIN(free, left);
+	return free;
+}
+
+int memory_check(const struct serve *s, const struct spec *spec,
+		 struct err *err)
 {
 	uint32_t n = MAX(spec->scale.min_replicas, 1u);
 	uint64_t each = (uint64_t)spec->compute.mem_bytes;
 	char needs[32], has[32];
 
-	if (each <= memory_total() / n)
+	if (each <= memory_total(s) / n)
 		return 0;
 	str_human_bytes(each, needs);
-	str_human_bytes(memory_total(), has);
+	str_human_bytes(memory_total(s), has);
 	return err_set(err, E_UNPROCESSABLE,
 		       "%s: a replica needs %s (compute.mem) and there are at "
 		       "least %u, but this machine has %s: reserve less, or "
@@ -32,35 +55,103 @@ int memory_check(const struct spec *spec, struct err *err)
 		       spec->name, needs, n, has);
 }
 
-/* What it says, else what was measured; 0: neither. */
-static uint64_t need_of(const struct revision *rev)
+/* ---- what one takes ---- */
+
+struct memory_need memory_need(const struct revision *rev)
 {
-	return rev->spec->compute.mem_bytes
-		       ? (uint64_t)rev->spec->compute.mem_bytes
-		       : rev->measure.bytes;
+	const struct measure *m = &rev->measure;
+	uint64_t said = (uint64_t)rev->spec->compute.mem_bytes;
+	struct memory_need n = {.own = m->own, .shared = m->shared};
+
+	/* Of one alone: the files that it maps are in it. Where they are more
+	 * than that they were not meant: they have what memory is left over,
+	 * and the kernel drops them for whoever needs it. */
+	if (said > m->shared) {
+		n.own = said - m->shared;
+	} else if (said) {
+		n.own = said;
+		n.shared = 0;
+	}
+	if (said)
+		n.from = "compute.mem";
+	else if (n.own)
+		n.from = "as measured";
+	if (m->ran_out > n.own) {
+		n.own = m->ran_out;
+		n.from = "since one ran out of memory";
+	}
+	return n;
 }
 
-/* What is reserved, in bytes. */
+uint64_t memory_of(const struct revision *rev, unsigned places)
+{
+	struct memory_need need = memory_need(rev);
+
+	return places ? need.own * places + need.shared : 0;
+}
+
+/* Processes of replicas that are to end. */
+static unsigned ending_processes(const struct revision *rev)
+{
+	unsigned n = 0;
+
+	for (const struct list *it = rev->gone.next; it != &rev->gone;
+	     it = it->next)
+		n += CONTAINER_OF((struct list *)(uintptr_t)it, struct replica,
+				  link)
+			     ->process != NULL;
+	return n;
+}
+
+uint64_t memory_leaving(const struct revision *rev)
+{
+	struct memory_need need = memory_need(rev);
+	unsigned n = ending_processes(rev);
+	uint64_t shared = revision_places(rev) ? 0 : need.shared;
+
+	if (!n)
+		return 0;
+	return need.own * n / MAX(rev->spec->predictor.processes, 1u) + shared;
+}
+
+uint64_t memory_taken(const struct revision *rev, unsigned index)
+{
+	const struct replica *r = NULL;
+	uint64_t sum = 0;
+
+	while ((r = replica_next(&rev->replicas, r)))
+		if (r->index == index && r->process && r->process->pid > 0)
+			sum += resident_of(r->process->pid);
+	return sum;
+}
+
+/* ---- what all take ---- */
+
 struct reserved {
 	uint64_t staying; /* by replicas that are wanted */
 	uint64_t leaving; /* by those that have not ended yet */
 	uint64_t frozen;  /* by those that end for others */
+	uint64_t loading; /* that those that start have not taken yet */
 };
 
-/* What its replicas that are to end still hold, process by process. */
-static uint64_t held_by_leaving(const struct revision *rev)
+/* Of the places that are on their way, what they have still to take. */
+static uint64_t still_to_take(const struct revision *rev)
 {
-	uint64_t processes = 0;
+	const struct replica *r = NULL;
+	uint64_t sum = 0, each = memory_need(rev).own;
 
-	for (const struct list *it = rev->gone.next; it != &rev->gone;
-	     it = it->next)
-		processes += CONTAINER_OF((struct list *)(uintptr_t)it,
-					  struct replica, link)
-				     ->process != NULL;
-	return need_of(rev) * processes /
-	       MAX(rev->spec->predictor.processes, 1u);
+	while ((r = replica_next(&rev->replicas, r))) {
+		uint64_t has;
+
+		if (r->number || replica_is_ready(r))
+			continue;
+		has = memory_taken(rev, r->index);
+		sum += each - MIN(has, each);
+	}
+	return sum;
 }
 
+/* but_those_of: whose api's other revisions are not counted; or NULL. */
 static void add_all(struct reserved *sum, const struct api *a,
 		    const struct revision *but_those_of)
 {
@@ -69,60 +160,138 @@ static void add_all(struct reserved *sum, const struct api *a,
 		const struct revision *rev = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct revision, link);
 
-		sum->leaving += held_by_leaving(rev);
-		sum->frozen += need_of(rev) * rev->frozen.n;
+		sum->leaving += memory_leaving(rev);
+		sum->frozen += memory_need(rev).own * rev->frozen.n;
+		sum->loading += still_to_take(rev);
 		/* Its own other revisions make room for it. */
-		if (rev == but_those_of || a != but_those_of->api)
-			sum->staying += need_of(rev) * revision_places(rev);
+		if (!but_those_of || rev == but_those_of ||
+		    a != but_those_of->api)
+			sum->staying += memory_of(rev, revision_places(rev));
 	}
 }
 
-static struct reserved reserved_beside(const struct revision *rev)
+static struct reserved reserved_in(const struct serve *s,
+				   const struct revision *but_those_of)
 {
-	const struct serve *s = rev->api->serve;
 	struct reserved sum = {0};
 	const struct api *a;
 
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
-		add_all(&sum, a, rev);
+		add_all(&sum, a, but_those_of);
 	return sum;
 }
 
-static unsigned fit(uint64_t each, uint64_t taken)
+static struct reserved reserved_beside(const struct revision *rev)
 {
-	uint64_t total = memory_total();
+	return reserved_in(rev->api->serve, rev);
+}
 
-	return taken < total ? (unsigned)MIN((total - taken) / each,
-					     (uint64_t)INT_MAX)
-			     : 0;
+uint64_t memory_unreserved(const struct serve *s)
+{
+	struct reserved r = reserved_in(s, NULL);
+	uint64_t total = memory_total(s), taken = r.staying + r.leaving;
+
+	return total - MIN(taken, total);
+}
+
+uint64_t memory_giving_way(const struct serve *s)
+{
+	return reserved_in(s, NULL).frozen + s->zygote_bytes;
+}
+
+/* ---- whether one more fits ---- */
+
+/* first: what comes with the first of them. */
+static unsigned fit(uint64_t each, uint64_t first, uint64_t left)
+{
+	return first < left
+		       ? (unsigned)MIN((left - first) / each, (uint64_t)INT_MAX)
+		       : 0;
+}
+
+/* An older revision's replicas are there until the new one's are: what is free
+ * says nothing of what will be. */
+static bool takes_over(const struct revision *rev)
+{
+	for (const struct list *it = rev->api->revisions.next;
+	     it != &rev->api->revisions; it = it->next) {
+		const struct revision *other = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct revision, link);
+
+		if (other != rev && revision_places(other))
+			return true;
+	}
+	return false;
 }
 
 unsigned memory_fits(const struct revision *rev, unsigned *ret_soon)
 {
-	uint64_t each = need_of(rev);
+	const struct serve *s = rev->api->serve;
+	struct memory_need need = memory_need(rev);
+	uint64_t total = memory_total(s), taken, free, first;
 	struct reserved r;
+	unsigned n;
 
 	*ret_soon = UINT_MAX;
-	if (!each)
+	if (!need.own)
 		return UINT_MAX;
+	first = revision_places(rev) ? 0 : need.shared;
 	r = reserved_beside(rev);
-	*ret_soon = fit(each, r.staying);
-	return fit(each, r.staying + r.leaving + r.frozen);
+	*ret_soon = fit(need.own, first, total - MIN(r.staying, total));
+	taken = r.staying + r.leaving + r.frozen + s->zygote_bytes;
+	n = fit(need.own, first, total - MIN(taken, total));
+	if (!n || takes_over(rev))
+		return n;
+	free = memory_observed(s);
+	free -= MIN(r.loading, free);
+	return MIN(n, fit(need.own, first, free));
+}
+
+bool memory_fits_again(const struct revision *rev)
+{
+	const struct serve *s = rev->api->serve;
+	struct reserved r;
+	uint64_t taken;
+
+	if (!memory_need(rev).own)
+		return true;
+	r = reserved_beside(rev);
+	taken = r.staying + r.leaving + r.frozen + s->zygote_bytes;
+	if (taken > memory_total(s))
+		return false;
+	return takes_over(rev) || r.loading <= memory_observed(s);
+}
+
+/* What keeps it out, where that is not what is reserved. */
+static char *observed_text(const struct revision *rev, uint64_t reserved)
+{
+	const struct serve *s = rev->api->serve;
+	uint64_t total = memory_total(s), free = memory_observed(s);
+	char text[32];
+
+	if (reserved < total && free < total - reserved)
+		return mem_printf(
+			"; others have the rest: %s of this machine is free",
+			str_human_bytes(free, text));
+	return mem_strdup("");
 }
 
 char *memory_text(const struct revision *rev)
 {
+	const struct serve *s = rev->api->serve;
+	struct memory_need need = memory_need(rev);
 	struct reserved r = reserved_beside(rev);
+	cleanup_free char *observed = observed_text(rev, r.staying + r.leaving);
 	char needs[32], taken[32], has[32], leaving[32];
 
 	return mem_printf(
 		"another replica needs %s (%s), but %s of this machine's %s "
-		"are reserved by those that are there%s%s%s; it is started "
+		"are reserved by those that are there%s%s%s%s; it is started "
 		"when there is room",
-		str_human_bytes(need_of(rev), needs),
-		rev->spec->compute.mem_bytes ? "compute.mem" : "as measured",
+		str_human_bytes(need.own + need.shared, needs),
+		need.from ? need.from : "it is not known yet",
 		str_human_bytes(r.staying + r.leaving, taken),
-		str_human_bytes(memory_total(), has), r.leaving ? ", " : "",
+		str_human_bytes(memory_total(s), has), r.leaving ? ", " : "",
 		r.leaving ? str_human_bytes(r.leaving, leaving) : "",
-		r.leaving ? " by some that are ending" : "");
+		r.leaving ? " by some that are ending" : "", observed);
 }

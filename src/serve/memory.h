@@ -1,24 +1,55 @@
-/* memory.h: whether one more replica fits into this machine, by what their
- * specs reserve (compute.mem). */
+/* memory.h: what replicas take of this machine's memory, and whether one more
+ * fits: by what is reserved (compute.mem, else what was measured), and by what
+ * is observed to be free. */
 #ifndef SERVE_MEMORY_H
 #define SERVE_MEMORY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/err.h"
 #include "spec/spec.h"
 
 struct revision;
+struct serve;
 
-/* Of the machine, or what our control group may have of it. */
-uint64_t memory_total(void);
+/* What replicas of a revision take, in bytes. */
+struct memory_need {
+	uint64_t own;	 /* each for itself; 0: not known */
+	uint64_t shared; /* files that they map: once, however many there are */
+	const char *from; /* "compute.mem", "as measured", "since one ran out of
+			     memory"; NULL: nothing is known */
+};
+struct memory_need memory_need(const struct revision *rev);
+
+/* Of the machine, of what our control group may have of it, or of the setting
+ * `memory`, whichever is least. */
+uint64_t memory_total(const struct serve *s);
+/* That is free now, as the kernel sees it: of the machine, and of what our
+ * control group may have. A little is left for others. */
+uint64_t memory_observed(const struct serve *s);
+/* What nobody has reserved; those that give way to others are not counted. */
+uint64_t memory_unreserved(const struct serve *s);
+/* What frozen replicas and zygotes have that end for those that start. */
+uint64_t memory_giving_way(const struct serve *s);
+/* What its replicas that are wanted have reserved, with so many of them. */
+uint64_t memory_of(const struct revision *rev, unsigned places);
+/* What those that are to end still hold. */
+uint64_t memory_leaving(const struct revision *rev);
+/* What one that is starting has taken so far; its processes' together. */
+uint64_t memory_taken(const struct revision *rev, unsigned index);
+
 /* Fails when not even min_replicas of it would fit, were they alone. */
-int memory_check(const struct spec *spec, struct err *err);
+int memory_check(const struct serve *s, const struct spec *spec,
+		 struct err *err);
 /* Replicas, beside those that it has, for which memory is left; those of its
  * api's other revisions are not counted, since they make room for each other.
  * What leaves holds what it has until it has ended. *ret_soon: for so many
  * there is when that is over. */
 unsigned memory_fits(const struct revision *rev, unsigned *ret_soon);
+/* Whether there is still room for all that it has: for one that has died and is
+ * to be started again, and may be taken to need more by now. */
+bool memory_fits_again(const struct revision *rev);
 /* Why no more do: mem_printf'ed. */
 char *memory_text(const struct revision *rev);
 

@@ -12,7 +12,8 @@ struct place {
 	unsigned unready; /* deaths of theirs since any was ready */
 	unsigned in_flight;
 	unsigned answers; /* of those, that are on their way to clients */
-	bool rests;	  /* none runs: they are in back-off */
+	uint64_t yield_ns;
+	bool rests; /* none runs: they are in back-off */
 };
 
 /* The place that begins at *at, which is then what comes behind it; false: it
@@ -31,6 +32,7 @@ static bool next_place(const struct revision *rev, const struct replica **at,
 		ret->unready += r->unready;
 		ret->in_flight += r->in_flight;
 		ret->answers += r->in_flight - MIN(r->placed, r->in_flight);
+		ret->yield_ns = MAX(ret->yield_ns, r->yield_ns);
 		ret->rests = ret->rests && r->state == REPLICA_BACKOFF;
 	}
 	*at = r;
@@ -104,7 +106,7 @@ bool revision_cannot_start(const struct revision *rev)
 {
 	const struct replica *r = NULL;
 
-	if (rev->blocked)
+	if (rev->blocked || revision_is_refused(rev))
 		return !revision_any_ready(rev);
 	while ((r = replica_next(&rev->replicas, r)))
 		if (!r->hopeless)
@@ -117,6 +119,8 @@ uint64_t revision_again_ms(const struct revision *rev)
 	uint64_t now = uv_now(rev->api->serve->loop), first = UINT64_MAX;
 	const struct replica *r = NULL;
 
+	if (rev->blocked)
+		return model_set_again_ms(&rev->models);
 	while ((r = replica_next(&rev->replicas, r))) {
 		if (r->state == REPLICA_STARTING || r->state == REPLICA_IDLE)
 			return 0;
@@ -138,7 +142,7 @@ static bool is_missed_less(const struct place *a, const struct place *b)
 	return a->in_flight <= b->in_flight;
 }
 
-unsigned revision__least_missed(const struct revision *rev)
+static struct place least_missed(const struct revision *rev)
 {
 	const struct replica *at = replica_next(&rev->replicas, NULL);
 	struct place p, least = {0};
@@ -147,7 +151,25 @@ unsigned revision__least_missed(const struct revision *rev)
 	while (next_place(rev, &at, &p))
 		if (is_missed_less(&p, &least))
 			least = p;
-	return least.index;
+	return least;
+}
+
+unsigned revision__least_missed(const struct revision *rev)
+{
+	return least_missed(rev).index;
+}
+
+struct revision_place revision_next_to_go(const struct revision *rev)
+{
+	const struct replica *at = replica_next(&rev->replicas, NULL);
+	struct place p, next = least_missed(rev);
+
+	/* One that yields already is the one. */
+	while (next_place(rev, &at, &p))
+		if (p.yield_ns)
+			next = p;
+	return (struct revision_place){next.index, next.in_flight,
+				       next.yield_ns};
 }
 
 bool revision__surplus(const struct revision *rev, unsigned *ret)

@@ -313,12 +313,15 @@ static bool is_stillborn(struct process *p)
 	return !p->heard;
 }
 
-static bool was_oom(const struct process *p)
+static bool was_oom(struct process *p)
 {
 	struct cgroup_usage usage;
 
-	return cgroup_usage(&p->local->groups, p->name, &usage) &&
-	       usage.oom_kills > 0;
+	if (!cgroup_usage(&p->local->groups, p->name, &usage) ||
+	    usage.oom_kills <= 0)
+		return false;
+	p->peak = (uint64_t)MAX(usage.mem_peak_bytes, (int64_t)0);
+	return true;
 }
 
 char *process__cause(struct process *p, int status)
@@ -330,7 +333,7 @@ char *process__cause(struct process *p, int status)
 	p->launched = true;
 	if (WIFSIGNALED(status)) {
 		if (WTERMSIG(status) == SIGKILL && was_oom(p))
-			return mem_strdup("out of memory");
+			return mem_strdup(PROCESS_RAN_OUT);
 		if (WTERMSIG(status) == SIGKILL && is_stillborn(p))
 			p->unborn = true;
 		return mem_printf("signal %d (%s)", WTERMSIG(status),

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "loop/log.h"
 #include "policy/backoff.h"
+#include "serve/memory.h"
 #include "serve/replica_parts.h"
 #include "serve/told.h"
 
@@ -18,7 +19,8 @@ enum {
 static void on_timer(uv_timer_t *timer);
 static void on_timer_closed(uv_handle_t *handle);
 static void on_upstream_closed(struct http_upstream *up);
-static void died(struct replica *r, const char *cause, bool launched);
+static void died(struct replica *r, const char *cause, bool launched,
+		 uint64_t peak);
 
 static void set_text(char **field, const char *text)
 {
@@ -64,6 +66,7 @@ struct replica *replica_create(struct revision *rev, unsigned index,
 	uv_timer_init(rev->api->serve->loop, &r->timer);
 	r->timer.data = r;
 	r->timer_open = true;
+	replica__inherit(r);
 	return r;
 }
 
@@ -91,7 +94,8 @@ void replica_start(struct replica *r)
 	r->started_ns = uv_hrtime();
 	r->tier = COLD_PROCESS;
 	r->thawed_ns = 0;
-	r->stopped = false;
+	r->stopped = r->yielding = false;
+	r->yield_ns = 0;
 	work_begin(&r->work, false);
 	set_text(&r->detail, NULL);
 	set_text(&r->failed, NULL);
@@ -99,7 +103,7 @@ void replica_start(struct replica *r)
 		if (r->process)
 			process_signal(r->process, SIGKILL);
 		else
-			died(r, err.msg, false);
+			died(r, err.msg, false, 0);
 		return;
 	}
 	/* Several processes of a replica are one start. */
@@ -350,6 +354,11 @@ void replica__maybe_free(struct replica *r)
 	free(r);
 }
 
+static bool ran_out(const char *cause)
+{
+	return strcmp(cause, PROCESS_RAN_OUT) == 0;
+}
+
 /* A fork that has answered nothing: whether that may be because it is one. What
  * it says itself, before __init__ is over, is the user's code's word; whoever
  * kills it from outside has reasons of their own. */
@@ -360,11 +369,12 @@ static bool was_bad_fork(const struct replica *r, const char *cause)
 	if (r->failed)
 		return r->tier == COLD_ZYGOTE_INIT;
 	return strncmp(cause, "signal 9 ", 9) != 0 &&
-	       strncmp(cause, "signal 15 ", 10) != 0 &&
-	       strcmp(cause, "out of memory") != 0;
+	       strncmp(cause, "signal 15 ", 10) != 0 && !ran_out(cause);
 }
 
-static void died(struct replica *r, const char *cause, bool launched)
+/* peak: the memory that it had at most; 0: not known. */
+static void died(struct replica *r, const char *cause, bool launched,
+		 uint64_t peak)
 {
 	struct revision *rev = r->rev;
 	struct api *a = rev->api;
@@ -382,6 +392,10 @@ static void died(struct replica *r, const char *cause, bool launched)
 	replica__probe_stop(r);
 	if (r->failed)
 		said = mem_strdup(r->failed);
+	if (ran_out(cause)) {
+		a->ran_out++;
+		measure_ran_out(rev, peak);
+	}
 	/* First: requests that break off now are answered with it, and find
 	 * that there is nothing left to stop. */
 	set_text(&r->last_exit, said ? said : cause);
@@ -456,7 +470,7 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 	if ((p->unborn || r->spurned) && r->state == REPLICA_STARTING)
 		start_otherwise(r, cause);
 	else
-		died(r, cause, launched || p->unborn);
+		died(r, cause, launched || p->unborn, p->peak);
 	process_close(p);
 }
 
@@ -505,6 +519,8 @@ static void on_timer(uv_timer_t *timer)
 
 	if (r->state == REPLICA_STARTING) {
 		replica__too_slow(r);
+	} else if (r->state == REPLICA_BACKOFF && !memory_fits_again(r->rev)) {
+		replica_give_way(r);
 	} else if (r->state == REPLICA_BACKOFF) {
 		r->state = REPLICA_IDLE;
 		if (!r->up_closing)

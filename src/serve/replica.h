@@ -41,6 +41,13 @@ enum replica_state {
 
 struct port_look;
 
+/* What is known of one that was let go, for the one that comes in its place. */
+struct replica_past {
+	unsigned failures, unready, restarts;
+	bool hopeless;
+	char *last_exit; /* owned, or NULL */
+};
+
 /* Exits in a row before READY that say that there will be others. */
 enum { REPLICA_TRIES = 3 };
 
@@ -77,8 +84,11 @@ struct replica {
 		struct share_credit credit;
 	} use;			  /* private: of the processors (weigh.c) */
 	struct batching batching; /* likewise */
-	bool alone; /* it has a request that may have killed another: it is
-		       sent nothing else until that one's answer begins */
+	bool alone;    /* it has a request that may have killed another: it is
+			  sent nothing else until that one's answer begins */
+	bool yielding; /* it is sent nothing new, so that others get its
+			  memory, ... */
+	uint64_t yield_ns; /* ... since (uv_hrtime) */
 	uint64_t
 		hold_until; /* uv_now: refused a connection, not tried before */
 	struct list mourners; /* requests that wait to hear why it died */
@@ -150,6 +160,12 @@ bool replica_is_suspicious(const struct replica *r);
 bool replica_may_freeze(const struct replica *r);
 void replica_freeze(struct replica *r);
 void replica_thaw(struct replica *r);
+/* From now on it is sent nothing but what it was loaded for; false: again
+ * everything. */
+void replica_yield(struct replica *r, bool yielding);
+/* It waits in back-off, and there is no memory to start it again: it goes, and
+ * its revision starts another one when there is. */
+void replica_give_way(struct replica *r);
 /* A request of it ended: a leaving one may be done now. */
 void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */

@@ -4,6 +4,7 @@
 
 #include "core/mem.h"
 #include "serve/replica_parts.h"
+#include "serve/swap.h"
 
 static void on_grace(uv_timer_t *timer);
 
@@ -48,10 +49,48 @@ void replica_leave(struct replica *r, uint32_t grace_ms)
 	uv_timer_start(&r->timer, on_grace, grace_ms, 0);
 }
 
+void replica_give_way(struct replica *r)
+{
+	struct replica_past *past = &r->rev->past;
+
+	/* Others may have gone before it: the last one's word counts. */
+	free(past->last_exit);
+	*past = (struct replica_past){.failures = r->failures,
+				      .unready = r->unready,
+				      .restarts = r->restarts,
+				      .hopeless = r->hopeless,
+				      .last_exit = mem_take(&r->last_exit)};
+	replica_leave(r, 0);
+}
+
+void replica__inherit(struct replica *r)
+{
+	struct replica_past *past = &r->rev->past;
+
+	r->failures = past->failures;
+	r->unready = past->unready;
+	r->restarts = past->restarts;
+	r->hopeless = past->hopeless;
+	r->last_exit = past->last_exit;
+	*past = (struct replica_past){.failures = 0};
+}
+
+void replica_yield(struct replica *r, bool yielding)
+{
+	bool was = r->yielding;
+
+	r->yielding = yielding;
+	r->yield_ns = yielding ? uv_hrtime() : 0;
+	if (was && !yielding)
+		gate_flush(r->rev->api);
+}
+
 void replica_idle(struct replica *r)
 {
 	if (r->in_flight)
 		return;
+	if (r->yielding)
+		swap_wake(replica__serve(r));
 	if (r->state == REPLICA_DRAINING)
 		stop_process(r);
 	else

@@ -24,6 +24,10 @@ static inline bool replica__is_ours(const struct replica *r)
 	return r->rev->spec->predictor.type != PREDICTOR_COMMAND;
 }
 
+/* replica_leave.c: it comes in place of one that was let go for want of memory,
+ * if there was one. */
+void replica__inherit(struct replica *r);
+
 /* replica.c */
 extern const struct process_ops replica__process_ops;
 /* STARTING to READY. */

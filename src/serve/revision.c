@@ -6,9 +6,9 @@
 
 #include "core/mem.h"
 #include "loop/log.h"
-#include "serve/memory.h"
 #include "serve/revision_parts.h"
 #include "serve/serve.h"
+#include "serve/swap.h"
 
 static void on_env_line(struct environment_user *u, const char *line);
 static void on_env_settled(struct environment_user *u);
@@ -41,14 +41,18 @@ struct revision *revision_create(struct api *api, int64_t number,
 	rev->user.on_settled = on_env_settled;
 	if (project)
 		rev->project_dir = project_dir(&api->serve->blobs, project);
+	model_set_init(&rev->models, rev);
 	return rev;
 }
 
 void revision_free(struct revision *rev)
 {
+	revision__sated(rev);
 	zygote_leave(&rev->zygote);
 	environment_leave(&rev->user);
 	environment_unref(rev->env);
+	model_warm_leave(rev);
+	model_set_fini(&rev->models);
 	list_remove(&rev->link);
 	schedule_fini(&rev->schedule);
 	spec_set_fini(&rev->set);
@@ -59,6 +63,7 @@ void revision_free(struct revision *rev)
 	free(rev->sample);
 	free(rev->imports);
 	free(rev->answer);
+	free(rev->past.last_exit);
 	free(rev);
 }
 
@@ -126,19 +131,18 @@ struct replica *revision_find(struct revision *rev, unsigned index,
 	return NULL;
 }
 
-static void set_message(struct revision *rev, const char *text)
+void revision__set_message(struct revision *rev, const char *text)
 {
 	free(rev->message);
 	rev->message = mem_strdup(text);
 }
 
-/* The rollout failed: said once, with what the replicas printed last. */
-static void rollout_failed(struct revision *rev, const char *replica,
-			   const char *text)
+void revision__failed(struct revision *rev, const char *replica,
+		      const char *text)
 {
 	cleanup_free char *log = NULL;
 
-	set_message(rev, text);
+	revision__set_message(rev, text);
 	if (rev->state != REVISION_UPDATING)
 		return;
 	rev->state = REVISION_FAILED;
@@ -150,7 +154,7 @@ static void rollout_failed(struct revision *rev, const char *replica,
 static void block(struct revision *rev, const char *text)
 {
 	rev->blocked = true;
-	rollout_failed(rev, NULL, text);
+	revision__failed(rev, NULL, text);
 	gate_give_up(rev->api);
 }
 
@@ -208,6 +212,23 @@ static bool step_environment(struct revision *rev)
 	}
 }
 
+/* Whether the models are there; starts or awaits them, or fails. *ret_lost:
+ * they will not be. */
+static bool step_models(struct revision *rev, bool *ret_lost)
+{
+	enum model_set_state state = model_set_step(&rev->models);
+	cleanup_free char *text = NULL;
+
+	*ret_lost = state == MODELS_MISSING;
+	if (*ret_lost) {
+		text = model_set_trouble(&rev->models);
+		block(rev, text);
+	} else if (state == MODELS_COMING && !rev->disk_ns) {
+		rev->disk_ns = uv_hrtime();
+	}
+	return state == MODELS_THERE;
+}
+
 /* Places that may be there. Those of a revision that dies again and again
  * would die, too: one tries. */
 static unsigned places_allowed(const struct revision *rev)
@@ -241,28 +262,6 @@ static bool is_taken(struct revision *rev, unsigned index)
 		if (revision_find(rev, index, p))
 			return true;
 	return false;
-}
-
-/* Of so many that are missing those for which there is room. */
-static unsigned lacking(struct revision *rev, unsigned missing)
-{
-	unsigned soon = 0, fit = missing ? memory_fits(rev, &soon) : 0;
-	cleanup_free char *text = NULL;
-
-	/* What they hold is free when they have ended. */
-	for (unsigned i = fit; i < missing; i++)
-		if (!frozen_give_way(rev->api->serve))
-			break;
-	rev->starving = fit < missing;
-	if (!rev->starving)
-		return missing;
-	api_is_busy(rev->api);
-	text = memory_text(rev);
-	if (fit || soon || revision_places(rev))
-		set_message(rev, text);
-	else
-		rollout_failed(rev, NULL, text);
-	return fit;
 }
 
 /* Frozen ones first: these are ready at once, and have their memory. */
@@ -301,8 +300,10 @@ static void tell_of_thawed(struct revision *rev)
 static void make_places(struct revision *rev)
 {
 	unsigned here = revision_places(rev), allowed = places_allowed(rev);
-	unsigned missing = lacking(rev, allowed - MIN(here, allowed));
+	unsigned missing = revision__lacking(rev, allowed - MIN(here, allowed));
 
+	if (missing && !here)
+		model_warm_start(rev);
 	for (unsigned i = 0; here || missing; i++) {
 		unsigned *left = is_taken(rev, i) ? &here : &missing;
 
@@ -314,16 +315,20 @@ static void make_places(struct revision *rev)
 	rev->disk_ns = 0;
 }
 
-/* Too many are there: one of them is kept, or leaves. */
-static void leave_place(struct revision *rev, unsigned index)
+static void end_place(struct revision *rev, unsigned index)
 {
 	struct replica *r;
 
-	if (frozen_keep(rev, index))
-		return;
 	for (unsigned p = 0; p < rev->spec->predictor.processes; p++)
 		if ((r = revision_find(rev, index, p)))
 			replica_leave(r, rev->spec->grace_ms);
+}
+
+/* Too many are there: one of them is kept, or leaves. */
+static void leave_place(struct revision *rev, unsigned index)
+{
+	if (!frozen_keep(rev, index))
+		end_place(rev, index);
 }
 
 static void drop_places(struct revision *rev)
@@ -357,7 +362,7 @@ static void check_live(struct revision *rev)
 	if (rev->leaving || !is_whole(rev))
 		return;
 	rev->state = REVISION_LIVE;
-	set_message(rev, NULL);
+	revision__set_message(rev, NULL);
 	if (first)
 		api_event(a, rev->number, "live", NULL, NULL, "live");
 	api_on_live(a, rev);
@@ -367,6 +372,8 @@ static void check_live(struct revision *rev)
 
 void revision_step(struct revision *rev)
 {
+	bool lost, models;
+
 	if (rev->leaving || rev->stepping || rev->api->serve->stopping ||
 	    !rev->api->serve->loaded)
 		return;
@@ -376,7 +383,9 @@ void revision_step(struct revision *rev)
 			   "directory; deploy again");
 		return;
 	}
-	if (!step_environment(rev))
+	/* Both at once: the one waits for the network, the other for pip. */
+	models = step_models(rev, &lost);
+	if (lost || !step_environment(rev) || !models)
 		return;
 	rev->blocked = false;
 	/* Those that end at once tell, and must not come here again. */
@@ -391,17 +400,30 @@ void revision_step(struct revision *rev)
 	zygote_step(&rev->zygote);
 }
 
+void revision_evict(struct revision *rev)
+{
+	/* Whoever hears of its end must not put another in its place at once:
+	 * as many are wanted as are left. */
+	rev->stepping = true;
+	end_place(rev, revision_next_to_go(rev).index);
+	rev->stepping = false;
+	scale_on_evicted(rev->api);
+}
+
 void revision_leave(struct revision *rev)
 {
 	uint32_t grace = rev->spec->grace_ms;
 	struct list *it, *tmp;
 
 	rev->leaving = true;
+	revision__sated(rev);
 	zygote_leave(&rev->zygote);
 	if (rev->waiting_env) {
 		rev->waiting_env = false;
 		environment_leave(&rev->user);
 	}
+	model_set_leave(&rev->models);
+	model_warm_leave(rev);
 	/* Those that end at once must not free what this loop stands on. */
 	rev->in_leave = true;
 	frozen_leave(rev);
@@ -422,6 +444,10 @@ void revision_on_ready(struct revision *rev, struct replica *r)
 	api_event(rev->api, rev->number, "replica_ready", r->id, NULL, "ready");
 	if (rev->leaving)
 		return;
+	if (revision_ready(rev) == 1) {
+		rev->in_ns = uv_hrtime();
+		gate_lease(rev->api);
+	}
 	check_live(rev);
 	gate_flush(rev->api);
 	scale_on_ready(rev->api, r);
@@ -436,7 +462,7 @@ void revision_on_exit(struct revision *rev, struct replica *r,
 
 	api_event(a, rev->number, "replica_exit", r->id, log, "%s", cause);
 	if (fatal)
-		rollout_failed(rev, r->id, cause);
+		revision__failed(rev, r->id, cause);
 	/* It may be that fewer are to try. It may end itself: r is not to be
 	 * looked at any more. */
 	revision_step(rev);
@@ -445,6 +471,7 @@ void revision_on_exit(struct revision *rev, struct replica *r,
 
 void revision_on_gone(struct revision *rev)
 {
+	swap_wake(rev->api->serve);
 	if (!rev->leaving) {
 		revision_step(rev);
 		return;

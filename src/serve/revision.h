@@ -9,12 +9,14 @@
 #include "serve/environment.h"
 #include "serve/frozen.h"
 #include "serve/measure.h"
+#include "serve/model_set.h"
+#include "serve/model_warm.h"
+#include "serve/replica.h"
 #include "serve/schedule.h"
 #include "serve/zygote.h"
 #include "spec/spec.h"
 
 struct api;
-struct replica;
 
 enum revision_state {
 	REVISION_UPDATING, /* rolling out */
@@ -34,22 +36,31 @@ struct revision {
 	enum revision_state state;
 	bool leaving; /* no longer wanted: ends when its replicas have */
 	bool stepping, in_leave; /* private */
-	bool starving; /* fewer are there than wanted, for want of memory */
-	bool blocked;  /* none can be started, as message says: it has no files
-			  or no environment */
-	char *message; /* owned: why it failed */
-	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
-	char *imports; /* owned: what its __init__ imports of Python's own, as
-			  the JSON of a list; or NULL */
-	char *answer;  /* owned: to that, by proof.c; or NULL */
+	bool starving; /* fewer are there than wanted, for want of memory, ...
+			*/
+	uint64_t starving_ns;	/* ... since (uv_hrtime) */
+	uint64_t refused_until; /* uv_now: it needs more memory than it can ever
+				   have, as message says; not asked again until
+				   then */
+	uint64_t in_ns; /* uv_hrtime: its first replica is ready since */
+	bool blocked;	/* none can be started, as message says: it has no files
+			   or no environment */
+	char *message;	/* owned: why it failed */
+	char *sample;	/* owned: a request that it takes, as JSON; or NULL */
+	char *imports;	/* owned: what its __init__ imports of Python's own, as
+			   the JSON of a list; or NULL */
+	char *answer;	/* owned: to that, by proof.c; or NULL */
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;
-	uint64_t disk_ns; /* uv_hrtime: its environment has been built since;
-			     0: it was there */
+	struct model_set models;
+	struct model_warm warm;
+	uint64_t disk_ns; /* uv_hrtime: its environment has been built, or its
+			     models fetched, since; 0: all was there */
 	struct schedule schedule; /* of its spec */
 	struct list replicas;	  /* the wanted ones, by index and number */
 	struct list gone;	  /* leaving ones */
+	struct replica_past past; /* of one that gave way; for the next */
 	struct frozen frozen;	  /* those that are kept */
 	struct zygote zygote;	/* what they are forked from, if there is one */
 	struct measure measure; /* what they take, ... */
@@ -85,6 +96,19 @@ void revision_on_gone(struct revision *rev);
 unsigned revision_requested(const struct revision *rev);
 unsigned revision_places(const struct revision *rev);
 unsigned revision_ready(const struct revision *rev);
+/* The place that is missed least, which leaves first. */
+struct revision_place {
+	unsigned index;
+	unsigned in_flight;
+	uint64_t yield_ns; /* since when it yields; 0: it does not */
+};
+struct revision_place revision_next_to_go(const struct revision *rev);
+/* Its memory is for others: that place ends, and is not kept frozen. */
+void revision_evict(struct revision *rev);
+/* It needs more memory than it can ever have: nobody is to wait for it for a
+ * while. */
+void revision_refuse(struct revision *rev, const char *text);
+bool revision_is_refused(const struct revision *rev);
 /* Those that are still passing on an answer that its client has not taken. */
 unsigned revision_answering(const struct revision *rev);
 /* Whether some process of it takes requests. */

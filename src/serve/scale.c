@@ -161,6 +161,8 @@ static void by_latency(struct api *a, struct revision *rev, uint32_t needed,
 	n = MAX(s->advice.want, least(s, rev));
 	if (s->advice.needed)
 		n = MAX(n, s->advice.needed + rev->spec->scale.buffer_replicas);
+	if (s->evicted && !s->view.in_flight)
+		n = MAX(least(s, rev), rule.min);
 	n = MIN(n, rule.max);
 	next = more && n < s->wanted ? 1 : until_next(s, rev);
 	if (next)
@@ -197,6 +199,8 @@ static void by_cortex(struct api *a, struct revision *rev)
 				 s->mean_in_flight);
 	if (in_flight)
 		n = MAX(n, 1u);
+	else if (s->evicted)
+		n = rule.min;
 	n = MIN(MAX(n, least(s, rev)), rule.max);
 	if (n || s->mean_in_flight > 0)
 		ask_in(a, S);
@@ -284,6 +288,7 @@ void scale_adopted(struct api *a)
 void scale_on_request(struct api *a, const struct revision *rev,
 		      uint64_t now_ns)
 {
+	a->scale.evicted = false;
 	if (is_fixed(rev))
 		return;
 	if (rev->spec->scale.policy == SCALE_BY_CORTEX) {
@@ -326,6 +331,26 @@ void scale_on_wait(struct api *a)
 		wake(a);
 	else if (uv_hrtime() - a->scale.asked_ns >= WAIT_EVERY_MS * MS)
 		step(a, 0, true);
+}
+
+uint32_t scale_least(const struct api *a)
+{
+	const struct scale *s = &a->scale;
+	uint64_t now = uv_hrtime();
+	uint32_t n = MAX(s->scheduled, (uint32_t)(now < s->awaited_until));
+
+	return now < s->held_until ? MAX(n, s->held) : n;
+}
+
+void scale_on_evicted(struct api *a)
+{
+	struct scale *s = &a->scale;
+	unsigned left = revision_places(gate_serving(a));
+
+	s->wanted = MIN(s->wanted, left);
+	s->evicted = !left;
+	if (a->gate.queued)
+		scale_on_wait(a);
 }
 
 void scale_on_refusal(struct api *a)

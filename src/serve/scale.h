@@ -39,8 +39,10 @@ struct scale {
 	/* Replicas that each revision of the api is to have, before its own
 	 * bounds: revision_requested. */
 	uint32_t wanted;
-	bool begun;  /* private: init_replicas has been considered */
-	bool asleep; /* by hand: none, until the next request */
+	bool begun;   /* private: init_replicas has been considered */
+	bool asleep;  /* by hand: none, until the next request */
+	bool evicted; /* its memory is others': what policy would keep for
+			 the next request is not there again before it */
 	/* A request found none: one at least, until it is ready; and if it
 	 * was told to come again, until it has had the time to. */
 	bool waking, refused;
@@ -114,6 +116,11 @@ void scale_on_gone(struct api *a, struct replica *r);
 uint64_t scale_replica_ns(const struct api *a);
 /* What a replica of it takes is known, and was not. */
 void scale_on_measured(struct api *a);
+/* A replica of it has left so that others have the memory. */
+void scale_on_evicted(struct api *a);
+/* Replicas that are to be there whatever policy says, beside min_replicas: by
+ * the schedule, by hand, for who was told to come again. */
+uint32_t scale_least(const struct api *a);
 /* The revision that was asked for is live, and was not. */
 void scale_on_live(struct api *a);
 /* By hand: so many now, and no fewer for a while; 0: none until the next

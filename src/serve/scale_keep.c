@@ -17,6 +17,8 @@ enum {
 
 static const uint64_t MS = 1000000, S = 1000000000;
 static const uint64_t LOAD_MAX = 24 * 3600 * UINT64_C(1000000000);
+/* Sums of them must not run over. */
+static const uint64_t BYTES_MAX = UINT64_C(1) << 50;
 
 /* ---- as JSON ---- */
 
@@ -79,6 +81,10 @@ static void put_revision(yyjson_mut_doc *doc, yyjson_mut_val *root,
 	o = yyjson_mut_obj_add_obj(doc, root, "revision");
 	yyjson_mut_obj_add_int(doc, o, "number", rev->number);
 	yyjson_mut_obj_add_uint(doc, o, "bytes", rev->measure.bytes);
+	yyjson_mut_obj_add_uint(doc, o, "own_bytes", rev->measure.own);
+	yyjson_mut_obj_add_uint(doc, o, "shared_bytes", rev->measure.shared);
+	yyjson_mut_obj_add_uint(doc, o, "ran_out_bytes", rev->measure.ran_out);
+	yyjson_mut_obj_add_uint(doc, o, "looks", rev->measure.looks);
 	yyjson_mut_obj_add_uint(doc, o, "at_once", rev->at_once);
 }
 
@@ -137,6 +143,18 @@ static void recall_level(struct autoscale *a, uint32_t level, yyjson_val *bins)
 		autoscale_recall(a, level, &g);
 }
 
+static void recall_measure(struct measure *m, yyjson_val *o)
+{
+	m->bytes = bounded(o, "bytes", BYTES_MAX);
+	m->own = bounded(o, "own_bytes", BYTES_MAX);
+	m->shared = bounded(o, "shared_bytes", BYTES_MAX);
+	m->ran_out = bounded(o, "ran_out_bytes", BYTES_MAX);
+	m->looks = (uint32_t)bounded(o, "looks", UINT32_MAX);
+	/* An older daemon knew the whole alone. */
+	if (!m->own)
+		m->own = m->bytes;
+}
+
 void scale_recall(struct api *a, const char *json)
 {
 	cleanup_json yyjson_doc *doc =
@@ -159,7 +177,7 @@ void scale_recall(struct api *a, const char *json)
 	o = yyjson_obj_get(root, "revision");
 	if (!a->want || json_int(o, "number", -1) != a->want->number)
 		return;
-	a->want->measure.bytes = bounded(o, "bytes", INT64_MAX);
+	recall_measure(&a->want->measure, o);
 	a->want->at_once = (uint32_t)bounded(o, "at_once", UINT32_MAX);
 }
 

@@ -128,6 +128,8 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	map_init(&s->reserved);
 	map_init(&s->secrets);
 	environments_init(&s->environments, s);
+	if (models_open(&s->models, s, err))
+		return err->code;
 	s->random = (uint32_t)uv_hrtime() | 1;
 	s->processors = (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 	if (store_load_secrets(s->store, on_secret_row, s, err) ||
@@ -138,6 +140,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	s->local.on_adopt = on_adopt;
 	s->local.on_adopted_all = on_adopted_all;
 	scale_clock_open(s);
+	swap_open(s);
 	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 	return local_open(&s->local, s->loop, s->data_dir, keeper_fd, err);
 }
@@ -192,6 +195,7 @@ static void on_adopted_all(struct local *l)
 			revision_step(a->want);
 	}
 	serve_collect_garbage(s);
+	models_collect(&s->models);
 }
 
 /* ---- time ---- */
@@ -408,7 +412,8 @@ static void step_stopping(struct serve *s)
 		if (!list_empty(&a->revisions) || a->gate.in_flight ||
 		    a->changing || a->removing)
 			return;
-	if (s->deploys || s->collecting || s->measuring)
+	if (s->deploys || s->collecting || s->measuring ||
+	    s->models.collecting || s->models.finding)
 		return;
 	/* Environments that are being built can be built again. */
 	LIST_EACH (&s->local.processes, it, tmp) {
@@ -430,6 +435,7 @@ void serve_stop(struct serve *s, void (*on_stopped)(struct serve *s))
 
 	s->stopping = true;
 	s->on_stopped = on_stopped;
+	models_stop(&s->models);
 	serve_is_busy(s);
 	scale_keep_all(s);
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
@@ -457,11 +463,13 @@ void serve_close(struct serve *s)
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
 		api_free(a);
 	scale_clock_close(s);
+	swap_close(s);
 	map_fini(&s->apis);
 	map_fini(&s->routes);
 	map_fini(&s->reserved);
 	secrets_fini(&s->secrets);
 	environments_fini(&s->environments);
+	models_close(&s->models);
 	local_close(&s->local);
 	free(s->worker_dir);
 	free(s->host_dir);

@@ -12,8 +12,10 @@
 #include "serve/api.h"
 #include "serve/environment.h"
 #include "serve/local.h"
+#include "serve/model.h"
 #include "serve/replica.h"
 #include "serve/secret.h"
+#include "serve/swap.h"
 #include "store/blob.h"
 #include "store/store.h"
 
@@ -32,12 +34,16 @@ struct serve {
 	struct map reserved; /* endpoints of changes on their way to the disk */
 	struct map secrets;  /* name to struct secret */
 	struct environments environments;
-	uv_timer_t tick;      /* private: deadlines, heartbeats, retries */
-	uint64_t next_second; /* private: of uv_now */
-	struct list busy;     /* apis that have anything to be looked after */
-	struct list changed;  /* apis whose scale.c's is not what is kept */
-	struct heap asks;     /* scales, by when policy is to be asked */
-	uv_timer_t ask;	      /* private: of the first of them */
+	struct models models;
+	uint64_t models_size;	  /* bytes that they may have on the disk, 0: no
+				     limit; the owner's, as warm_limit */
+	uint64_t models_check_ms; /* between two looks at a source; 0: none */
+	uv_timer_t tick;	  /* private: deadlines, heartbeats, retries */
+	uint64_t next_second;	  /* private: of uv_now */
+	struct list busy;    /* apis that have anything to be looked after */
+	struct list changed; /* apis whose scale.c's is not what is kept */
+	struct heap asks;    /* scales, by when policy is to be asked */
+	uv_timer_t ask;	     /* private: of the first of them */
 	bool loaded; /* state and children are known: requests may be answered
 		      */
 	bool stopping;
@@ -47,8 +53,11 @@ struct serve {
 	 * processors (weigh.h): as far as they are counted anew, and when they
 	 * were counted last */
 	int64_t counting_claims, claims;
-	unsigned turns;	       /* private: of the tick */
-	unsigned processors;   /* private */
+	unsigned turns;	     /* private: of the tick */
+	unsigned processors; /* private */
+	struct swap swap;
+	uint64_t memory_limit; /* what all replicas may reserve; 0: all that
+				  there is; the owner's to set at any time */
 	uint64_t warm_limit;   /* what zygotes that are `auto` may take with all
 				  others, and frozen replicas beside them; the
 				  owner's to set at any time */

@@ -52,6 +52,7 @@ struct zygote {
 	uint64_t used_at;   /* uv_now: a replica was started; 0: none was */
 	uint64_t gap_ms;    /* from the start before to that one */
 	uint64_t admit_at;  /* uv_now: no room was left, not asked before */
+	bool no_memory;	    /* that is why: replicas need it */
 	uint64_t resident;  /* when it was ready */
 	unsigned uses;	    /* since that was compared */
 	unsigned bad_forks; /* that ended in their first request, in a row
@@ -91,6 +92,10 @@ void zygote_on_secret(struct zygote *z, const char *name);
 /* The limit is another, or what they take: those that are worth least go until
  * the others fit. */
 void zygote_enforce(struct serve *s);
+/* Ends the one that is worth least, of all apis: of those that are `auto`, then
+ * of those that are asked for by their level, and of each only as the last the
+ * one of the revision that has no room. False: there is none. */
+bool zygote_give_way(struct serve *s, const struct revision *to);
 /* No more of it; frees what it holds. */
 void zygote_leave(struct zygote *z);
 /* "init", "imports", "worker"; "none" */

@@ -4,14 +4,16 @@
  *
  *     saved = time that its fork is faster than a start / time between uses
  *
- * per byte. A zygote that the spec asks for by its level stays; one that is
- * `auto` is a guess of ours. */
+ * per byte. One that is `auto` is a guess of ours. One that the spec asks for
+ * by its level is not in that limit, and goes only where replicas have no
+ * memory else: it makes starts faster, and they are what starts. */
 #include <float.h>
 
 #include "box/footprint.h"
 #include "core/mem.h"
 #include "loop/log.h"
 #include "serve/measure.h"
+#include "serve/memory.h"
 #include "serve/serve.h"
 
 enum {
@@ -46,8 +48,8 @@ static uint64_t bytes_of(const struct zygote *z)
 {
 	if (z->bytes)
 		return z->bytes;
-	return z->rev->measure.bytes ? z->rev->measure.bytes
-				     : (uint64_t)GUESS_BYTES;
+	/* A first look at a replica comes when it has run nothing yet. */
+	return MAX(z->rev->measure.bytes, (uint64_t)GUESS_BYTES);
 }
 
 /* Milliseconds saved per millisecond and byte. */
@@ -64,14 +66,20 @@ static double worth(const struct zygote *z)
 	       (double)bytes_of(z);
 }
 
-static bool may_go(const struct zygote *z)
+static bool is_guess(const struct zygote *z)
 {
-	return z->process && !z->process->forks &&
-	       z->rev->spec->predictor.zygote == ZYGOTE_AUTO;
+	return z->rev->spec->predictor.zygote == ZYGOTE_AUTO;
 }
 
-/* but: who is not meant, or NULL. */
-static struct zygote *least_worth(struct serve *s, const struct zygote *but)
+static bool may_go(const struct zygote *z)
+{
+	return z->process && !z->process->forks;
+}
+
+/* guesses: of those that are `auto`, else of those that the spec asks for. but:
+ * who is not meant, or NULL. */
+static struct zygote *least_worth(struct serve *s, bool guesses,
+				  const struct zygote *but)
 {
 	struct zygote *least = NULL;
 	double of_least = DBL_MAX;
@@ -80,7 +88,8 @@ static struct zygote *least_worth(struct serve *s, const struct zygote *but)
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		struct zygote *z = a->want ? &a->want->zygote : NULL;
 
-		if (!z || z == but || !may_go(z) || worth(z) >= of_least)
+		if (!z || z == but || !may_go(z) || is_guess(z) != guesses ||
+		    worth(z) >= of_least)
 			continue;
 		least = z;
 		of_least = worth(z);
@@ -88,13 +97,19 @@ static struct zygote *least_worth(struct serve *s, const struct zygote *but)
 	return least;
 }
 
-static void make_room(struct zygote *z)
+/* for_replicas: not for zygotes that are worth more. */
+static void make_room(struct zygote *z, bool for_replicas)
 {
 	log_info(
 		LOG_F(F_S("api", z->rev->api->name), F_I("bytes", bytes_of(z))),
 		"its zygote makes room for others");
+	if (!is_guess(z))
+		api_event(z->rev->api, z->rev->number, "zygote", NULL, NULL,
+			  "the zygote leaves: replicas need its memory; "
+			  "another one is loaded when there is room");
 	zygote__end(z);
 	z->admit_at = now_of(z) + AGAIN_MS;
+	z->no_memory = for_replicas;
 }
 
 void zygote_enforce(struct serve *s)
@@ -102,12 +117,39 @@ void zygote_enforce(struct serve *s)
 	struct zygote *least;
 
 	while (s->zygote_bytes > s->warm_limit &&
-	       (least = least_worth(s, NULL)))
-		make_room(least);
+	       (least = least_worth(s, true, NULL)))
+		make_room(least, false);
+}
+
+bool zygote_give_way(struct serve *s, const struct revision *to)
+{
+	struct zygote *least = NULL;
+
+	for (int guesses = 1; !least && guesses >= 0; guesses--) {
+		least = least_worth(s, guesses, &to->zygote);
+		if (!least)
+			least = least_worth(s, guesses, NULL);
+	}
+	if (least)
+		make_room(least, true);
+	return least;
+}
+
+/* It is a help, and takes what replicas leave. */
+static bool has_memory(const struct zygote *z)
+{
+	const struct serve *s = serve_of(z);
+	uint64_t left = memory_unreserved(s), others = memory_giving_way(s);
+
+	left -= MIN(others, left);
+	return !s->swap.starving &&
+	       bytes_of(z) <= MIN(left, memory_observed(s));
 }
 
 const char *zygote__no_room(const struct zygote *z)
 {
+	if (z->no_memory)
+		return "replicas need the memory";
 	return bytes_of(z) > serve_of(z)->warm_limit
 		       ? "it takes more than all of warm_memory"
 		       : "those of other apis that save more take all of "
@@ -119,18 +161,24 @@ bool zygote__admit(struct zygote *z)
 	struct serve *s = serve_of(z);
 	uint64_t now = now_of(z);
 
-	if (z->rev->spec->predictor.zygote != ZYGOTE_AUTO)
-		return true;
 	if (now < z->admit_at)
 		return false;
+	z->no_memory = (bytes_of(z) <= s->warm_limit || !is_guess(z)) &&
+		       !has_memory(z);
+	if (z->no_memory) {
+		z->admit_at = now + AGAIN_MS;
+		return false;
+	}
+	if (!is_guess(z))
+		return true;
 	while (s->zygote_bytes + bytes_of(z) > s->warm_limit) {
-		struct zygote *least = least_worth(s, z);
+		struct zygote *least = least_worth(s, true, z);
 
 		if (!least || worth(least) >= worth(z)) {
 			z->admit_at = now + AGAIN_MS;
 			return false;
 		}
-		make_room(least);
+		make_room(least, false);
 	}
 	return true;
 }
@@ -155,9 +203,9 @@ static void on_measured(struct api *a, const struct measured *m)
 {
 	struct zygote *z = m->rev ? &m->rev->zygote : NULL;
 
-	if (!z || !z->process || z->process->pid != m->pid || !m->bytes)
+	if (!z || !z->process || z->process->pid != m->pid || !m->took.all)
 		return;
-	z->bytes = m->bytes;
+	z->bytes = m->took.all;
 	zygote__count_bytes(z);
 	zygote_enforce(a->serve);
 }

@@ -22,7 +22,10 @@ enum setting_id {
 	SETTING_LOG_FORMAT,
 	SETTING_ACCESS_LOG,
 	SETTING_STOP_TIMEOUT,
+	SETTING_MEMORY,
 	SETTING_WARM_MEMORY,
+	SETTING_MODELS_SIZE,
+	SETTING_MODELS_CHECK,
 #define X(field, name, value, least, most, unit, text) SETTING_##field,
 	HTTP_LIMITS(X)
 #undef X

@@ -53,13 +53,31 @@ const struct setting settings_table[SETTING_COUNT] = {
 		 .fallback = "5s", .least = 0, .most = 3600 * 1000,
 		 .text = "when Soma stops and all replicas have ended: how "
 			 "long clients may still read their answers"},
+	[SETTING_MEMORY] =
+		{"memory", SETTING_IS_BYTES, SETTING_LIVE, "SIZE",
+		 .least = 20 << 20, .most = UINT64_MAX / 2,
+		 .text = "what all replicas may reserve together; else all "
+			 "that the machine has, or what Soma's control group "
+			 "may have of it"},
 	[SETTING_WARM_MEMORY] =
 		{"warm_memory", SETTING_IS_BYTES, SETTING_LIVE, "SIZE",
 		 .least = 0, .most = UINT64_MAX / 2,
 		 .text = "what is kept for the next start may take together: "
 			 "processes that replicas are forked from (zygote: "
 			 "auto), and frozen replicas with what these leave; "
-			 "else a quarter of the machine's memory"},
+			 "else a quarter of that"},
+	[SETTING_MODELS_SIZE] =
+		{"models_size", SETTING_IS_BYTES, SETTING_LIVE, "SIZE",
+		 .fallback = "0", .least = 0, .most = UINT64_MAX / 2,
+		 .text = "what fetched models may take on the disk: those that "
+			 "were used longest ago and that no api has make room. "
+			 "0: no limit"},
+	[SETTING_MODELS_CHECK] =
+		{"models_check", SETTING_IS_TIME, SETTING_LIVE, "TIME",
+		 .fallback = "10s", .least = 0, .most = 86400 * 1000,
+		 .text = "how often the source of a model that is loaded while "
+			 "replicas run (multi_model_reloading, ONNXPredictor) "
+			 "is asked for what is new. 0: never"},
 #define X(field, name_, value, least_, most_, unit, text_)                     \
 	[SETTING_##field] = {                                                  \
 		name_,	      TYPE_##unit,	 SETTING_LIVE,                 \

@@ -89,7 +89,7 @@ const char *document_kind(struct arena *a, const struct key *k)
 		return arena_printf(a, "%s, or file of the project, .so",
 				    document__words(a, k, ", "));
 	case KEY_SOURCE:
-		return "s3:// or path in the project";
+		return "URL, or path, absolute or in the project";
 	case KEY_DIR:
 		return "directory of the project";
 	case KEY_WORD:

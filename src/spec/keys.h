@@ -27,7 +27,7 @@ enum key_type {
 	KEY_FILE,     /* file of the project */
 	KEY_PY_FILE,  /* the same, ending in .py */
 	KEY_ENGINE,   /* one of `words`, or a file of the project, .so */
-	KEY_SOURCE,   /* s3://, or file or directory of the project */
+	KEY_SOURCE,   /* where a model is: source.h */
 	KEY_DIR,      /* directory of the project */
 	KEY_WORD,     /* one of `words`; kept as text */
 	KEY_CHOICE,   /* one of `words`; kept as its position in them */

@@ -1,8 +1,6 @@
 /* The keys of what a replica runs: predictor, and Cortex's handler. */
 #include "spec/keys_rows.h"
 
-#define RELOADING_WHY                                                          \
-	"models are read when a replica starts, and again by `soma refresh`"
 #define TF_WHY                                                                 \
 	"type \"tensorflow\" is not served by this version of Soma; load the " \
 	"model by tensorflow in a PythonPredictor, run its own server with "   \
@@ -76,16 +74,16 @@ const struct key keys_predictor[] = {
 	 AT(predictor.readiness_path), .example = "readiness_path: /health",
 	 .def_shown = "ready when $PORT accepts connections",
 	 .text = "GET on it answers 2xx or 3xx once the program is ready."},
-	{"predictor.models", KEY_MAP, WORKS, "0.25-0.33", RAB, ONNX_CLASS | TF,
-	 .required = true, .example = "models: {path: model.onnx}",
-	 .text = "Models that onnx_client has: one of path, paths and dir. "
-		 "They "
-		 "are read when a replica starts; `soma refresh` reads them "
-		 "again."},
+	{"predictor.models", KEY_MAP, WORKS, "0.25-0.33", RAB,
+	 PY | ONNX_CLASS | TF, .example = "models: {path: model.onnx}",
+	 .text = "Models that the class has: what soma.models opens in a "
+		 "PythonPredictor, and onnx_client of an ONNXPredictor, where "
+		 "it is required and what changes at its source is loaded "
+		 "while replicas run. One of path, paths and dir."},
 #define MODELS "predictor.models"
 #define VERSIONS "0.25-0.33"
 #define KINDS RAB
-#define PREDICTORS ONNX_CLASS
+#define PREDICTORS (PY | ONNX_CLASS)
 #include "spec/keys_models.inc"
 #define CLASS "predictor"
 #define SINCE(v) v "-0.33"

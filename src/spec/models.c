@@ -166,6 +166,10 @@ void models_apply(struct reader *r, struct node *api, const char *path,
 	yyjson_mut_doc_set_root(doc, m.root);
 	add_where(&m);
 	add_caches(&m, spec);
+	/* Nothing but soma.models has them: there is no client of Cortex's. */
+	if (spec->predictor.klass == CLASS_PYTHON_PREDICTOR &&
+	    strcmp(path, "predictor.models") == 0)
+		yyjson_mut_obj_add_bool(doc, m.root, "open", true);
 	if (r->set->n_errors > errors)
 		return;
 	text = json_write(doc, NULL);

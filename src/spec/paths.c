@@ -1,8 +1,11 @@
 /* Texts that name something: an api, a URL path, a file of the project. */
+#include <assert.h>
 #include <ctype.h>
+#include <regex.h>
 #include <string.h>
 
 #include "core/mem.h"
+#include "spec/source.h"
 #include "spec/value.h"
 
 enum { PATH_LEN_MAX = 1024 };
@@ -212,25 +215,42 @@ bool value_read_engine(struct reader *r, const struct key *k, struct node *n,
 	return true;
 }
 
-/* s3://bucket or s3://bucket/key. Cortex's gs:// has its own words. */
+static bool is_url(const char *text)
+{
+	regex_t regex;
+	int rc = regcomp(&regex, SOURCE_URL_PATTERN, REG_EXTENDED | REG_NOSUB);
+
+	assert(rc == 0);
+	rc = regexec(&regex, text, 0, NULL, 0);
+	regfree(&regex);
+	return rc == 0;
+}
+
+/* A URL, as it is written; of what is in place there is no "..". */
 static bool read_url(struct reader *r, const struct key *k, struct node *n,
 		     const char **ret)
 {
-	const char *bucket = n->text + 5;
-	size_t len = strcspn(bucket, "/");
-	bool ok = strncmp(n->text, "s3://", 5) == 0 && len >= 3 && len <= 63 &&
-		  n->len <= PATH_LEN_MAX;
+	const char *place = source_in_place(n->text);
 
-	for (size_t i = 0; i < len && ok; i++)
-		ok = isalnum((unsigned char)bucket[i]) ||
-		     strchr(".-_", bucket[i]);
-	if (ok)
-		*ret = n->text;
-	else
-		value_unexpected(r, k, n,
-				 "s3://BUCKET/KEY, or a path inside the "
-				 "project");
-	return ok;
+	if (!is_url(n->text) || n->len > PATH_LEN_MAX ||
+	    (place && has_dotdot(place))) {
+		value_unexpected(r, k, n, SOURCE_WORDS);
+		return false;
+	}
+	*ret = n->text;
+	return true;
+}
+
+static bool is_source_path(struct reader *r, const struct key *k,
+			   struct node *n)
+{
+	if (n->text[0] != '~' && !has_dotdot(n->text) && n->len <= PATH_LEN_MAX)
+		return true;
+	problem_error(r, n, k->path,
+		      "expected a path without '..' and '~', absolute or "
+		      "inside the project (relative to %s), found %s",
+		      r->file_name, node_shown(r, n));
+	return false;
 }
 
 bool value_read_source(struct reader *r, const struct key *k, struct node *n,
@@ -240,8 +260,13 @@ bool value_read_source(struct reader *r, const struct key *k, struct node *n,
 
 	if (strstr(n->text, "://"))
 		return read_url(r, k, n, ret);
-	if (!is_inside(r, k, n))
+	if (!is_source_path(r, k, n))
 		return false;
+	if (n->text[0] == '/') {
+		/* Whether it is there is for the daemon's machine to say. */
+		*ret = n->text;
+		return true;
+	}
 	path = tidy(r, n->text);
 	if (r->files && *path && !r->files->kind_of(r->files->data, path)) {
 		problem_error(r, n, k->path,

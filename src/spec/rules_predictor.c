@@ -236,6 +236,37 @@ static void check_batching(struct reader *r, struct node *map,
 			      most, r->block, spec->predictor.threads);
 }
 
+/* One of two blocks has them: models, or multi_model_reloading for those that
+ * a class loads by load_model(). */
+static void fill_models(struct reader *r, struct node *api, struct spec *spec)
+{
+	struct node *map = node_get(api, r->block);
+	struct node *models = given(map, "models");
+	bool onnx = r->predictor == FOR_ONNX_CLASS;
+	bool handler = strcmp(r->block, "handler") == 0;
+
+	if (!map || map->type != NODE_MAP)
+		return; /* was reported */
+	if (onnx && !models) {
+		problem_error(r, map, path_of(r, "models"),
+			      "required key is missing; for example 'models: "
+			      "{path: model.onnx}'");
+		map->bad = false; /* what it has is good */
+		return;
+	}
+	if (models && !handler && given(map, "multi_model_reloading"))
+		problem_error(r, models, path_of(r, "models"),
+			      "there is multi_model_reloading, too: keep that "
+			      "for models that load_model() loads, or models "
+			      "for those that soma.models opens");
+	else
+		models_apply(r, api,
+			     path_of(r, models && !handler
+						? "models"
+						: "multi_model_reloading"),
+			     spec);
+}
+
 static void fill_python(struct reader *r, struct node *api, struct spec *spec)
 {
 	struct node *map = node_get(api, r->block);
@@ -249,11 +280,7 @@ static void fill_python(struct reader *r, struct node *api, struct spec *spec)
 	    !rules__is_soma_file(r))
 		spec->predictor.base_packages = BASE_PACKAGES_CORTEX;
 	check_batching(r, map, spec);
-	models_apply(r, api,
-		     path_of(r, r->predictor == FOR_ONNX_CLASS
-					? "models"
-					: "multi_model_reloading"),
-		     spec);
+	fill_models(r, api, spec);
 }
 
 /* Cortex installed it without being told. */

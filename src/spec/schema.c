@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "spec/document.h"
+#include "spec/source.h"
 #include "spec/value.h"
 
 #define DURATION                                                               \
@@ -201,11 +202,8 @@ static yyjson_mut_val *path(struct schema *s, const struct key *k)
 		return either(s, words(s, k),
 			      pattern_up_to(s, "^[^/~].*\\.so$", PATH_LEN));
 	case KEY_SOURCE:
-		return either(s,
-			      pattern_up_to(s,
-					    "^s3://[A-Za-z0-9._-]{3,63}(/.*)?$",
-					    PATH_LEN),
-			      pattern_up_to(s, "^(?!.*://)[^/~]", PATH_LEN));
+		return either(s, pattern_up_to(s, SOURCE_URL_PATTERN, PATH_LEN),
+			      pattern_up_to(s, SOURCE_PATH_PATTERN, PATH_LEN));
 	default:
 		return pattern_up_to(s, "^[^/~]", PATH_LEN);
 	}

@@ -109,8 +109,10 @@ struct spec {
 		enum freeze freeze;
 		/* python: where its models are, or NULL: {"path": TEXT} or
 		 * {"paths": [{"name", "path"}]} or {"dir": TEXT}, and
-		 * "cache_size" and "disk_cache_size", null where not given. A
-		 * TEXT is "s3://..." or relative to the project. */
+		 * "cache_size" and "disk_cache_size", null where not given;
+		 * "open": true where soma.models alone has them. A TEXT is a
+		 * URL of source.h, an absolute path, or relative to the
+		 * project. */
 		const char *models_json;
 		/* engine: a built-in one's name, "onnx", or a file of the
 		 * project that ends in ".so" */

@@ -30,6 +30,7 @@ BEYOND_A_SCHEMA = [
     r"is less than compute\.mem,", r"needs origins by name", r"stands for all origins",
     r"says no place: give path", r"only one of path, paths and dir", r"cache_size", r"two models have the name",
     r"paths\[\]\.name: expected letters", r"is more than \w+\.threads_per_process", r"there is server_side_batching, too",
+    r"there is multi_model_reloading, too",
     # what is in a command
     r"no shell runs the command", r"there is no program in it", r"quote is not closed", r"PORT is chosen by Soma",
     # pods

@@ -224,9 +224,9 @@ def test_an_onnx_predictor(daemon, folder, project):
 
 
 @pytest.mark.parametrize("old, new, words", [
-    ("onnx/iris.onnx", "onnx/irs.onnx", ["predictor.models.path: s3://models/onnx/irs.onnx is not there", "s3://models/onnx/ has iris.onnx"]),
-    ("s3://models", "s3://modls", ["has no bucket modls", "correct the name of the bucket"]),
-    ("monitoring:", "env: {AWS_ENDPOINT_URL: 'http://127.0.0.1:9'}", ["http://127.0.0.1:9 cannot be reached for s3://models/onnx/iris.onnx", "AWS_ENDPOINT_URL"]),
+    ("onnx/iris.onnx", "onnx/irs.onnx", ["predictor.models.path: ", "s3://models/onnx/irs.onnx"]),
+    ("s3://models", "s3://modls", ["predictor.models.path: ", "modls"]),
+    ("monitoring:", "env: {AWS_ENDPOINT_URL: 'http://127.0.0.1:9'}", ["predictor.models.path: ", "127.0.0.1:9"]),
 ])
 def test_models_that_are_not_there(daemon, folder, project, old, new, words):
     files = project(ONNX)

@@ -13,9 +13,15 @@ def host_program():
 
 
 class Host(Worker):
-    def __init__(self, files=(), **config):
+    def __init__(self, files=(), before=None, **config):
         config = {"engine": "echo", "engine_options": {}, "model": None, **config}
-        super().__init__(dict(files), program=[str(host_program())], before=Host.absolute_model, **config)
+
+        def prepare(host):
+            host.absolute_model()
+            if before:
+                before(host)
+
+        super().__init__(dict(files), program=[str(host_program())], before=prepare, **config)
 
     def absolute_model(self):
         """As the daemon gives it."""

@@ -372,6 +372,43 @@ def test_external_data_at_a_place_beyond_numbers(start, tmp_path):
     assert code == "bad_model" and "is cut short: it has" in message
 
 
+OUTSIDE = "which leads out of its folder; put the file itself beside the model, and export the model with its name alone"
+
+
+def placed(tmp_path, location):
+    """A model whose weights are said to be in another file."""
+    models.external(tmp_path)
+    m = models.onnx.load(str(tmp_path / "model.onnx"), load_external_data=False)
+    for tensor in m.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = location if entry.key == "location" else entry.value
+    return models.data(m)
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../weights.bin", "sub/../../weights.bin", "..", "sub/.."])
+def test_external_data_elsewhere(start, tmp_path, location):
+    h = start({"model.onnx": placed(tmp_path, location)}, engine="onnx", model="model.onnx")
+    assert failed(h) == ("bad_model", f"the model '{h.project}/model.onnx' has weights in '{location}', {OUTSIDE}")
+
+
+def test_external_data_by_a_link_to_elsewhere(start, tmp_path):
+    files = {"model.onnx": placed(tmp_path, "weights.bin")}
+    for target in [tmp_path / "weights.bin", "/etc/passwd"]:
+        h = start(files, engine="onnx", model="model.onnx", before=lambda h: (h.project / "weights.bin").symlink_to(target))
+        assert failed(h) == ("bad_model", f"the model '{h.project}/model.onnx' has weights in 'weights.bin', {OUTSIDE}")
+
+
+def test_external_data_of_a_graph_in_a_node(start, tmp_path):
+    """What is not an initializer of the graph is looked at, too."""
+    m = models.onnx.load_model_from_string(placed(tmp_path, "/etc/passwd"))
+    hidden = m.graph.initializer.pop()
+    inner = helper.make_graph([helper.make_node("Identity", ["w"], ["o"])], "inner", [], [models.value("o", "float32", None)], [hidden])
+    inner.initializer[0].name = "w"
+    m.graph.node.append(helper.make_node("If", ["c"], ["unused"], then_branch=inner, else_branch=inner))
+    h = start({"model.onnx": models.data(m)}, engine="onnx", model="model.onnx")
+    assert failed(h)[1].endswith(OUTSIDE)
+
+
 def test_no_model_named(start):
     assert failed(start(engine="onnx")) == ("bad_engine", "the engine onnx wants a model: name its file with predictor.model")
 

@@ -1,9 +1,12 @@
 """The benchmarks' own parts: what they measure with must be right."""
 
 import http.client
+import importlib.machinery
+import importlib.util
 import json
 import mmap
 import os
+import re
 import signal
 import socket
 import struct
@@ -20,10 +23,14 @@ sys.path.insert(0, str(ROOT / "bench"))
 import cold  # noqa: E402
 import crowd  # noqa: E402
 import idle  # noqa: E402
+import large  # noqa: E402
 import neighbour  # noqa: E402
+import pull  # noqa: E402
 import replay  # noqa: E402
 import replicas  # noqa: E402
-from kit import machine, peers, results, zero  # noqa: E402
+import swap  # noqa: E402
+import weights  # noqa: E402
+from kit import disk, machine, peers, results, zero  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -279,3 +286,182 @@ def test_the_page_of_a_neighbour():
     lines = neighbour.render({"load_s": 10, "pairs": {"Soma": [one]}})
     assert rows_of(lines)["Soma"] == ["5.0 (5.0–5.0)", "5.5 (5.5–5.5)", "6.0 (6.0–6.0)", "10.0 (10.0–10.0)", "12.0 (12.0–12.0)", "13.0 (13.0–13.0)",
                                          "1.30 (1.30–1.30)", "1.08 (1.08–1.08)", "0", "49 (49–49)", "90%"]
+
+
+def test_all_lists_name_all_benches():
+    """The table in bench/run, its help, and README; and each bench has what the table needs."""
+    loader = importlib.machinery.SourceFileLoader("bench_run", str(ROOT / "bench/run"))
+    run = importlib.util.module_from_spec(importlib.util.spec_from_loader("bench_run", loader))
+    loader.exec_module(run)
+    names = set(run.BENCHES)
+    listed = re.search(r"BENCH is one or more of (.*?);", run.__doc__, re.S)[1]
+    assert set(re.split(r",\s+", listed)) == names
+    page = (ROOT / "bench/README.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == names
+    titles = [bench.TITLE for bench in run.BENCHES.values()]
+    assert len(set(titles)) == len(titles) and all(callable(bench.run) and callable(bench.render) for bench in run.BENCHES.values())
+    assert run.ASKED_FOR.keys() <= names
+
+
+def test_what_is_in_the_page_cache(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * (8 << 20))
+    disk.warm(path)
+    assert disk.resident(path) == 8 << 20
+    try:
+        disk.drop(path)
+    except RuntimeError as e:
+        pytest.skip(f"this file system keeps its pages: {e}")
+    assert disk.resident(path) < 1 << 20
+    disk.warm(path)
+    with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as there:
+        assert there[::4096].count(b"x") == 2048
+        with pytest.raises(RuntimeError, match="who has it mapped"):
+            disk.drop(path)
+
+
+def test_no_room_on_the_disk(tmp_path):
+    with pytest.raises(RuntimeError, match=r"writes 1048576.0 GiB under build/bench, and of the .* free there 1.0 GiB are to stay"):
+        disk.need("it", 1 << 50)
+    with pytest.raises(RuntimeError, match=f"under {tmp_path}, and of the"):
+        disk.need("it", 1 << 50, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def floor_sum(tmp_path_factory):
+    program = tmp_path_factory.mktemp("floor") / "floor_sum"
+    subprocess.run(["cc", "-O3", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-o", program, ROOT / "bench/floor_sum.c"], check=True)
+    return program
+
+
+def test_the_floor_sums_every_byte(floor_sum, tmp_path):
+    """Mapped and read alike, pieces and what is left over."""
+    path, data = tmp_path / "file", os.urandom((3 << 20) + 45)
+    path.write_bytes(data)
+    whole = len(data) // 32 * 32
+    right = (sum(struct.unpack(f"<{whole // 8}Q", data[:whole])) + sum(data[whole:])) % (1 << 64)
+    for how in ("map", "read"):
+        told = json.loads(subprocess.run([floor_sum, how, path], check=True, capture_output=True, text=True).stdout)
+        assert told["sum"] == right and told["ms"] > 0
+    assert subprocess.run([floor_sum, "map", tmp_path / "none"], capture_output=True).returncode == 1
+    copied = json.loads(subprocess.run([floor_sum, "copy", str(128 << 20)], check=True, capture_output=True, text=True).stdout)
+    assert copied["sum"] == 2 + 2  # a byte of each copy, which was one more each time
+
+
+def test_models_by_zipfs_law():
+    asked = swap.zipf(12000, 1)
+    assert asked == swap.zipf(12000, 1) != swap.zipf(12000, 2) and set(asked) == set(range(swap.MODELS))
+    assert asked.count(0) / asked.count(3) == pytest.approx(4, rel=0.15)
+
+
+class Idle:
+    """A server for Fresh that is nothing but its name."""
+
+    ended = []
+
+    def __init__(self, name):
+        self.name, self.port = name, 0
+
+    def stop(self):
+        self.ended.append(self.name)
+
+
+def test_six_processes_at_most():
+    """The one asked longest ago ends; and never one that is being asked."""
+    fresh = swap.Fresh.__new__(swap.Fresh)
+    fresh.changed, fresh.there, fresh.busy = threading.Condition(), swap.collections.OrderedDict(), swap.collections.Counter()
+    for i in range(swap.ROOM):
+        assert fresh._take(i) == (None, None)
+        fresh._has_started(i, Idle(i))
+        fresh.busy[i] = 0
+    assert fresh._take(0)[0].name == 0  # and is kept
+    server, old = fresh._take(9)
+    assert server is None and old.name == 1 and list(fresh.there) == [2, 3, 4, 5, 0, 9]
+    fresh._has_started(9, None)
+    assert 9 not in fresh.there
+
+
+def test_the_page_of_a_pull():
+    def each(s, disk_s, cpu_s, **more):
+        return [{"s": s, "disk_s": disk_s, "cpu_s": cpu_s, **more}]
+    of = {pull.S3: each(2.0, 2.0, 1.0, verify_s=0.25), pull.AWS: each(4.0, 5.0, 8.0), pull.HTTP: each(2.0, 2.0, 2.0, verify_s=0.0), pull.CURL: each(2.0, 3.0, 1.0)}
+    lines = pull.render({"size": 4 << 30, "rounds_of": of, "aws": [4, "64MB"], "sha256": [{"s": 2.0, "cpu_s": 2.0}]})
+    assert rows_of(lines)[pull.S3] == ["2.00 (2.00–2.00)", "2.15", "2.00 (2.00–2.00)", "1.00 (1.00–1.00)", "0.25 (0.25–0.25)"]
+    assert rows_of(lines)[pull.CURL][-1] == "none" and "1.50 times as fast as the faster of the other two, with 0.12 of" in lines[-3]
+    assert "4 requests at once, parts of 64MB" in lines[0]
+
+
+def test_the_page_of_weights():
+    ms = {weights.SOMA: [500.0], weights.MAP: [500.0], weights.PEERS["torch"]: [1000.0]}
+    told = {"size": 4 << 30, "ms": {"cold": {name: [2 * v[0]] for name, v in ms.items()}, "warm": ms}, "open_ms": {weights.SOMA: [1.0, 1.5], weights.MAP: [0], weights.PEERS["torch"]: [3.0]}, "failed": {weights.PEERS["fastsafetensors"]: "it\nhas no GPU"},
+            "fio": {"direct": [5e9], "buffered": [4.294967296e9]}, "copy": [10e9],
+            "second": [{"ms": 600.0, "read": 0, "private": 1 << 20, "tables": 8 << 20}]}
+    lines = weights.render(told)
+    assert rows_of(lines)[weights.SOMA] == ["1.2 (1.0–1.5)", "1000 (1000–1000)", "4.29", "500 (500–500)", "8.59", "1.00"]
+    assert rows_of(lines)[weights.PEERS["torch"]][-1] == "2.00" and "Soma's cold load is 1.00 of" in lines[-5]
+    assert "warm it takes 1.00 of the time of a bare `mmap`, and 0.50 of that of `torch.load(mmap=True)`" in lines[-5] and rows_of(lines)[weights.MAP][0] == ""
+    assert "0 bytes were read from the disk, and it has 1.0 (1.0–1.0) MiB of private memory more, and 8.0 (8.0–8.0) MiB of page tables" in lines[-3] and lines[-1].endswith("has no GPU")
+
+
+def test_the_page_of_swapping():
+    of = {swap.SOMA: [{"s": 10.0, "ms": [1.0, 2.0], "switches": 1}], swap.FRESH: [{"s": 40.0, "ms": [1.0, 900.0], "switches": 1}]}
+    lines = swap.render({"requests": 2, "rounds_of": of})
+    assert rows_of(lines)[swap.SOMA] == ["0.2 (0.2–0.2)", "50 (50–50)", "1.0 (1.0–1.0)", "2.0 (2.0–2.0)", "2.0 (2.0–2.0)"]
+    assert "take 4.0 (4.0–4.0) times as long" in lines[-1]
+
+
+def test_the_page_of_large_models():
+    row = {"pull_s": 9.0, "bytes": 6.4e9, "weights": 6.4e9, "first_s": 12.0, "again_s": 2.0, "plain_s": 20.0, "off": 0.0, "n_logits": 50257, "start": "process",
+           "memory": {"all": 6.0, "own": 0.5, "files": 5.5}}
+    of = {"file": 6.4e9, "pss": 6.3e9, "rss": [6.2e9, 6.1e9], "written": 0}
+    memory = {"all": 22.0, "files": 20.0, "own": 2.0}
+    told = {"models": {"gpt2-xl": {**row, "tokens_per_s": 0.5, "read_per_token": 0.0}, "roberta-large": row,
+                       "t5-11b": {**row, "tokens_per_s": 0.05, "read_per_token": 40e9}},
+            "deploy_s": 60.0, "largest_deploy_s": 90.0, "largest_words": ["its model has 42 GiB"], "versions": ["2", "5"],
+            "fio": {"direct": 4e9, "buffered": 2e9, "mapped": 1e9}, "together": {"replicas": 4, "took_s": {"gpt2-xl": 2.0}, "memory": memory, "read": 5e9,
+                                                                                "stay": True, "off": 0.0},
+            "twice": {"replicas": 8, "answered": 8, "off": 0.0, "memory": memory, "tables": 96 << 20, "of": {"gpt2-xl": of}}}
+    lines = large.render(told)
+    assert rows_of(lines)["gpt2-xl"] == ["6.4", "9", "12.0", "2.00", "20.0", "0.5", "0.00", "5.5", "0.50", "0"]
+    assert rows_of(lines)["roberta-large"][5:7] == ["", ""]
+    text = "\n".join(lines)
+    assert "8 in all, they have 6.3 GB of weights in memory" in text and "96 MiB of page tables" in text
+    assert "would allow 0.100, 0.050, 0.025 tokens/s" in text and 'Soma: "its model has 42 GiB".' in text
+    assert "does not hold" not in text and text.count("| holds |") == 3 + 1 + 2 + 1
+    for wrong in ({"pss": 12.6e9}, {"written": 4096}, {"rss": [0, 6.1e9]}):
+        worse = {**told, "twice": {**told["twice"], "of": {"gpt2-xl": {**of, **wrong}}}}
+        assert "\n".join(large.render(worse)).count("**does not hold**") == 1
+    without = {key: value for key, value in told.items() if key not in ("deploy_s", "together", "twice")}
+    assert "does not hold" not in "\n".join(large.render(without))
+
+
+def test_logits_that_differ():
+    right = [i / 64 for i in range(-128, 128)]
+    assert large.compare("a", right, right) == 0
+    assert large.compare("a", [right[0] - 2e-5, *right[1:]], right) == pytest.approx(1e-5, rel=0.01)
+    for wrong in (right[1:], [float("nan"), *right[1:]]):
+        with pytest.raises(RuntimeError, match="a: "):
+            large.compare("a", wrong, right)
+    with pytest.raises(RuntimeError, match="the same"):
+        large.compare("a", [1.0] * 256, [1.0] * 256)
+
+
+def test_the_largest_is_an_entry_more_of_the_example():
+    """As its README says; and nothing but the class and where it runs is another than the example's."""
+    (block, kind), = large.largest().values()
+    assert "hf://google-t5/t5-11b" in block and kind == "T5ForConditionalGeneration" and "3b" not in block
+    assert list(large.entries()) == ["gpt2-xl", "blenderbot-3b", "roberta-large", "t5-3b"]
+    for text, _ in large.entries().values():
+        told = large.with_python(text)
+        assert [line for line in told.splitlines() if line not in text.splitlines()][0] == "    path: check.py"
+        assert len(told.splitlines()) == len(text.splitlines()) + 2
+
+
+def test_what_a_process_has_of_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(1 << 20))
+    with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as there:
+        assert len(there[:1 << 20]) == 1 << 20
+        told = large._mapped(os.getpid(), path)
+        assert told["Rss"] == told["Pss"] == 1 << 20 and told["Anonymous"] == 0
+    assert large._mapped(os.getpid(), path) == {} and large._tables([os.getpid()]) > 4096

@@ -495,6 +495,32 @@ static void a_real_memory_limit_kills(void **state)
 	real_fini(&r, "oom");
 }
 
+/* Pages of files count as free: the kernel drops them. */
+static void what_our_own_group_leaves(void **state)
+{
+	struct cgroups cg;
+	char *dir = v2_machine(&cg);
+	uint64_t limit = 0, left = 0;
+
+	(void)state;
+	assert_false(cgroup_left(&cg, &limit, &left));
+	put(dir, V2_HOME "/memory.max", "max\n");
+	put(dir, V2_HOME "/memory.current", "7000\n");
+	put(dir, V2_HOME "/memory.stat",
+	    "anon 4000\nfile 3000\ninactive_file 1500\nactive_file 500\n");
+	assert_false(cgroup_left(&cg, &limit, &left));
+	put(dir, V2_HOME "/memory.max", "10000\n");
+	assert_true(cgroup_left(&cg, &limit, &left));
+	assert_int_equal(limit, 10000);
+	assert_int_equal(left, 5000);
+	/* It may have been lowered below what is there. */
+	put(dir, V2_HOME "/memory.max", "1000\n");
+	assert_true(cgroup_left(&cg, &limit, &left));
+	assert_int_equal(left, 0);
+	cgroups_fini(&cg);
+	tmpdir_remove(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -510,6 +536,7 @@ int main(void)
 		cmocka_unit_test(a_real_group_is_killed),
 		cmocka_unit_test(a_real_fork_storm_ends),
 		cmocka_unit_test(a_real_memory_limit_kills),
+		cmocka_unit_test(what_our_own_group_leaves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,6 +178,18 @@ static void json_quotes_anything(void **state)
 	buf_fini(&b);
 }
 
+static void words_of_others_are_tidied(void **state)
+{
+	char text[] = "a\033[31m\nb\x7f \xc3\xa4 \xff \xe2\x82";
+	char lines[] = "a\nb\tc";
+
+	(void)state;
+	str_tidy(text, false);
+	assert_string_equal(text, "a?[31m?b? \xc3\xa4 ? ??");
+	str_tidy(lines, true);
+	assert_string_equal(lines, "a\nb?c");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +201,7 @@ int main(void)
 		cmocka_unit_test(nearest_word_is_what_was_meant),
 		cmocka_unit_test(errors_wrap_and_map),
 		cmocka_unit_test(json_quotes_anything),
+		cmocka_unit_test(words_of_others_are_tidied),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

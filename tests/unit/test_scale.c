@@ -87,7 +87,9 @@ static void what_leaves_holds_its_memory(void **state)
 	list_push_back(&f.api.revisions, &f.rev.link);
 	map_init(&f.serve.apis);
 	map_set(&f.serve.apis, "iris", &f.api);
-	f.spec.compute.mem_bytes = (int64_t)(memory_total() / 2);
+	f.serve.memory_limit = 64 << 20;
+	assert_int_equal(memory_total(&f.serve), 64 << 20);
+	f.spec.compute.mem_bytes = 32 << 20;
 	add(&f, &r[0], 0, 0, true);
 	assert_int_equal(memory_fits(&f.rev, &soon), 1);
 	add(&f, &r[1], 1, 0, true);
@@ -234,6 +236,10 @@ static void what_is_kept_comes_back(void **state)
 	f.api.scale.service_ns = 12345;
 	f.rev.number = g.rev.number = 4;
 	f.rev.measure.bytes = 1 << 20;
+	f.rev.measure.own = 3 << 19;
+	f.rev.measure.shared = 1 << 18;
+	f.rev.measure.ran_out = 1 << 21;
+	f.rev.measure.looks = 3;
 	f.rev.at_once = 8;
 	autoscale_recall(&f.api.scale.policy, 1, &gaps);
 	f.api.scale.policy.levels[1].gaps.came[0] = 2;
@@ -251,6 +257,10 @@ static void what_is_kept_comes_back(void **state)
 	assert_memory_equal(back, autoscale_gaps(&f.api.scale.policy, 1),
 			    sizeof gaps);
 	assert_int_equal(g.rev.measure.bytes, 1 << 20);
+	assert_int_equal(g.rev.measure.own, 3 << 19);
+	assert_int_equal(g.rev.measure.shared, 1 << 18);
+	assert_int_equal(g.rev.measure.ran_out, 1 << 21);
+	assert_int_equal(g.rev.measure.looks, 3);
 	assert_int_equal(g.rev.at_once, 8);
 	again = scale_kept_json(&g.api);
 	assert_int_equal(strlen(json), strlen(again));

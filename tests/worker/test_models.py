@@ -1,23 +1,20 @@
-"""ONNXPredictor and multi_model_reloading: models of the project and of S3.
+"""ONNXPredictor and multi_model_reloading: models of the project, and at the places
+that CONFIG says.
 
 The packages are those of the tests' environment, put on the path of the worker's
-interpreter. S3 is moto's server, in a thread.
+interpreter.
 """
 import os
 import sysconfig
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import boto3
-import onnx
 import pytest
-from moto.server import ThreadedMotoServer
 from onnx import TensorProto, helper
 
 from harness import LOADING, skip_unless_others_reach_the_worker
 
 PACKAGES = {"PYTHONPATH": sysconfig.get_path("purelib")}
-KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def model(factor, inputs=("x",), kind=TensorProto.FLOAT, shape=("batch", 4)):
@@ -112,8 +109,7 @@ def test_input(serve):
 
 @pytest.mark.parametrize("files, models, code, message, remedy", [
     ({}, {"path": "m"}, "missing_file", "predictor.models.path: the project has no m", "put the model there"),
-    ({}, {"path": "../m"}, "missing_file", "predictor.models.path: ../m is outside of the project", "name a path of the project, or s3://BUCKET/KEY"),
-    ({}, {"path": "gs://b/m"}, "missing_file", "gs://b/m is at a place that is not known", "or s3://BUCKET/KEY"),
+    ({}, {"path": "../m"}, "missing_file", "predictor.models.path: ../m is outside of the project", "name a path of the project"),
     ({"m/a.txt": ""}, {"path": "m"}, "missing_file", "m has no .onnx file", "put exactly one .onnx file there"),
     ({"m/a.onnx": model(1), "m/b.onnx": b""}, {"path": "m"}, "missing_file", "m has 2 .onnx files (a.onnx, b.onnx)", "name the file"),
     ({"m/1/a.onnx": model(1), "m/2/x": ""}, {"path": "m"}, "missing_file", "m/2 has no .onnx file", "put exactly one"),
@@ -147,8 +143,6 @@ def test_packages_that_are_not_there(start):
     assert failure["code"] == "import_error" and failure["message"].startswith("onnx_client needs numpy, which is not installed for ") and failure["remedy"] == "add numpy to requirements.txt"
     files = {"predictor.py": PREDICTOR, "m/a.onnx": model(1), "numpy/__init__.py": ""}
     assert start(files, **{**onnx_settings(path="m"), "env": {}}).failed()["remedy"] == "add onnxruntime to requirements.txt"
-    failure = start(PREDICTOR, **{**onnx_settings(path="s3://b/m"), "env": {}}).failed()
-    assert failure["message"].startswith("predictor.models.path: s3://b/m needs boto3, which is not installed for ") and failure["remedy"] == "add boto3 to requirements.txt"
     failure = start("class ONNXPredictor:\n  def __init__(self, config): pass\n  def predict(self): pass\n", **onnx_settings(path="m")).failed()
     assert failure["message"] == "predictor.py: ONNXPredictor.__init__ does not take onnx_client, which has the models of predictor.models"
     assert failure["remedy"] == "write def __init__(self, onnx_client, config)"
@@ -197,79 +191,134 @@ def test_python_client_needs_load_model(start):
     assert failure["remedy"] == "write def __init__(self, python_client, config)"
 
 
-# --- S3 ------------------------------------------------------------------------
+# --- at the places that CONFIG says ----------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def s3():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = "http://%s:%d" % (host, port)
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret")
-    client.create_bucket(Bucket="models")
-    for key, body in {
-        "iris.onnx": model(2), "iris.onnx.old": b"x", "net/1/a.onnx": model(3), "net/2/a.onnx": model(4), "net/2/": b"", "netto/a.onnx": b"x",
-        "all/a/n.onnx": model(5), "all/b/1/n.onnx": model(6), "many/a.onnx": model(1), "many/b.onnx": model(1), "odd/../../up.onnx": model(1),
-    }.items():
-        client.put_object(Bucket="models", Key=key, Body=body)
-    client.create_bucket(Bucket="open", ACL="public-read")
-    client.put_object(Bucket="open", Key="iris.onnx", Body=model(7), ACL="public-read")
-    yield url
-    server.stop()
+def put(folder, files):
+    """Files in a new folder; times differ from those of others."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
 
 
-def s3_settings(url, models, **env):
-    settings = onnx_settings(**models)
-    return {**settings, "env": {**PACKAGES, **KEYS, "AWS_ENDPOINT_URL": url, **env}}
+def lead(link, to):
+    """As the daemon does it: by a rename."""
+    new = link.with_name(link.name + ".new")
+    new.symlink_to(to)
+    new.rename(link)
 
 
-@pytest.mark.parametrize("models, query, factor", [
-    ({"path": "s3://models/iris.onnx"}, "", 2), ({"path": "s3://models/net"}, "", 4), ({"path": "s3://models/net/"}, "?model_version=1", 3),
-    ({"path": "s3://models/net/1"}, "", 3), ({"dir": "s3://models/all"}, "?model_name=b", 6),
-    ({"paths": [{"name": "a", "path": "s3://models/all/a"}, {"name": "i", "path": "s3://models/iris.onnx"}]}, "?model_name=a", 5),
-])
-def test_s3(serve, s3, tmp_path, models, query, factor):
-    w = serve(PREDICTOR, **s3_settings(s3, models, TMPDIR=str(tmp_path)))
-    assert w.predict([1, 1, 1, 1], path="/" + query).json() == [[[factor] * 4]]
-    said = [f[2] for f in w.frames if f[0] == LOADING]
-    assert any(s.startswith("fetching s3://models/") for s in said) and any(s.startswith("loading s3://models/") for s in said), said
-    assert len(list(tmp_path.glob("soma-models-*"))) == 1
-    w.process.terminate()
-    assert w.wait() == 0 and not list(tmp_path.glob("soma-models-*"))
+def at(path, source):
+    return {"path": str(path), "source": source}
 
 
-def test_s3_leavings_of_a_killed_process_are_removed(serve, s3, tmp_path):
-    one = serve(PREDICTOR, **s3_settings(s3, {"path": "s3://models/iris.onnx"}, TMPDIR=str(tmp_path)))
-    two = serve(PREDICTOR, **s3_settings(s3, {"path": "s3://models/iris.onnx"}, TMPDIR=str(tmp_path)))
-    assert len(list(tmp_path.glob("soma-models-*"))) == 2
-    one.process.kill()
-    one.wait()
-    serve(PREDICTOR, **s3_settings(s3, {"path": "s3://models/iris.onnx"}, TMPDIR=str(tmp_path)))
-    assert len(list(tmp_path.glob("soma-models-*"))) == 2
-    assert two.predict([1, 1, 1, 1]).status == 200
+def later(get, want, seconds=5):
+    """get() until it is `want`: a worker looks once a second."""
+    end = time.monotonic() + seconds
+    while (got := get()) != want and time.monotonic() < end:
+        time.sleep(0.1)
+    assert got == want
 
 
-NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+def test_a_link_that_leads_to_a_newer_version(serve, tmp_path):
+    link = tmp_path / "m"
+    lead(link, put(tmp_path / "one", {"1/a.txt": "one"}))
+    w = serve(CLIENT.format("PythonPredictor", "python_client", "predict"), models={"path": at(link, "s3://bucket/m/")})
+    assert w.predict().json() == [[["a.txt"], "one"], 1]
+    lead(link, put(tmp_path / "two", {"1/b.txt": "two"}))
+    later(lambda: w.predict().json(), [[["b.txt"], "two"], 2])
+    lead(link, put(tmp_path / "three", {"1/b.txt": "two", "3/c.txt": "three"}))
+    later(lambda: w.predict().json()[0], [["c.txt"], "three"])
+    later(lambda: w.request("GET").json()["model_metadata"]["_cortex_default"]["versions"], ["3", "1"])
+    lead(link, put(tmp_path / "four", {"1/b.txt": "two"}))
+    later(lambda: w.predict(path="/?model_version=3").status, 500)
+    assert "choose one of 1" in w.predict(path="/?model_version=3").error["message"]
 
 
-def test_s3_without_credentials(serve, s3):
-    w = serve(PREDICTOR, **s3_settings(s3, {"path": "s3://open/iris.onnx"}, **NO_KEYS))
-    assert w.predict([1, 1, 1, 1]).json() == [[[7] * 4]]
+def test_what_is_new_and_cannot_be_used(serve, tmp_path):
+    link = tmp_path / "m"
+    lead(link, put(tmp_path / "one", {"n.onnx": model(2)}))
+    w = serve(PREDICTOR, **onnx_settings(path=at(link, "s3://bucket/m/")))
+    assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
+    lead(link, put(tmp_path / "two", {"n.onnx": model(3)[:40]}))
+    time.sleep(1.2)
+    assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
+    (tmp_path / "three").mkdir()
+    lead(link, tmp_path / "three")
+    time.sleep(1.2)
+    assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
+    lead(link, put(tmp_path / "four", {"n.onnx": model(4)}))
+    later(lambda: w.predict([1, 1, 1, 1]).json(), [[[4] * 4]])
 
 
-@pytest.mark.parametrize("source, env, code, message, remedy", [
-    ("s3://nowhere/m", {}, "missing_file", "has no bucket nowhere", "AWS_ENDPOINT_URL"),
-    ("s3:///m", {}, "missing_file", "s3:///m names no bucket", "write s3://BUCKET/KEY"),
-    ("s3://models/iris.onx", {}, "missing_file", "s3://models/iris.onx is not there", "correct the key; s3://models/ has iris.onnx"),
-    ("s3://models/all/c", {}, "missing_file", "s3://models/all/c is not there", "s3://models/all/ has a/, b/"),
-    ("s3://models/none/c", {}, "missing_file", "s3://models/none/c is not there", "nothing is below s3://models/none/"),
-    ("s3://models/many", {}, "missing_file", "s3://models/many has 2 .onnx files (a.onnx, b.onnx)", "name the file"),
-    ("s3://models/odd", {}, "missing_file", "has the key odd/../../up.onnx, which no file can be named after", "rename it"),
-    ("s3://models/iris.onnx", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "init_error", "http://127.0.0.1:9 cannot be reached for s3://models/iris.onnx", "AWS_ENDPOINT_URL"),
-    ("s3://models/iris.onnx", NO_KEYS, "init_error", "may not be read without credentials, and there are none", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in env"),
-])
-def test_s3_failures(start, s3, source, env, code, message, remedy):
-    failure = start(PREDICTOR, **s3_settings(s3, {"path": source}, AWS_MAX_ATTEMPTS="1", **env)).failed()
-    assert failure["code"] == code and message in failure["message"], failure
-    assert remedy in failure["remedy"], failure
+def test_models_of_a_folder_come_and_go(serve, tmp_path):
+    link = tmp_path / "all"
+    lead(link, put(tmp_path / "one", {"a/n.onnx": model(2), "b/1/n.onnx": model(3)}))
+    w = serve(PREDICTOR, **onnx_settings(dir=at(link, "gs://bucket/all")))
+    assert w.predict([1, 1, 1, 1], path="/?model_name=a").json() == [[[2] * 4]]
+    lead(link, put(tmp_path / "two", {"b/1/n.onnx": model(3), "b/2/n.onnx": model(5), "c/n.onnx": model(7)}))
+    later(lambda: w.predict([1, 1, 1, 1], path="/?model_name=c").json(), [[[7] * 4]])
+    assert w.predict([1, 1, 1, 1], path="/?model_name=b").json() == [[[5] * 4]]
+    assert "choose one of b, c" in w.predict([1, 1, 1, 1], path="/?model_name=a").error["message"]
+
+
+def test_a_file_that_is_replaced_in_place(serve, tmp_path):
+    put(tmp_path, {"n.onnx": model(2)})
+    w = serve(PREDICTOR, **onnx_settings(path=at(tmp_path / "n.onnx", "file:///srv/n.onnx")))
+    assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
+    put(tmp_path, {"new": model(6)})
+    (tmp_path / "new").rename(tmp_path / "n.onnx")
+    later(lambda: w.predict([1, 1, 1, 1]).json(), [[[6] * 4]])
+
+
+LRU = """
+    import gc, os, weakref
+    class Model:
+        def __init__(self, text):
+            self.text = text
+    class PythonPredictor:
+        def __init__(self, config, python_client):
+            self.client, self.loads, self.alive = python_client, [], weakref.WeakSet()
+        def load_model(self, model_path):
+            text = open(os.path.join(model_path, "x")).read()
+            self.loads.append(text)
+            self.most = len(self.alive)  # before it is there
+            model = Model(text)
+            self.alive.add(model)
+            return model
+        def predict(self, query_params):
+            model = self.client.get_model(query_params["name"])
+            return model.text, self.loads, sorted(m.text for m in self.alive), self.most
+"""
+
+
+def test_the_model_that_was_used_longest_ago_goes(serve):
+    files = {"predictor.py": LRU, **{"all/%s/x" % name: name for name in "abcd"}}
+    w = serve(files, models={"dir": "all", "cache_size": 2, "disk_cache_size": 4})
+    seen = [w.predict(path="/?name=" + name).json() for name in "abacad"]
+    assert [s[0] for s in seen] == list("abacad")
+    assert seen[-1][1] == ["a", "b", "c", "d"]
+    assert [s[2] for s in seen] == [["a"], ["a", "b"], ["a", "b"], ["a", "c"], ["a", "c"], ["a", "d"]]
+    assert max(s[3] for s in seen) == 1  # it made room first
+
+
+def test_a_prediction_keeps_what_it_has_got(serve):
+    source = LRU.replace('model = self.client.get_model(query_params["name"])', 'first = self.client.get_model("a"); model = self.client.get_model("b"); assert first.text == "a"')
+    files = {"predictor.py": source, "all/a/x": "a", "all/b/x": "b"}
+    w = serve(files, models={"dir": "all", "cache_size": 1, "disk_cache_size": 2})
+    assert w.predict().json()[2] == ["a", "b"]
+    assert w.predict().json()[1] == ["a", "b", "a", "b"]
+
+
+def test_a_small_cache_of_onnx_models(serve):
+    files = {"predictor.py": PREDICTOR, **{"all/%s/n.onnx" % name: model(i + 2) for i, name in enumerate("abc")}}
+    w = serve(files, **onnx_settings(dir="all", cache_size=1, disk_cache_size=3))
+    for name, factor in [("a", 2), ("b", 3), ("c", 4), ("a", 2)]:
+        assert w.predict([1, 1, 1, 1], path="/?model_name=" + name).json() == [[[factor] * 4]]
+
+
+def test_models_that_the_class_opens_itself(serve):
+    """Those of soma.models: there is no client, and no load_model."""
+    w = serve("class PythonPredictor:\n  def __init__(self, config): pass\n  def predict(self): return 1\n", models={"path": at("/", "hf://org/name"), "open": True})
+    assert w.predict().json() == 1
