@@ -35,9 +35,9 @@ struct model_set {
 	char *key;		  /* owned: "predictor.models.path" */
 	struct model_item *items; /* owned */
 	size_t n;
-	bool live;    /* what is new at its source is loaded while it runs */
-	bool some;    /* a replica has no more of them at a time than
-			 cache_size */
+	bool live; /* what is new at its source is loaded while it runs */
+	bool some; /* a replica has no more of them at a time than
+		      cache_size */
 	bool begun, told_large; /* private */
 	char *broken; /* owned: what cannot be mended by waiting, or NULL */
 };
