@@ -14,11 +14,11 @@ import textwrap
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from onnx import TensorProto, helper
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
+from soma.buckets import s3_server
 from soma.client import error_of, plain
 from soma.daemon import Daemon
 from soma.waiting import wait_for
@@ -49,17 +49,18 @@ def linear(model):
 @pytest.fixture(scope="module")
 def s3():
     """Its URL; the bucket `models` is filled."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    url = "http://%s:%d" % server.get_host_and_port()
+    with s3_server() as url:
+        fill(url)
+        yield url
+
+
+def fill(url):
     iris = load_iris()
     model = LogisticRegression(max_iter=1000).fit(iris.data, iris.target)
     client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret")
     client.create_bucket(Bucket="models")
     client.put_object(Bucket="models", Key="iris/model.pkl", Body=pickle.dumps(model))
     client.put_object(Bucket="models", Key="onnx/iris.onnx", Body=linear(model))
-    yield url
-    server.stop()
 
 
 @pytest.fixture(scope="module")

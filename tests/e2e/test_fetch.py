@@ -19,10 +19,10 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 import pytest
-from moto.server import ThreadedMotoServer
 
 from conftest import IS_ROOT
 from soma import sources
+from soma.buckets import s3_server
 from soma.daemon import BIN, clean_environment
 from soma.sources import Hub, noise, sha256
 from soma.waiting import seconds, wait_for
@@ -660,14 +660,11 @@ def test_a_bad_file_of_the_shelf_is_fetched_again(shelf, server):
 def s3():
     before = os.environ.get("MOTO_S3_DEFAULT_MAX_KEYS")
     os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = "7"  # pages are small
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    url = "http://%s:%d" % server.get_host_and_port()
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret")
-    client.create_bucket(Bucket="models")
-    client.url = url
-    yield client
-    server.stop()
+    with s3_server() as url:
+        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="id", aws_secret_access_key="secret")
+        client.create_bucket(Bucket="models")
+        client.url = url
+        yield client
     if before is None:
         del os.environ["MOTO_S3_DEFAULT_MAX_KEYS"]
 

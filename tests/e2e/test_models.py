@@ -11,8 +11,8 @@ import time
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from soma.buckets import s3_server
 from soma.client import error_of
 from soma.daemon import Daemon
 from soma.projects import yaml_value
@@ -53,10 +53,8 @@ def place():
 
 @pytest.fixture(scope="module")
 def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://%s:%d" % server.get_host_and_port()
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

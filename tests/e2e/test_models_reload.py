@@ -13,9 +13,9 @@ import time
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from onnx import TensorProto, helper
 
+from soma.buckets import s3_server
 from soma.daemon import Daemon
 from soma.projects import yaml_value
 from soma.waiting import wait_for
@@ -28,10 +28,8 @@ SOON = 30
 
 @pytest.fixture(scope="module")
 def moto():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://%s:%d" % server.get_host_and_port()
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
