@@ -24,6 +24,7 @@ void model__free(struct model *m)
 	free(m->url);
 	free(m->shown);
 	free(m->path);
+	free(m->etag);
 	free(m->code);
 	free(m->message);
 	free(m->line);
@@ -190,6 +191,8 @@ void model__on_found(struct model *m, const struct shelf_ref *ref)
 	memcpy(m->tree, ref->tree, sizeof m->tree);
 	free(m->path);
 	m->path = shelf_tree_path(&m->all->shelf, ref->tree);
+	free(m->etag);
+	m->etag = mem_strdup(ref->etag);
 	m->bytes = ref->bytes;
 	m->files = ref->files;
 	keep_old(m);

@@ -51,6 +51,7 @@ struct model {
 	enum model_state state;
 	char *path;	       /* owned: of the newest tree; NULL: none yet */
 	char tree[SHA256_HEX]; /* its ID; "" while there is no path */
+	char *etag;	       /* owned: what its source knows it by; or NULL */
 	uint64_t bytes, files; /* that it has */
 	uint64_t done, total;  /* bytes, while it is fetched; total 0: not
 				  known */

@@ -55,6 +55,7 @@ static void take_tree(struct model *m, yyjson_val *root)
 		return;
 	memcpy(m->tree, tree, SHA256_HEX);
 	set(&m->path, path);
+	set(&m->etag, json_str(root, "etag", ""));
 	m->bytes = (uint64_t)json_int(root, "bytes", 0);
 	m->files = (uint64_t)json_int(root, "files", 0);
 	set(&m->answer, json_str(root, "state", ""));

@@ -221,7 +221,7 @@ static void take(struct model_item *item)
 
 	if (item->place && strcmp(item->tree, m->tree) == 0)
 		return;
-	if (pin_set(item->pin, m->path, &err)) {
+	if (model_hub_put(item, m, &err) || pin_set(item->pin, m->path, &err)) {
 		set_broken(item->set, err.msg);
 		return;
 	}

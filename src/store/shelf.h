@@ -19,7 +19,6 @@
  *                      "files"}; KEY is the SHA-256 of the URL. In 0700, for a
  *                      URL may have a signature in it
  *   parts/KEY/         a pull under way, 0700; its `lock` is held meanwhile
- *   hub/               what is there of hf://, as HF_HUB_CACHE has it
  *   pins/              not of the shelf: what the daemon has given out
  *   .lock, refs/.lock  flock: who publishes shares the first, gc has it alone
  *   .tmp-* anywhere    half done; gone at the next open that finds nobody
@@ -65,8 +64,7 @@ bool shelf_has(const struct shelf *s, const char *sha256, uint64_t size);
  * this hash: synced, read-only, renamed. If it fails the file stays. */
 int shelf_take(struct shelf *s, const char *from, const char *sha256,
 	       struct err *err);
-/* All files must be on the shelf. Makes tree and ref. etag may be NULL. For an
- * hf:// URL, whose etag is the commit, what is in hub/, too. */
+/* All files must be on the shelf. Makes tree and ref. etag may be NULL. */
 int shelf_publish(struct shelf *s, const char *url, const char *etag,
 		  const struct shelf_file *files, size_t n,
 		  char ret_tree[SHA256_HEX], struct err *err);

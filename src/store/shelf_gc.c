@@ -294,11 +294,8 @@ int shelf_gc(struct shelf *s, uint64_t budget, const char *const *trees_in_use,
 	rc = sweep(&g, err);
 	while (rc == 0 && budget > 0 && g.told.left > budget && drop_oldest(&g))
 		rc = sweep(&g, err);
-	if (rc == 0) {
-		shelf__hub_sweep(s);
-		if (ret)
-			*ret = g.told;
-	}
+	if (rc == 0 && ret)
+		*ret = g.told;
 	map_fini(&g.in_use);
 	map_fini(&g.trees);
 	map_fini(&g.files);

@@ -343,8 +343,6 @@ int shelf_publish(struct shelf *s, const char *url, const char *etag,
 	if (rc == 0)
 		rc = write_manifest(s, sorted, n, tree, err);
 	if (rc == 0)
-		rc = shelf__hub_put(s, url, etag, tree, err);
-	if (rc == 0)
 		rc = put_ref(s, url, etag, files, n, tree, err);
 	if (rc == 0)
 		memcpy(ret_tree, tree, SHA256_HEX);

@@ -152,14 +152,60 @@ def test_the_hub(daemon, place):
     daemon.admin.deploy(project("hub", there.url, {"env": env}))
     answer = daemon.admin.post("/hub", json={}).json()
     assert answer["model"] == {"config.json": [22, '{"model_type": "tiny'], "model.safetensors": [5000, "w" * 20]}
-    assert answer["hub"] == [str(daemon.data / "models/hub"), "1"]
-    hub = daemon.data / "models/hub/models--org--tiny"
+    place_of = lambda revision: str(daemon.data / f"models/pins/hub-{revision}/.hub")  # noqa: E731
+    assert answer["hub"] == [place_of(1), "1"]
+    hub = pathlib.Path(place_of(1)) / "models--org--tiny"
     assert (hub / "refs/main").read_text() == there.commit
     assert sorted(p.name for p in (hub / "snapshots" / there.commit).iterdir()) == ["config.json", "model.safetensors"]
     assert "hf-hidden" not in daemon.log()
     daemon.admin.deploy(project("hub", there.url, {"env": {**env, "HF_HUB_OFFLINE": "0"}}))
-    assert daemon.admin.post("/hub", json={}).json()["hub"] == [str(daemon.data / "models/hub"), "0"]
+    assert daemon.admin.post("/hub", json={}).json()["hub"] == [place_of(2), "0"]
     daemon.admin.delete("hub")
+
+
+# Tells what the hub's own libraries find by a model's name.
+BY_NAME = """
+import os
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        self.root = os.path.join(os.environ["HF_HUB_CACHE"], "models--org--moves")
+
+    def predict(self, payload):
+        with open(os.path.join(self.root, "refs/main")) as f:
+            commit = f.read()
+        with open(os.path.join(self.root, "snapshots", commit, "config.json")) as f:
+            return {"commit": commit, "config": f.read(), "pid": os.getpid()}
+"""
+
+
+def by_name(name, url, env):
+    spec = {"type": "python", "path": "predictor.py", "models": {"path": url}, "env": env}
+    return {"soma.yaml": yaml_value([{"name": name, "predictor": spec}]), "predictor.py": BY_NAME}
+
+
+def test_a_model_of_the_hub_is_its_pinned_version_by_name_too(daemon, place):
+    """Whatever others fetch of it meanwhile, and as what revision it was asked for."""
+    env = {"HF_ENDPOINT": place.url}
+    tagged = Hub(place, "org/moves", {"config.json": b"{}"}, revision="v1")
+    old = Hub(place, "org/moves", {"config.json": b'{"old": 1}'})
+    daemon.admin.deploy(by_name("stays", "hf://org/moves", env))
+    first = daemon.admin.post("/stays", json={}).json()
+    assert (first["commit"], first["config"]) == (old.commit, '{"old": 1}')
+    new = Hub(place, "org/moves", {"config.json": b'{"new": 2}'})
+    daemon.admin.deploy(by_name("tagged", "hf://org/moves@v1", env))
+    daemon.admin.deploy(by_name("newer", "hf://org/moves", env))
+    assert daemon.admin.post("/newer", json={}).json()["commit"] == new.commit
+    answer = daemon.admin.post("/tagged", json={}).json()
+    assert (answer["commit"], answer["config"]) == (tagged.commit, "{}")
+    # The next replica, too.
+    os.kill(first["pid"], 9)
+    wait_for("another replica is there", lambda: daemon.admin.api("stays")["restarts"] == 1 and daemon.admin.api("stays")["status"] == "live")
+    again = daemon.admin.post("/stays", json={}).json()
+    assert again["pid"] != first["pid"] and (again["commit"], again["config"]) == (old.commit, '{"old": 1}')
+    for name in ("stays", "tagged", "newer"):
+        daemon.admin.delete(name)
 
 
 @pytest.mark.parametrize("form", ["%s", "file://%s"])
@@ -377,8 +423,8 @@ def test_who_writes_the_models(daemon, place):
     url = place.url + "/who.bin"
     daemon.cli("models", "pull", url)
     models = daemon.data / "models"
-    owners = {name: (models / name).lstat().st_uid for name in (".", "pins", "files", "trees", "refs", "parts", "hub", ".lock")}
-    assert owners == {".": 0, "pins": 0, "files": 61182, "trees": 61182, "refs": 61182, "parts": 61182, "hub": 61182, ".lock": 61182}
+    owners = {name: (models / name).lstat().st_uid for name in (".", "pins", "files", "trees", "refs", "parts", ".lock")}
+    assert owners == {".": 0, "pins": 0, "files": 61182, "trees": 61182, "refs": 61182, "parts": 61182, ".lock": 61182}
     assert {path.stat().st_uid for folder in ("files", "trees", "refs") for path in (models / folder).rglob("*")} == {61182}
 
 
@@ -397,7 +443,7 @@ def test_the_daemon_follows_no_planted_link(daemon, place, tmp_path):
     before = ref.read_text(), ref.stat().st_uid
     (secret / ("0" * 62)).write_text("a file whose name is a sum's")
     (models / "refs" / f"{key}.json").unlink()
-    for link, to in ((f"refs/{key}.json", ref), ("files/fe", secret), (f"parts/{key}", secret), ("trees/" + "ab" * 32, secret), ("hub/models--a--b", secret)):
+    for link, to in ((f"refs/{key}.json", ref), ("files/fe", secret), (f"parts/{key}", secret), ("trees/" + "ab" * 32, secret)):
         (models / link).symlink_to(to)
         os.lchown(models / link, 61182, 61182)
     daemon.cli("models", "info", url, check=4).says("there is no model")

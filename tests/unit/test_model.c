@@ -197,7 +197,7 @@ static void config_says_where_models_are(void **state)
 	says(&f->rev.models, want);
 	assert_int_equal(model_set_needs(&f->rev.models, needs), 3);
 	assert_string_equal(needs[1], "/tmp");
-	assert_false(model_set_has_hub(&f->rev.models));
+	assert_null(model_set_hub(&f->rev.models));
 	unmake(f);
 }
 
@@ -257,6 +257,80 @@ static void what_was_pinned_is_there_at_once(void **state)
 	unmake(f);
 }
 
+static void has_text(const char *hub, const char *path, const char *want)
+{
+	cleanup_free char *at = mem_printf("%s/%s", hub, path), *text = NULL;
+	struct err err;
+	size_t len;
+
+	if (!want) {
+		assert_int_not_equal(file_read(at, 100, &text, &len, &err), 0);
+		return;
+	}
+	assert_int_equal(file_read(at, 100, &text, &len, &err), 0);
+	assert_string_equal(text, want);
+}
+
+/* As `soma fetch` has told of it. */
+static struct model hub_version(struct fixture *f, const char *commit,
+				const char *tree)
+{
+	struct model m = {
+		.etag = mem_strdup(commit),
+		.path = shelf_tree_path(&f->serve.models.shelf, tree)};
+	cleanup_free char *file = mem_printf("%s/config.json", m.path);
+	struct err err;
+
+	memcpy(m.tree, tree, sizeof m.tree);
+	make_tree(f, tree);
+	assert_int_equal(file_write(file, commit, strlen(commit), 0644, &err),
+			 0);
+	return m;
+}
+
+static void the_hubs_libraries_find_what_is_pinned(void **state)
+{
+	static const char first[] = "0123456789abcdef0123456789abcdef01234567";
+	static const char then[] = "76543210fedcba9876543210fedcba9876543210";
+	struct fixture *f = make(
+		"{\"paths\":[{\"name\":\"a\",\"path\":\"hf://org/name@v1/x\"},"
+		"{\"name\":\"b\",\"path\":\"hf://org/name@v2\"},"
+		"{\"name\":\"c\",\"path\":\"s3://bucket/m\"}]}");
+	struct model_item *items = f->rev.models.items;
+	struct model one = hub_version(f, first, TREE);
+	struct model two = hub_version(f, then, OTHER);
+	cleanup_free char *hub = model_set_hub(&f->rev.models);
+	struct err err;
+
+	(void)state;
+	assert_non_null(strstr(hub, "/pins/iris-3/.hub"));
+	assert_int_equal(model_hub_put(&items[0], &one, &err), 0);
+	assert_int_equal(model_hub_put(&items[1], &two, &err), 0);
+	assert_int_equal(model_hub_put(&items[2], &two, &err), 0);
+	/* By its name alone it is the first of the two. */
+	has_text(hub, "models--org--name/refs/main", first);
+	has_text(hub, "models--org--name/refs/v1/x", first);
+	has_text(hub, "models--org--name/refs/v2", then);
+	has_text(hub,
+		 "models--org--name/snapshots/"
+		 "0123456789abcdef0123456789abcdef01234567/config.json",
+		 first);
+	/* What is new goes before, and what has gone leaves no name. */
+	tmpdir_remove(mem_strdup(one.path));
+	assert_int_equal(model_hub_put(&items[0], &two, &err), 0);
+	has_text(hub, "models--org--name/refs/main", then);
+	has_text(hub, "models--org--name/refs/v1/x", then);
+	has_text(hub,
+		 "models--org--name/snapshots/"
+		 "0123456789abcdef0123456789abcdef01234567/config.json",
+		 NULL);
+	free(one.etag);
+	free(one.path);
+	free(two.etag);
+	free(two.path);
+	unmake(f);
+}
+
 static void what_memory_cannot_hold_is_told(void **state)
 {
 	static const char *const model =
@@ -311,6 +385,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_said_of_no_models),
 		cmocka_unit_test(what_is_not_on_this_machine_is_told),
 		cmocka_unit_test(what_was_pinned_is_there_at_once),
+		cmocka_unit_test(the_hubs_libraries_find_what_is_pinned),
 		cmocka_unit_test(what_memory_cannot_hold_is_told),
 		cmocka_unit_test(how_far_a_model_is),
 	};

@@ -223,33 +223,6 @@ static void what_cannot_be_a_tree_is_refused(void **state)
 	assert_int_equal(count(f->dir), 0);
 }
 
-static void what_the_hub_has_is_found_by_its_libraries(void **state)
-{
-	static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
-	struct fixture *f = *state;
-	cleanup_free char *ref = NULL, *config = NULL, *text = NULL;
-	struct err err = {0};
-	char hash[65], tree[65];
-	size_t len;
-
-	assert_int_equal(put(&f->s, "{}", hash), 0);
-	assert_int_equal(
-		shelf_publish(&f->s, "hf://org/name@v1/x", commit,
-			      &(struct shelf_file){"config.json", hash, 2}, 1,
-			      tree, &err),
-		0);
-	ref = mem_printf("%s/hub/models--org--name/refs/v1/x", f->s.dir);
-	assert_int_equal(file_read(ref, 100, &text, &len, &err), 0);
-	assert_string_equal(text, commit);
-	config = mem_printf("%s/hub/models--org--name/snapshots/%s/config.json",
-			    f->s.dir, commit);
-	assert_int_equal(access(config, R_OK), 0);
-	/* And is gone with its tree. */
-	assert_int_equal(shelf_remove(&f->s, "hf://org/name@v1/x", &err), 0);
-	assert_int_equal(shelf_gc(&f->s, 0, NULL, 0, NULL, &err), 0);
-	assert_int_equal(access(ref, F_OK), -1);
-}
-
 /* ---- a process that dies ---- */
 
 /* Publishes in a child that dies at a step. True: it did not get that far. */
@@ -683,7 +656,6 @@ int main(void)
 		T(the_id_is_as_the_header_says),
 		T(what_is_the_same_is_there_once),
 		T(what_cannot_be_a_tree_is_refused),
-		T(what_the_hub_has_is_found_by_its_libraries),
 		T(a_death_at_any_step_shows_nothing_half),
 		T(a_death_at_any_step_leaves_the_old_one),
 		T(a_gc_that_dies_at_any_step_harms_nothing),
