@@ -37,8 +37,9 @@ static void run_verify(struct models_job *j)
 	atomic_store(&j->total, total);
 	j->bad = mem_alloc((j->n + 1) * sizeof *j->bad);
 	for (size_t i = 0; i < j->n && !j->err.code; i++) {
-		shelf_verify(shelf, j->rows[i].ref.url, on_read, &r, &j->bad[i],
-			     &j->err);
+		cleanup_free char *name = shelf_ref_name(&j->rows[i].ref);
+
+		shelf_verify(shelf, name, on_read, &r, &j->bad[i], &j->err);
 		r.before += j->rows[i].ref.bytes;
 	}
 }

@@ -22,6 +22,7 @@ void model__free(struct model *m)
 	model__env_free(m->env);
 	free(m->key);
 	free(m->url);
+	free(m->name);
 	free(m->shown);
 	free(m->path);
 	free(m->etag);
@@ -296,6 +297,7 @@ static struct model *create(struct models *all, char *key, const char *url,
 	m->all = all;
 	m->key = key;
 	m->url = mem_strdup(url);
+	m->name = model__name(url, env);
 	m->shown = mem_strndup(url, strcspn(url, "?"));
 	m->env = env;
 	m->state = MODEL_FETCHING;

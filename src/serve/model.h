@@ -46,6 +46,7 @@ struct model {
 	struct models *all;
 	char *key;   /* owned: in all->by_key */
 	char *url;   /* owned */
+	char *name;  /* owned: of it on the shelf */
 	char *shown; /* owned: the same without a query, which may be a key */
 	char **env;  /* owned, NULL-ended: "K=V" of who wants it; secret */
 	enum model_state state;
@@ -122,6 +123,8 @@ uint64_t model_again_ms(const struct model *m);
 double model_eta_s(const struct model *m);
 /* Whether it has this URL, for whoever. */
 struct model *models_at(const struct models *all, const char *url);
+/* The one, or one of those, that this name on the shelf is of. */
+struct model *models_named(const struct models *all, const char *name);
 /* "fetching URL: 1.2 GiB of 5.9 GiB, 210 MiB/s, 22 s left"; mem_printf. */
 char *model_progress_text(const struct model *m);
 

@@ -141,6 +141,24 @@ static const struct process_ops fetch_ops = {
 	.on_exit = on_gone,
 };
 
+/* With what it fetches. */
+static char **variables(const struct model *m)
+{
+	size_t n = 0, url = strlen(m->url);
+	char **extra, **env;
+
+	while (m->env[n])
+		n++;
+	extra = mem_alloc((n + 2) * sizeof *extra);
+	memcpy(extra, m->env, n * sizeof *extra);
+	extra[n] = mem_printf("SOMA_MODEL_VIA=%s",
+			      m->name[url] ? m->name + url + 1 : "");
+	env = environ_make(NULL, extra);
+	free(extra[n]);
+	free(extra);
+	return env;
+}
+
 static int start(struct model *m, bool ask, struct err *err)
 {
 	struct models *all = m->all;
@@ -155,7 +173,7 @@ static int start(struct model *m, bool ask, struct err *err)
 	const char *words[10];
 	/* This program, wherever it lies: its user may not get there. */
 	static const char self[] = "/proc/self/exe";
-	char **env = environ_make(NULL, m->env);
+	char **env = variables(m);
 	struct process_spec spec;
 	size_t n = 0;
 	int rc;

@@ -43,5 +43,7 @@ void model__find(struct model *m);
 char **model__env(const struct serve *s, const struct spec *spec,
 		  struct err *err);
 void model__env_free(char **env);
+/* Its name on the shelf, for who fetches with these; mem_printf. */
+char *model__name(const char *url, char *const *env);
 
 #endif

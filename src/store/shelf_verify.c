@@ -81,7 +81,7 @@ static bool verify_file(void *data, const struct shelf_file *f)
 	return false;
 }
 
-int shelf_verify(const struct shelf *s, const char *url,
+int shelf_verify(const struct shelf *s, const char *name,
 		 void (*progress)(void *data, uint64_t done, uint64_t total),
 		 void *data, char **ret_bad, struct err *err)
 {
@@ -90,7 +90,7 @@ int shelf_verify(const struct shelf *s, const char *url,
 	struct verify v = {.progress = progress, .data = data};
 	struct shelf_ref ref;
 	bool all;
-	int rc = shelf_find(s, url, &ref, err);
+	int rc = shelf_find(s, name, &ref, err);
 
 	if (rc != 0)
 		return rc;

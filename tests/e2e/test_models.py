@@ -208,6 +208,31 @@ def test_a_model_of_the_hub_is_its_pinned_version_by_name_too(daemon, place):
         daemon.admin.delete(name)
 
 
+def test_what_an_endpoint_of_ones_own_says_is_for_oneself(daemon, place):
+    """Under one URL and one commit: nobody gets what another's endpoint calls that."""
+    good = Hub(place, "org/shared", {"config.json": b"good"})
+    with Server() as other:
+        Hub(other, "org/shared", {"config.json": b"evil"})
+        listed = "/api/models/org/shared/revision/main"
+        evil = json.loads(other.files[listed].data)
+        other.put(f"/org/shared/resolve/{good.commit}/config.json", b"evil")
+        other.put(listed, json.dumps({**evil, "sha": good.commit}).encode(), ranges=False)
+        daemon.admin.deploy(project("evil", good.url, {"env": {"HF_ENDPOINT": other.url}}))
+        daemon.admin.deploy(project("good", good.url, {"env": {"HF_ENDPOINT": place.url}}))
+        assert model_of(daemon, "evil") == {"config.json": [4, "evil"]}
+        assert model_of(daemon, "good") == {"config.json": [4, "good"]}
+        rows = [m for m in daemon.admin.ok("GET", "/v1/models")["models"] if m["url"] == good.url]
+        assert [m["state"] for m in rows] == ["ready", "ready"] and rows[0]["path"] != rows[1]["path"]
+        # Each is found to be the same by the next.
+        before = fetches(daemon)["ready"]
+        time.sleep(1)
+        assert fetches(daemon)["ready"] == before
+        daemon.admin.delete("evil")
+        daemon.admin.delete("good")
+    daemon.cli("models", "rm", good.url, check=0)
+    assert good.url not in models(daemon)
+
+
 @pytest.mark.parametrize("form", ["%s", "file://%s"])
 def test_in_place(daemon, form):
     folder = in_place(daemon)

@@ -104,6 +104,35 @@ static void only_what_fetching_takes_reaches_it(void **state)
 	unmake(f);
 }
 
+static void has_name(char **env, bool own)
+{
+	static const char url[] = "s3://b/m";
+	cleanup_free char *name = model__name(url, env);
+
+	assert_memory_equal(name, url, strlen(url));
+	assert_int_equal(strlen(name), own ? strlen(url) + 65 : strlen(url));
+}
+
+/* Another who asks gets the same there; another who is asked may tell lies. */
+static void who_is_asked_makes_another_model(void **state)
+{
+	char *none[] = {NULL};
+	char *who[] = {"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
+		       "HF_TOKEN=c", NULL};
+	char *where[] = {"AWS_ACCESS_KEY_ID=a", "AWS_ENDPOINT_URL=http://here",
+			 NULL};
+	char *other[] = {"AWS_ENDPOINT_URL=http://there", NULL};
+	cleanup_free char *here = model__name("s3://b/m", where);
+	cleanup_free char *there = model__name("s3://b/m", other);
+
+	(void)state;
+	has_name(none, false);
+	has_name(who, false);
+	has_name(where, true);
+	assert_string_not_equal(here, there);
+	assert_string_equal(strchr(here, '\n') + 65, "");
+}
+
 static void make_tree(struct fixture *f, const char *tree)
 {
 	cleanup_free char *path = shelf_tree_path(&f->serve.models.shelf, tree);
@@ -379,6 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_what_fetching_takes_reaches_it),
+		cmocka_unit_test(who_is_asked_makes_another_model),
 		cmocka_unit_test(a_pin_says_which_tree_is_used),
 		cmocka_unit_test(a_pin_to_what_is_gone_is_none),
 		cmocka_unit_test(config_says_where_models_are),

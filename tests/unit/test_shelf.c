@@ -223,6 +223,35 @@ static void what_cannot_be_a_tree_is_refused(void **state)
 	assert_int_equal(count(f->dir), 0);
 }
 
+static void one_url_by_two_ways_is_two_models(void **state)
+{
+	static const char via[] = "0123456789abcdef0123456789abcdef"
+				  "0123456789abcdef0123456789abcdef";
+	struct fixture *f = *state;
+	cleanup_free char *name = shelf_name("s3://b/m", via), *again = NULL;
+	char one[65], two[65];
+	struct shelf_ref ref;
+	struct err err = {0};
+
+	assert_int_equal(publish(&f->s, "s3://b/m", "a", one), 0);
+	assert_false(is_there(&f->s, name));
+	assert_int_equal(publish(&f->s, name, "b", two), 0);
+	assert_int_equal(shelf_find(&f->s, "s3://b/m", &ref, &err), 0);
+	assert_string_equal(ref.tree, one);
+	assert_string_equal(ref.via, "");
+	shelf_ref_fini(&ref);
+	assert_int_equal(shelf_used(&f->s, name, &err), 0);
+	assert_int_equal(shelf_find(&f->s, name, &ref, &err), 0);
+	assert_string_equal(ref.tree, two);
+	assert_string_equal(ref.url, "s3://b/m");
+	again = shelf_ref_name(&ref);
+	assert_string_equal(again, name);
+	shelf_ref_fini(&ref);
+	assert_int_equal(shelf_remove(&f->s, name, &err), 0);
+	assert_true(is_there(&f->s, "s3://b/m"));
+	assert_int_equal(publish(&f->s, "s3://b/m\nx", "a", one), -1);
+}
+
 /* ---- a process that dies ---- */
 
 /* Publishes in a child that dies at a step. True: it did not get that far. */
@@ -656,6 +685,7 @@ int main(void)
 		T(the_id_is_as_the_header_says),
 		T(what_is_the_same_is_there_once),
 		T(what_cannot_be_a_tree_is_refused),
+		T(one_url_by_two_ways_is_two_models),
 		T(a_death_at_any_step_shows_nothing_half),
 		T(a_death_at_any_step_leaves_the_old_one),
 		T(a_gc_that_dies_at_any_step_harms_nothing),
