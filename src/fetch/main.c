@@ -57,9 +57,11 @@ static bool read_args(struct fetch *f, int argc, char **argv)
 		else
 			return false;
 	}
-	if (!f->dir || optind + 1 != argc)
+	/* A URL may have a signature in it, and every user may read the words
+	 * of a command. */
+	f->url = optind == argc ? getenv("SOMA_MODEL_URL") : argv[optind];
+	if (!f->dir || !f->url || optind + 1 < argc)
 		return false;
-	f->url = argv[optind];
 	f->name = shelf_name(f->url, getenv("SOMA_MODEL_VIA"));
 	return true;
 }

@@ -141,7 +141,7 @@ static const struct process_ops fetch_ops = {
 	.on_exit = on_gone,
 };
 
-/* With what it fetches. */
+/* With what it fetches, where no other user can read it. */
 static char **variables(const struct model *m)
 {
 	size_t n = 0, url = strlen(m->url);
@@ -149,12 +149,14 @@ static char **variables(const struct model *m)
 
 	while (m->env[n])
 		n++;
-	extra = mem_alloc((n + 2) * sizeof *extra);
+	extra = mem_alloc((n + 3) * sizeof *extra);
 	memcpy(extra, m->env, n * sizeof *extra);
-	extra[n] = mem_printf("SOMA_MODEL_VIA=%s",
-			      m->name[url] ? m->name + url + 1 : "");
+	extra[n] = mem_printf("SOMA_MODEL_URL=%s", m->url);
+	extra[n + 1] = mem_printf("SOMA_MODEL_VIA=%s",
+				  m->name[url] ? m->name + url + 1 : "");
 	env = environ_make(NULL, extra);
 	free(extra[n]);
+	free(extra[n + 1]);
 	free(extra);
 	return env;
 }
@@ -188,7 +190,6 @@ static int start(struct model *m, bool ask, struct err *err)
 		words[n++] = "--limit";
 		words[n++] = limit;
 	}
-	words[n++] = m->url;
 	words[n] = NULL;
 	/* exec leaves them as they are. */
 	spec = (struct process_spec){.name = name,

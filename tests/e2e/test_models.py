@@ -3,6 +3,7 @@
 S3 is moto's server; what drips and what fails is sources.py's.
 """
 
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -206,6 +207,20 @@ def test_a_model_of_the_hub_is_its_pinned_version_by_name_too(daemon, place):
     assert again["pid"] != first["pid"] and (again["commit"], again["config"]) == (old.commit, '{"old": 1}')
     for name in ("stays", "tagged", "newer"):
         daemon.admin.delete(name)
+
+
+def test_a_signature_is_read_by_nobody(daemon, place):
+    """The words of a command are every user's to read."""
+    place.put("/signed.bin", b"s" * 3_000_000, rate=1_000_000)
+    url = place.url + "/signed.bin?X-Amz-Signature=0hidden0"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pull = pool.submit(daemon.cli, "models", "pull", url, check=0, timeout=60)
+        wait_for("it comes", lambda: len(place.requests("/signed.bin")) > 1, 20)
+        words = [p.read_bytes().split(b"\0") for p in pathlib.Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+        fetching = [w for w in words if b"fetch" in w and str(daemon.data / "models").encode() in w]
+        pull.result()
+    assert fetching and not any(b"hidden" in word for w in fetching for word in w)
+    daemon.cli("models", "rm", url, check=0)
 
 
 def test_what_an_endpoint_of_ones_own_says_is_for_oneself(daemon, place):
