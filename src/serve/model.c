@@ -44,6 +44,12 @@ void model_leave(struct model_user *u)
 	list_remove(&u->link);
 }
 
+void model_tell_again(struct model *m, struct model_user *u)
+{
+	u->again = true;
+	models__arm(m->all);
+}
+
 void model_unref(struct model *m)
 {
 	if (!m || --m->refs)
@@ -77,6 +83,7 @@ static void tell_settled(struct model *m)
 
 		list_remove(&u->link);
 		list_push_back(&m->users, &u->link);
+		u->again = false;
 		u->on_settled(u);
 	}
 	model_unref(m);
@@ -89,9 +96,20 @@ static bool is_watched(const struct model *m)
 		const struct model_user *u = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct model_user, link);
 
-		if (u->watches && u->watches(u))
+		if (u->again || (u->watches && u->watches(u)))
 			return true;
 	}
+	return false;
+}
+
+static bool is_told_again(const struct model *m)
+{
+	for (const struct list *it = m->users.next; it != &m->users;
+	     it = it->next)
+		if (CONTAINER_OF((struct list *)(uintptr_t)it,
+				 struct model_user, link)
+			    ->again)
+			return true;
 	return false;
 }
 
@@ -102,7 +120,7 @@ bool model__may_be_watched(const struct model *m)
 		const struct model_user *u = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct model_user, link);
 
-		if (u->watches)
+		if (u->again || u->watches)
 			return true;
 	}
 	return false;
@@ -204,7 +222,8 @@ void model__asked(struct model *m, bool ok)
 	struct models *all = m->all;
 	/* Of trouble at its source, or that it is over; or somebody else has
 	 * fetched what is newer. */
-	bool tell = !ok || m->message || strcmp(m->before, m->tree) != 0;
+	bool tell = !ok || m->message || strcmp(m->before, m->tree) != 0 ||
+		    is_told_again(m);
 
 	if (ok && strcmp(m->answer, "changed") == 0 && !all->serve->stopping) {
 		model__start(m, MODEL_PULLS);

@@ -40,6 +40,7 @@ struct model_user {
 	void (*on_settled)(struct model_user *u);
 	/* Whether its source is to be asked now. NULL: never. */
 	bool (*watches)(const struct model_user *u);
+	bool again; /* private */
 };
 
 struct model {
@@ -115,6 +116,8 @@ int model_get(struct models *all, const char *url, const struct spec *spec,
 	      const char *tree, struct model **ret, struct err *err);
 void model_join(struct model *m, struct model_user *u);
 void model_leave(struct model_user *u);
+/* It could not use what it was told of: it is told again at the next check. */
+void model_tell_again(struct model *m, struct model_user *u);
 void model_unref(struct model *m);
 
 /* Milliseconds until it is tried again; 0: it is not, or now. */

@@ -25,6 +25,8 @@ struct model_item {
 	 * may still read; or "". */
 	char tree[SHA256_HEX], before[SHA256_HEX];
 	bool grumbled; /* it was told that its source is in trouble */
+	char *trouble; /* owned: why what is there could not be pinned, or
+			  NULL */
 };
 
 /* DATA/models/pins/API-N/NAME are links to the trees that revision N of an api
