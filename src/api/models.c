@@ -34,8 +34,10 @@ static void on_over(struct http_req *req)
 {
 	struct models_job *j = req->user;
 
-	if (j)
-		j->req = NULL;
+	if (!j)
+		return;
+	j->req = NULL;
+	atomic_store(&j->gone, true);
 }
 
 static void on_work(uv_work_t *work)
@@ -56,6 +58,8 @@ static void on_done(uv_work_t *work, int status)
 
 	(void)status;
 	j->admin->serve->deploys--;
+	if (j->lock)
+		*j->lock = false;
 	if (j->req)
 		j->req->user = NULL;
 	if (j->req && j->err.code && !j->told)

@@ -11,6 +11,7 @@
 #ifndef SERVE_MODEL_H
 #define SERVE_MODEL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -97,6 +98,8 @@ struct models {
 	struct list askers;		/* private: for what the next does */
 	uint64_t bytes; /* that the shelf has, when it was looked at last */
 	struct model_counts counts;
+	bool verifying;	       /* somebody has them read: one at a time */
+	_Atomic bool stopping; /* for works on the pool that take long */
 };
 
 /* Opens DATA/models for the user that fetches run as. */

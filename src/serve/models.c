@@ -123,6 +123,7 @@ int models_open(struct models *all, struct serve *serve, struct err *err)
 void models_stop(struct models *all)
 {
 	uv_timer_stop(&all->timer);
+	atomic_store(&all->stopping, true);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

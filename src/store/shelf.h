@@ -114,9 +114,10 @@ int shelf_gc(struct shelf *s, uint64_t budget, const char *const *trees_in_use,
 
 /* Reads all again. *ret_bad: the path of the first file that is not what it was
  * (free() it), or NULL. A bad one is marked: it is never linked again, and the
- * next pull of a URL that has it fetches it anew. progress may be NULL. */
+ * next pull of a URL that has it fetches it anew. progress may be NULL; what it
+ * answers false to ends: E_CANCELED. */
 int shelf_verify(const struct shelf *s, const char *name,
-		 void (*progress)(void *data, uint64_t done, uint64_t total),
+		 bool (*progress)(void *data, uint64_t done, uint64_t total),
 		 void *data, char **ret_bad, struct err *err);
 
 #endif

@@ -12,13 +12,14 @@ import time
 
 import boto3
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 
 from soma.client import error_of
 from soma.daemon import Daemon
 from soma.projects import yaml_value
 from soma.sources import Hub, Server
-from soma.waiting import wait_for
+from soma.waiting import seconds, wait_for
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "s3cret-key", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 IS_ROOT = os.geteuid() == 0
@@ -510,6 +511,37 @@ def test_verify_tells_how_far_it_is(daemon, place):
     assert [line["done"] for line in told] == sorted(line["done"] for line in told)
     daemon.cli("models", "verify", url, check=0).says("whole, 400 MiB")
     daemon.cli("models", "rm", url)
+
+
+def first_line(daemon, url):
+    """Of a verify that goes on, and its connection, which ends with `lines`."""
+    answer = requests.post(daemon.admin.url + "/v1/models/verify?progress=true", json={"url": url}, headers=dict(daemon.admin.http.headers), stream=True, timeout=30)
+    lines = answer.iter_lines()
+    return lines, json.loads(next(lines))
+
+
+def test_verify_ends_with_its_client_and_with_the_daemon(place):
+    place.put("/endless.bin", b"e" * 1000)
+    place.put("/small.bin", b"s" * 1000)
+    url, small = place.url + "/endless.bin", place.url + "/small.bin"
+    with Daemon() as d:
+        d.cli("models", "pull", url, check=0)
+        d.cli("models", "pull", small, check=0)
+        # What would take minutes to read takes no disk: zeros that nobody wrote.
+        [file] = pathlib.Path(models(d)[url]["path"]).iterdir()
+        file.chmod(0o644)
+        os.truncate(file, 1 << 40)
+        file.chmod(0o444)
+        lines, line = first_line(d, url)
+        assert line["state"] == "verifying"
+        error_of(d.admin.call("POST", "/v1/models/verify", json={"url": small}), 409, "busy")
+        lines.close()
+        wait_for("its work ends with it", lambda: d.admin.call("POST", "/v1/models/verify", json={"url": small}).status_code == 200, 20)
+        lines, line = first_line(d, url)
+        began = time.monotonic()
+        d.stop()
+        assert time.monotonic() - began < seconds(20)
+        lines.close()
 
 
 @pytest.mark.parametrize("args, code, words", [

@@ -532,12 +532,36 @@ static void flip(const char *path, off_t at)
 	assert_int_equal(stat(path, &st), 0);
 }
 
-static void on_progress(void *data, uint64_t done, uint64_t total)
+static bool on_progress(void *data, uint64_t done, uint64_t total)
 {
 	uint64_t *last = data;
 
 	assert_true(done > *last && done <= total);
 	*last = done;
+	return true;
+}
+
+static bool not_further(void *data, uint64_t done, uint64_t total)
+{
+	on_progress(data, done, total);
+	return false;
+}
+
+static void verifying_can_be_ended(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+	uint64_t last = 0;
+	char tree[65];
+	char *bad = NULL;
+
+	assert_int_equal(publish(&f->s, "s3://b/m", "weights", tree), 0);
+	assert_int_equal(
+		shelf_verify(&f->s, "s3://b/m", not_further, &last, &bad, &err),
+		E_CANCELED);
+	assert_null(bad);
+	assert_true(last == 2 || last == 7); /* one of the two files */
+	check_whole(&f->s, "s3://b/m", "weights");
 }
 
 static void a_flipped_bit_is_found_and_mended(void **state)
@@ -695,6 +719,7 @@ int main(void)
 		T(above_the_budget_the_longest_unused_goes),
 		T(gc_leaves_what_a_pull_relies_on),
 		T(a_flipped_bit_is_found_and_mended),
+		T(verifying_can_be_ended),
 		T(what_is_missing_is_bad),
 		T(all_refs_are_listed),
 		T(the_folder_above_is_not_made),
