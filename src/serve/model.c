@@ -174,6 +174,23 @@ static void keep_old(struct model *m)
 	settle_ready(m);
 }
 
+/* Without its source, with what is on the shelf. */
+static void on_found(struct model *m, const struct shelf_ref *ref)
+{
+	if (!ref) {
+		settle_failed(m);
+		return;
+	}
+	memcpy(m->tree, ref->tree, sizeof m->tree);
+	free(m->path);
+	m->path = shelf_tree_path(&m->all->shelf, ref->tree);
+	free(m->etag);
+	m->etag = mem_strdup(ref->etag);
+	m->bytes = ref->bytes;
+	m->files = ref->files;
+	keep_old(m);
+}
+
 void model__pulled(struct model *m, bool ok)
 {
 	struct models *all = m->all;
@@ -195,26 +212,10 @@ void model__pulled(struct model *m, bool ok)
 		if (m->path && (m->again || m->state == MODEL_READY))
 			keep_old(m);
 		else if (strcmp(m->code, "unreachable") == 0 && !m->env[0])
-			model__find(m);
+			model__find(m, on_found);
 		else
 			settle_failed(m);
 	}
-}
-
-void model__on_found(struct model *m, const struct shelf_ref *ref)
-{
-	if (!ref) {
-		settle_failed(m);
-		return;
-	}
-	memcpy(m->tree, ref->tree, sizeof m->tree);
-	free(m->path);
-	m->path = shelf_tree_path(&m->all->shelf, ref->tree);
-	free(m->etag);
-	m->etag = mem_strdup(ref->etag);
-	m->bytes = ref->bytes;
-	m->files = ref->files;
-	keep_old(m);
 }
 
 void model__asked(struct model *m, bool ok)
@@ -325,6 +326,16 @@ static struct model *create(struct models *all, char *key, const char *url,
 	return m;
 }
 
+/* How much it has, of one that an earlier daemon fetched. */
+static void on_measured(struct model *m, const struct shelf_ref *ref)
+{
+	if (!ref || strcmp(ref->tree, m->tree) != 0 || m->state != MODEL_READY)
+		return;
+	m->bytes = ref->bytes;
+	m->files = ref->files;
+	tell_settled(m);
+}
+
 /* It was there when an earlier daemon ended. */
 static bool is_known(struct model *m, const char *tree)
 {
@@ -337,6 +348,7 @@ static bool is_known(struct model *m, const char *tree)
 	m->path = mem_take(&path);
 	m->state = MODEL_READY;
 	model__ask_later(m);
+	model__find(m, on_measured);
 	return true;
 }
 

@@ -150,20 +150,6 @@ static void find_in_place(struct model_item *item)
 	set_broken(set, text);
 }
 
-/* Of one that an earlier daemon fetched. */
-static void find_bytes(struct model_item *item)
-{
-	struct models *all = &serve_of(item->set)->models;
-	struct shelf_ref ref;
-
-	if (!item->place ||
-	    shelf_find(&all->shelf, item->source, &ref, NULL) != 0)
-		return;
-	if (strcmp(ref.tree, item->tree) == 0)
-		item->bytes = ref.bytes;
-	shelf_ref_fini(&ref);
-}
-
 static void begin_item(struct model_item *item)
 {
 	struct model_set *set = item->set;
@@ -178,7 +164,6 @@ static void begin_item(struct model_item *item)
 		item->pin = pin_path(set->rev, item->name);
 	if (!item->place)
 		item->place = pin_read(all, item->pin, item->tree);
-	find_bytes(item);
 	if (model_get(all, item->source, set->rev->spec,
 		      item->place ? item->tree : NULL, &item->model, &err)) {
 		set_broken(set, err.msg);
@@ -388,6 +373,9 @@ static void on_settled(struct model_user *u)
 
 	if (rev->leaving)
 		return;
+	/* Of one that an earlier daemon fetched it is known later. */
+	if (item->place && strcmp(item->tree, m->tree) == 0)
+		item->bytes = m->bytes;
 	if (m->state == MODEL_FAILED) {
 		tell_failed(item);
 	} else if (!item->place ||

@@ -35,6 +35,7 @@ int models__open_shelf(struct models *all, struct err *err)
 struct finding {
 	uv_work_t work;
 	struct model *model;
+	void (*then)(struct model *m, const struct shelf_ref *ref);
 	struct shelf_ref ref;
 	bool found;
 };
@@ -58,7 +59,7 @@ static void on_found(uv_work_t *work, int status)
 	all->pulling--;
 	all->finding--;
 	if (m->refs > 1)
-		model__on_found(m, f->found ? &f->ref : NULL);
+		f->then(m, f->found ? &f->ref : NULL);
 	if (f->found)
 		shelf_ref_fini(&f->ref);
 	model_unref(m);
@@ -66,12 +67,14 @@ static void on_found(uv_work_t *work, int status)
 	free(f);
 }
 
-void model__find(struct model *m)
+void model__find(struct model *m,
+		 void (*then)(struct model *m, const struct shelf_ref *ref))
 {
 	struct finding *f = mem_alloc(sizeof *f);
 	int rc;
 
 	f->model = m;
+	f->then = then;
 	f->work.data = f;
 	m->refs++;
 	/* As a fetch: nothing is collected until its tree is known as used. */
