@@ -34,8 +34,10 @@ static void on_over(struct http_req *req)
 {
 	struct models_job *j = req->user;
 
-	if (j)
-		j->req = NULL;
+	if (!j)
+		return;
+	j->req = NULL;
+	atomic_store(&j->gone, true);
 }
 
 static void on_work(uv_work_t *work)
@@ -56,6 +58,8 @@ static void on_done(uv_work_t *work, int status)
 
 	(void)status;
 	j->admin->serve->deploys--;
+	if (j->lock)
+		*j->lock = false;
 	if (j->req)
 		j->req->user = NULL;
 	if (j->req && j->err.code && !j->told)
@@ -127,6 +131,8 @@ static int take_row(void *data, const struct shelf_ref *r)
 	struct models_job *j = data;
 	struct models_row *row;
 
+	if (j->url && strcmp(r->url, j->url) != 0)
+		return 0;
 	j->rows = mem_grow(j->rows, (j->n + 1) * sizeof *j->rows);
 	row = &j->rows[j->n++];
 	*row = (struct models_row){.ref = *r};
@@ -145,30 +151,35 @@ static void read_manifest(struct models_job *j)
 		j->rows[0].manifest = json_parse(text, len, NULL);
 }
 
+/* One for all before those of an api's own endpoints. */
+static int by_name(const void *a, const void *b)
+{
+	const struct shelf_ref *x = &((const struct models_row *)a)->ref;
+	const struct shelf_ref *y = &((const struct models_row *)b)->ref;
+	int rc = strcmp(x->url, y->url);
+
+	return rc ? rc : strcmp(x->via, y->via);
+}
+
 void models__read(struct models_job *j)
 {
 	struct shelf *shelf = &j->admin->serve->models.shelf;
-	struct shelf_ref ref;
 	struct statvfs vfs;
 
 	if (statvfs(shelf->dir, &vfs) == 0)
 		j->free_bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
-	if (!j->url) {
-		shelf_each(shelf, take_row, j, &j->err);
+	if (shelf_each(shelf, take_row, j, &j->err))
 		return;
-	}
-	if (shelf_find(shelf, j->url, &ref, &j->err)) {
-		if (j->err.code == E_NOTFOUND)
-			err_set(&j->err, E_NOTFOUND,
-				"there is no model '%.500s'; 'soma models "
-				"list' shows those that are there, and 'soma "
-				"models pull' fetches one",
-				j->url);
-		return;
-	}
-	take_row(j, &ref);
-	shelf_ref_fini(&ref);
-	read_manifest(j);
+	if (j->n)
+		qsort(j->rows, j->n, sizeof *j->rows, by_name);
+	if (j->url && !j->n)
+		err_set(&j->err, E_NOTFOUND,
+			"there is no model '%.500s'; 'soma models list' shows "
+			"those that are there, and 'soma models pull' fetches "
+			"one",
+			j->url);
+	else if (j->url)
+		read_manifest(j);
 }
 
 /* ---- who uses one ---- */
@@ -273,11 +284,12 @@ static void put_row(yyjson_mut_doc *doc, yyjson_mut_val *o,
 {
 	const struct shelf_ref *r = &row->ref;
 	cleanup_free char *path = shelf_tree_path(&s->models.shelf, r->tree);
+	cleanup_free char *name = shelf_ref_name(r);
 	yyjson_val *files =
 		yyjson_obj_get(yyjson_doc_get_root(row->manifest), "files");
 
 	yyjson_mut_obj_add_strcpy(doc, o, "url", r->url);
-	put_state(doc, o, models_at(&s->models, r->url));
+	put_state(doc, o, models_named(&s->models, name));
 	yyjson_mut_obj_add_uint(doc, o, "bytes", r->bytes);
 	yyjson_mut_obj_add_uint(doc, o, "n_files", r->files);
 	yyjson_mut_obj_add_strcpy(doc, o, "path", path);
@@ -299,10 +311,14 @@ static void put_coming(yyjson_mut_doc *doc, yyjson_mut_val *list,
 
 	for (size_t i = 0; (m = map_next(&s->models.by_key, &i, NULL));) {
 		yyjson_mut_val *o;
-		bool there = models_at(&s->models, m->url) != m;
+		bool there = models_named(&s->models, m->name) != m;
 
-		for (size_t k = 0; !there && k < j->n; k++)
-			there = strcmp(j->rows[k].ref.url, m->url) == 0;
+		for (size_t k = 0; !there && k < j->n; k++) {
+			cleanup_free char *name =
+				shelf_ref_name(&j->rows[k].ref);
+
+			there = strcmp(name, m->name) == 0;
+		}
 		if (there)
 			continue;
 		o = yyjson_mut_arr_add_obj(doc, list);
@@ -321,12 +337,6 @@ static void reply(struct models_job *j, yyjson_mut_doc *doc)
 	http_reply(j->req, 200, "application/json", text, len);
 }
 
-static int by_url(const void *a, const void *b)
-{
-	return strcmp(((const struct models_row *)a)->ref.url,
-		      ((const struct models_row *)b)->ref.url);
-}
-
 static void answer_list(struct models_job *j)
 {
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
@@ -336,8 +346,6 @@ static void answer_list(struct models_job *j)
 		return;
 	yyjson_mut_doc_set_root(doc, root);
 	list = yyjson_mut_obj_add_arr(doc, root, "models");
-	if (j->n)
-		qsort(j->rows, j->n, sizeof *j->rows, by_url);
 	for (size_t i = 0; i < j->n; i++)
 		put_row(doc, yyjson_mut_arr_add_obj(doc, list), j->admin->serve,
 			&j->rows[i]);

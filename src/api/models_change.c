@@ -136,21 +136,28 @@ void admin_models_pull(struct http_req *req, const char *arg)
 
 /* ---- rm ---- */
 
+/* Whatever endpoints it came by. */
 static void run_remove(struct models_job *j)
 {
 	models__read(j);
-	if (!j->err.code)
-		shelf_remove(&j->admin->serve->models.shelf, j->url, &j->err);
+	for (size_t i = 0; i < j->n && !j->err.code; i++) {
+		cleanup_free char *name = shelf_ref_name(&j->rows[i].ref);
+
+		shelf_remove(&j->admin->serve->models.shelf, name, &j->err);
+	}
 }
 
 static void answer_remove(struct models_job *j)
 {
+	uint64_t all = 0;
 	char bytes[32];
 
 	models_collect(&j->admin->serve->models);
 	if (!j->req || !j->n)
 		return;
-	str_human_bytes(j->rows[0].ref.bytes, bytes);
+	for (size_t i = 0; i < j->n; i++)
+		all += j->rows[i].ref.bytes;
+	str_human_bytes(all, bytes);
 	http_replyf(j->req, 200, "application/json",
 		    "{\"message\":\"removed a model of %s\"}", bytes);
 }

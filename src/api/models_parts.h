@@ -15,12 +15,14 @@ struct models_row {
 };
 
 /* A request that waits for work on the pool. Its client may go first: the work
- * is done all the same. */
+ * is done all the same, unless it looks at `gone`. */
 struct models_job {
 	uv_work_t work;
 	struct admin *admin;
-	struct http_req *req;		      /* NULL: gone */
-	char *url;			      /* owned, or NULL: all */
+	struct http_req *req; /* NULL: gone */
+	_Atomic bool gone;    /* the same, for run */
+	bool *lock;	      /* what is false again when it is over; or NULL */
+	char *url;	      /* owned, or NULL: all */
 	void (*run)(struct models_job *j);    /* on the pool */
 	void (*answer)(struct models_job *j); /* on the loop, when it is done */
 	struct err err;		 /* what run met; code 0: nothing */

@@ -15,12 +15,15 @@ struct reading {
 	uint64_t before; /* bytes of the models that were read before this */
 };
 
-static void on_read(void *data, uint64_t done, uint64_t total)
+/* False: nobody waits for it any more, or all wait for its end. */
+static bool on_read(void *data, uint64_t done, uint64_t total)
 {
 	const struct reading *r = data;
 
 	(void)total;
 	atomic_store(&r->job->done, r->before + done);
+	return !atomic_load(&r->job->gone) &&
+	       !atomic_load(&r->job->admin->serve->models.stopping);
 }
 
 static void run_verify(struct models_job *j)
@@ -37,8 +40,9 @@ static void run_verify(struct models_job *j)
 	atomic_store(&j->total, total);
 	j->bad = mem_alloc((j->n + 1) * sizeof *j->bad);
 	for (size_t i = 0; i < j->n && !j->err.code; i++) {
-		shelf_verify(shelf, j->rows[i].ref.url, on_read, &r, &j->bad[i],
-			     &j->err);
+		cleanup_free char *name = shelf_ref_name(&j->rows[i].ref);
+
+		shelf_verify(shelf, name, on_read, &r, &j->bad[i], &j->err);
 		r.before += j->rows[i].ref.bytes;
 	}
 }
@@ -136,13 +140,23 @@ static void answer_verify(struct models_job *j)
 static void on_verify_body(struct http_req *req, const char *body, size_t len)
 {
 	const char *progress = http_req_param(req, "progress");
+	struct models *models = &admin_of(req)->serve->models;
 	bool ok;
 	const char *url = models__url(req, body, len, false, &ok);
 	struct models_job *j;
 
 	if (!ok)
 		return;
+	/* It takes a thread of the pool, and a disk, for long. */
+	if (models->verifying) {
+		http_reply_error(req, E_BUSY,
+				 "models are being verified now; try again "
+				 "when that is over");
+		return;
+	}
 	j = models__start(req, url, run_verify, answer_verify);
+	j->lock = &models->verifying;
+	models->verifying = true;
 	if (progress && strcmp(progress, "true") == 0)
 		models__tell(j, tell);
 }

@@ -77,10 +77,6 @@ static int add_file(const struct source *s, struct listing *l, yyjson_val *row,
 		return nonsense(s, "a SHA-256 that is none", why);
 	if (sum)
 		memcpy(f->sha256, sum, SHA256_HEX);
-	else
-		sum = json_str(row, "blobId", NULL);
-	if (sum && strspn(sum, "0123456789abcdef") == strlen(sum))
-		f->blob = arena_strdup(&l->arena, sum);
 	escaped = url_escape(str_of(f->path), true);
 	f->url = arena_printf(&l->arena, "%s/%s/resolve/%s/%s", own->endpoint,
 			      own->name, commit, escaped);
@@ -109,7 +105,7 @@ static int read_answer(const struct source *s, struct listing *l,
 	}
 	l->etag = arena_strdup(&l->arena, commit);
 	hf__choose(l);
-	hf__look_in_cache(s->own, commit, l);
+	hf__look_in_cache(s->own, l);
 	return 0;
 }
 

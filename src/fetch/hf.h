@@ -16,7 +16,6 @@ struct hf {
  * same weights in another format. */
 void hf__choose(struct listing *l);
 /* Names for each file the one of the user's own cache that is the same. */
-void hf__look_in_cache(const struct hf *own, const char *commit,
-		       struct listing *l);
+void hf__look_in_cache(const struct hf *own, struct listing *l);
 
 #endif

@@ -44,24 +44,20 @@ static bool is_it(const char *path, const struct source_file *f)
 	       (uint64_t)st.st_size == f->size && access(path, R_OK) == 0;
 }
 
-/* A file is there by its hash, whatever commit it came with. */
-static void look_for(const char *dir, const char *commit, struct listing *l,
-		     struct source_file *f)
+/* A file is there by its hash, whatever commit it came with. What has no
+ * SHA-256 at the source could be anything here: it is small, and is fetched. */
+static void look_for(const char *dir, struct listing *l, struct source_file *f)
 {
-	cleanup_free char *snapshot =
-		mem_printf("%s/snapshots/%s/%s", dir, commit, f->path);
 	cleanup_free char *blob = NULL;
 
-	if (f->blob)
-		blob = mem_printf("%s/blobs/%s", dir, f->blob);
-	if (blob && is_it(blob, f))
+	if (!f->sha256[0])
+		return;
+	blob = mem_printf("%s/blobs/%s", dir, f->sha256);
+	if (is_it(blob, f))
 		f->local = arena_strdup(&l->arena, blob);
-	else if (!blob && is_it(snapshot, f))
-		f->local = arena_strdup(&l->arena, snapshot);
 }
 
-void hf__look_in_cache(const struct hf *own, const char *commit,
-		       struct listing *l)
+void hf__look_in_cache(const struct hf *own, struct listing *l)
 {
 	cleanup_free char *cache = cache_folder();
 	cleanup_free char *folder = folder_name(own->name);
@@ -73,5 +69,5 @@ void hf__look_in_cache(const struct hf *own, const char *commit,
 	if (access(dir, X_OK) != 0)
 		return;
 	for (size_t i = 0; i < l->n; i++)
-		look_for(dir, commit, l, &l->files[i]);
+		look_for(dir, l, &l->files[i]);
 }

@@ -15,6 +15,7 @@
 
 struct fetch {
 	const char *dir, *url;
+	char *name; /* owned: of the model on the shelf */
 	bool check;
 	uint64_t limit;
 	long slow_s; /* 0: the usual */
@@ -56,9 +57,12 @@ static bool read_args(struct fetch *f, int argc, char **argv)
 		else
 			return false;
 	}
-	if (!f->dir || optind + 1 != argc)
+	/* A URL may have a signature in it, and every user may read the words
+	 * of a command. */
+	f->url = optind == argc ? getenv("SOMA_MODEL_URL") : argv[optind];
+	if (!f->dir || !f->url || optind + 1 < argc)
 		return false;
-	f->url = argv[optind];
+	f->name = shelf_name(f->url, getenv("SOMA_MODEL_VIA"));
 	return true;
 }
 
@@ -66,7 +70,7 @@ static bool read_args(struct fetch *f, int argc, char **argv)
 static bool is_same(struct fetch *f, const struct listing *l,
 		    struct shelf_ref *ret)
 {
-	if (!l->etag || shelf_find(&f->shelf, f->url, ret, NULL) != 0)
+	if (!l->etag || shelf_find(&f->shelf, f->name, ret, NULL) != 0)
 		return false;
 	if (strcmp(ret->etag, l->etag) == 0 && shelf_whole(&f->shelf, ret))
 		return true;
@@ -95,9 +99,9 @@ static int publish(struct fetch *f, const struct listing *l,
 	struct shelf_ref ref;
 	struct err err = {0};
 
-	if (shelf_publish(&f->shelf, f->url, l->etag, files, l->n, tree,
+	if (shelf_publish(&f->shelf, f->name, l->etag, files, l->n, tree,
 			  &err) != 0 ||
-	    shelf_find(&f->shelf, f->url, &ref, &err) != 0)
+	    shelf_find(&f->shelf, f->name, &ref, &err) != 0)
 		return failure_from(&f->why, &err);
 	report_ready(&f->report, "ready", &f->shelf, &ref);
 	shelf_ref_fini(&ref);
@@ -140,7 +144,7 @@ static int pull_once(struct fetch *f, struct parts *parts)
 	rc = list(f, &l);
 	if (rc == 0 && is_same(f, &l, &ref)) {
 		/* That it cannot be noted does not make it another. */
-		shelf_checked(&f->shelf, f->url, NULL);
+		shelf_checked(&f->shelf, f->name, NULL);
 		report_ready(&f->report, "same", &f->shelf, &ref);
 		shelf_ref_fini(&ref);
 		parts_clear(parts);
@@ -162,7 +166,7 @@ static int pull(struct fetch *f)
 	struct parts parts;
 	int rc;
 
-	if (parts_open(&parts, &f->shelf, f->url, &f->why) != 0)
+	if (parts_open(&parts, &f->shelf, f->name, &f->why) != 0)
 		return -1;
 	rc = pull_once(f, &parts);
 	if (rc != 0 && f->why.code == FAIL_CHANGED)
@@ -180,7 +184,7 @@ static int check(struct fetch *f)
 	listing_init(&l);
 	rc = list(f, &l);
 	if (rc == 0 && is_same(f, &l, &ref)) {
-		shelf_checked(&f->shelf, f->url, NULL);
+		shelf_checked(&f->shelf, f->name, NULL);
 		report_ready(&f->report, "same", &f->shelf, &ref);
 		shelf_ref_fini(&ref);
 	} else if (rc == 0) {
@@ -218,6 +222,7 @@ static int run(struct fetch *f)
 int fetch_main(int argc, char **argv)
 {
 	struct fetch f = {0};
+	int rc;
 
 	if (!read_args(&f, argc, argv)) {
 		fprintf(stderr, "soma: 'soma fetch' is started by the daemon, "
@@ -228,7 +233,9 @@ int fetch_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN); /* an error of write, where it is looked at */
 	umask(022);
 	srandom((unsigned)time(NULL) ^ (unsigned)getpid());
-	if (run(&f) == 0)
+	rc = run(&f);
+	free(f.name);
+	if (rc == 0)
 		return 0;
 	report_failed(&f.report, &f.why);
 	return 1;

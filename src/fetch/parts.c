@@ -78,11 +78,11 @@ static int lock(struct parts *p, struct failure *why)
 	}
 }
 
-int parts_open(struct parts *p, struct shelf *shelf, const char *url,
+int parts_open(struct parts *p, struct shelf *shelf, const char *name,
 	       struct failure *why)
 {
 	*p = (struct parts){.shelf = shelf, .lock = -1};
-	p->dir = shelf_parts_path(shelf, url);
+	p->dir = shelf_parts_path(shelf, name);
 	read_boot(p->boot);
 	if (lock(p, why) == 0)
 		return 0;

@@ -26,8 +26,8 @@ struct parts {
 	char boot[64];
 };
 
-/* Waits for the pull of the same URL that is under way, if there is one. */
-int parts_open(struct parts *p, struct shelf *shelf, const char *url,
+/* Waits for the pull of the same name that is under way, if there is one. */
+int parts_open(struct parts *p, struct shelf *shelf, const char *name,
 	       struct failure *why);
 /* What is there stays. */
 void parts_close(struct parts *p);

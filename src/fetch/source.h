@@ -23,7 +23,6 @@ struct source_file {
 	const char *etag; /* with its quotes; NULL: none, or it says nothing */
 	char sha256[SHA256_HEX]; /* as the source states it, or "" */
 	bool ranges;		 /* parts of it can be asked for */
-	const char *blob;	 /* its name in a cache of the hub's, or NULL */
 	const char *local;	 /* a file of the user's that has it, or NULL */
 };
 

@@ -23,6 +23,27 @@ static bool is_ours(const char *var)
 	return false;
 }
 
+static bool has(char *const *list, const char *head)
+{
+	for (; list && *list; list++)
+		if (strncmp(*list, head, strlen(head)) == 0)
+			return true;
+	return false;
+}
+
+/* Who brings a key of his own is not who our token and profile are of: no
+ * request that is signed with both is believed. */
+static bool is_of_our_key(const char *var, char *const *extra)
+{
+	static const char *const heads[] = {
+		"AWS_SESSION_TOKEN=", "AWS_SECURITY_TOKEN=", "AWS_PROFILE="};
+
+	for (size_t i = 0; i < ARRAY_LEN(heads); i++)
+		if (strncmp(var, heads[i], strlen(heads[i])) == 0)
+			return has(extra, "AWS_ACCESS_KEY_ID=");
+	return false;
+}
+
 static void env_set(char **list, size_t *n, char *var)
 {
 	size_t name = strcspn(var, "=") + 1;
@@ -49,7 +70,7 @@ char **environ_make(const char *bin, char *const *extra)
 		room++;
 	list = mem_alloc(room * sizeof *list);
 	for (char **e = environ; *e; e++)
-		if (!is_ours(*e))
+		if (!is_ours(*e) && !is_of_our_key(*e, extra))
 			env_set(list, &n, mem_strdup(*e));
 	if (!path || !*path)
 		path = "/usr/local/bin:/usr/bin:/bin";

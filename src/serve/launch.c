@@ -55,6 +55,7 @@ static char **variables(struct revision *rev, const char *port, struct err *err)
 {
 	const struct spec *spec = rev->spec;
 	char **extra = mem_alloc((spec->predictor.n_env + 10) * sizeof *extra);
+	cleanup_free char *hub = model_set_hub(&rev->models);
 	char **env = NULL;
 	size_t n = 0;
 
@@ -67,9 +68,8 @@ static char **variables(struct revision *rev, const char *port, struct err *err)
 			"GLIBC_TUNABLES=glibc.malloc.tcache_count=64");
 	/* What was fetched of the hub is found by its name, too; what was not
 	 * is not fetched here. */
-	if (model_set_has_hub(&rev->models)) {
-		extra[n++] = mem_printf("HF_HUB_CACHE=%s/hub",
-					rev->api->serve->models.dir);
+	if (hub) {
+		extra[n++] = mem_printf("HF_HUB_CACHE=%s", hub);
 		extra[n++] = mem_strdup("HF_HUB_OFFLINE=1");
 	}
 	for (uint32_t i = 0; i < spec->predictor.n_env; i++) {

@@ -22,8 +22,10 @@ void model__free(struct model *m)
 	model__env_free(m->env);
 	free(m->key);
 	free(m->url);
+	free(m->name);
 	free(m->shown);
 	free(m->path);
+	free(m->etag);
 	free(m->code);
 	free(m->message);
 	free(m->line);
@@ -40,6 +42,12 @@ void model_join(struct model *m, struct model_user *u)
 void model_leave(struct model_user *u)
 {
 	list_remove(&u->link);
+}
+
+void model_tell_again(struct model *m, struct model_user *u)
+{
+	u->again = true;
+	models__arm(m->all);
 }
 
 void model_unref(struct model *m)
@@ -75,6 +83,7 @@ static void tell_settled(struct model *m)
 
 		list_remove(&u->link);
 		list_push_back(&m->users, &u->link);
+		u->again = false;
 		u->on_settled(u);
 	}
 	model_unref(m);
@@ -87,9 +96,20 @@ static bool is_watched(const struct model *m)
 		const struct model_user *u = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct model_user, link);
 
-		if (u->watches && u->watches(u))
+		if (u->again || (u->watches && u->watches(u)))
 			return true;
 	}
+	return false;
+}
+
+static bool is_told_again(const struct model *m)
+{
+	for (const struct list *it = m->users.next; it != &m->users;
+	     it = it->next)
+		if (CONTAINER_OF((struct list *)(uintptr_t)it,
+				 struct model_user, link)
+			    ->again)
+			return true;
 	return false;
 }
 
@@ -100,7 +120,7 @@ bool model__may_be_watched(const struct model *m)
 		const struct model_user *u = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct model_user, link);
 
-		if (u->watches)
+		if (u->again || u->watches)
 			return true;
 	}
 	return false;
@@ -154,6 +174,23 @@ static void keep_old(struct model *m)
 	settle_ready(m);
 }
 
+/* Without its source, with what is on the shelf. */
+static void on_found(struct model *m, const struct shelf_ref *ref)
+{
+	if (!ref) {
+		settle_failed(m);
+		return;
+	}
+	memcpy(m->tree, ref->tree, sizeof m->tree);
+	free(m->path);
+	m->path = shelf_tree_path(&m->all->shelf, ref->tree);
+	free(m->etag);
+	m->etag = mem_strdup(ref->etag);
+	m->bytes = ref->bytes;
+	m->files = ref->files;
+	keep_old(m);
+}
+
 void model__pulled(struct model *m, bool ok)
 {
 	struct models *all = m->all;
@@ -175,24 +212,10 @@ void model__pulled(struct model *m, bool ok)
 		if (m->path && (m->again || m->state == MODEL_READY))
 			keep_old(m);
 		else if (strcmp(m->code, "unreachable") == 0 && !m->env[0])
-			model__find(m);
+			model__find(m, on_found);
 		else
 			settle_failed(m);
 	}
-}
-
-void model__on_found(struct model *m, const struct shelf_ref *ref)
-{
-	if (!ref) {
-		settle_failed(m);
-		return;
-	}
-	memcpy(m->tree, ref->tree, sizeof m->tree);
-	free(m->path);
-	m->path = shelf_tree_path(&m->all->shelf, ref->tree);
-	m->bytes = ref->bytes;
-	m->files = ref->files;
-	keep_old(m);
 }
 
 void model__asked(struct model *m, bool ok)
@@ -200,7 +223,8 @@ void model__asked(struct model *m, bool ok)
 	struct models *all = m->all;
 	/* Of trouble at its source, or that it is over; or somebody else has
 	 * fetched what is newer. */
-	bool tell = !ok || m->message || strcmp(m->before, m->tree) != 0;
+	bool tell = !ok || m->message || strcmp(m->before, m->tree) != 0 ||
+		    is_told_again(m);
 
 	if (ok && strcmp(m->answer, "changed") == 0 && !all->serve->stopping) {
 		model__start(m, MODEL_PULLS);
@@ -293,12 +317,23 @@ static struct model *create(struct models *all, char *key, const char *url,
 	m->all = all;
 	m->key = key;
 	m->url = mem_strdup(url);
+	m->name = model__name(url, env);
 	m->shown = mem_strndup(url, strcspn(url, "?"));
 	m->env = env;
 	m->state = MODEL_FETCHING;
 	m->doing = "listing";
 	map_set(&all->by_key, key, m);
 	return m;
+}
+
+/* How much it has, of one that an earlier daemon fetched. */
+static void on_measured(struct model *m, const struct shelf_ref *ref)
+{
+	if (!ref || strcmp(ref->tree, m->tree) != 0 || m->state != MODEL_READY)
+		return;
+	m->bytes = ref->bytes;
+	m->files = ref->files;
+	tell_settled(m);
 }
 
 /* It was there when an earlier daemon ended. */
@@ -313,6 +348,7 @@ static bool is_known(struct model *m, const char *tree)
 	m->path = mem_take(&path);
 	m->state = MODEL_READY;
 	model__ask_later(m);
+	model__find(m, on_measured);
 	return true;
 }
 

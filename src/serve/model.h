@@ -11,6 +11,7 @@
 #ifndef SERVE_MODEL_H
 #define SERVE_MODEL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -40,17 +41,20 @@ struct model_user {
 	void (*on_settled)(struct model_user *u);
 	/* Whether its source is to be asked now. NULL: never. */
 	bool (*watches)(const struct model_user *u);
+	bool again; /* private */
 };
 
 struct model {
 	struct models *all;
 	char *key;   /* owned: in all->by_key */
 	char *url;   /* owned */
+	char *name;  /* owned: of it on the shelf */
 	char *shown; /* owned: the same without a query, which may be a key */
 	char **env;  /* owned, NULL-ended: "K=V" of who wants it; secret */
 	enum model_state state;
 	char *path;	       /* owned: of the newest tree; NULL: none yet */
 	char tree[SHA256_HEX]; /* its ID; "" while there is no path */
+	char *etag;	       /* owned: what its source knows it by; or NULL */
 	uint64_t bytes, files; /* that it has */
 	uint64_t done, total;  /* bytes, while it is fetched; total 0: not
 				  known */
@@ -94,6 +98,8 @@ struct models {
 	struct list askers;		/* private: for what the next does */
 	uint64_t bytes; /* that the shelf has, when it was looked at last */
 	struct model_counts counts;
+	bool verifying;	       /* somebody has them read: one at a time */
+	_Atomic bool stopping; /* for works on the pool that take long */
 };
 
 /* Opens DATA/models for the user that fetches run as. */
@@ -113,6 +119,8 @@ int model_get(struct models *all, const char *url, const struct spec *spec,
 	      const char *tree, struct model **ret, struct err *err);
 void model_join(struct model *m, struct model_user *u);
 void model_leave(struct model_user *u);
+/* It could not use what it was told of: it is told again at the next check. */
+void model_tell_again(struct model *m, struct model_user *u);
 void model_unref(struct model *m);
 
 /* Milliseconds until it is tried again; 0: it is not, or now. */
@@ -121,6 +129,8 @@ uint64_t model_again_ms(const struct model *m);
 double model_eta_s(const struct model *m);
 /* Whether it has this URL, for whoever. */
 struct model *models_at(const struct models *all, const char *url);
+/* The one, or one of those, that this name on the shelf is of. */
+struct model *models_named(const struct models *all, const char *name);
 /* "fetching URL: 1.2 GiB of 5.9 GiB, 210 MiB/s, 22 s left"; mem_printf. */
 char *model_progress_text(const struct model *m);
 

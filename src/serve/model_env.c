@@ -64,6 +64,40 @@ char **model__env(const struct serve *s, const struct spec *spec,
 	return env;
 }
 
+/* They say who asks, and not who is asked: with others the same is fetched. */
+static bool is_credential(const char *var)
+{
+	static const char *const names[] = {"AWS_ACCESS_KEY_ID=",
+					    "AWS_SECRET_ACCESS_KEY=",
+					    "AWS_SESSION_TOKEN=",
+					    "GS_ACCESS_KEY_ID=",
+					    "GS_SECRET_ACCESS_KEY=",
+					    "GS_TOKEN=",
+					    "HF_TOKEN="};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strncmp(var, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+char *model__name(const char *url, char *const *env)
+{
+	char via[SHA256_HEX];
+	struct sha256 sum;
+	bool any = false;
+
+	sha256_init(&sum);
+	for (; *env; env++) {
+		if (is_credential(*env))
+			continue;
+		sha256_add(&sum, *env, strlen(*env) + 1);
+		any = true;
+	}
+	sha256_hex(&sum, via);
+	return shelf_name(url, any ? via : NULL);
+}
+
 void model__env_free(char **env)
 {
 	for (char **e = env; e && *e; e++) {

@@ -55,6 +55,7 @@ static void take_tree(struct model *m, yyjson_val *root)
 		return;
 	memcpy(m->tree, tree, SHA256_HEX);
 	set(&m->path, path);
+	set(&m->etag, json_str(root, "etag", ""));
 	m->bytes = (uint64_t)json_int(root, "bytes", 0);
 	m->files = (uint64_t)json_int(root, "files", 0);
 	set(&m->answer, json_str(root, "state", ""));
@@ -140,6 +141,26 @@ static const struct process_ops fetch_ops = {
 	.on_exit = on_gone,
 };
 
+/* With what it fetches, where no other user can read it. */
+static char **variables(const struct model *m)
+{
+	size_t n = 0, url = strlen(m->url);
+	char **extra, **env;
+
+	while (m->env[n])
+		n++;
+	extra = mem_alloc((n + 3) * sizeof *extra);
+	memcpy(extra, m->env, n * sizeof *extra);
+	extra[n] = mem_printf("SOMA_MODEL_URL=%s", m->url);
+	extra[n + 1] = mem_printf("SOMA_MODEL_VIA=%s",
+				  m->name[url] ? m->name + url + 1 : "");
+	env = environ_make(NULL, extra);
+	free(extra[n]);
+	free(extra[n + 1]);
+	free(extra);
+	return env;
+}
+
 static int start(struct model *m, bool ask, struct err *err)
 {
 	struct models *all = m->all;
@@ -154,7 +175,7 @@ static int start(struct model *m, bool ask, struct err *err)
 	const char *words[10];
 	/* This program, wherever it lies: its user may not get there. */
 	static const char self[] = "/proc/self/exe";
-	char **env = environ_make(NULL, m->env);
+	char **env = variables(m);
 	struct process_spec spec;
 	size_t n = 0;
 	int rc;
@@ -169,7 +190,6 @@ static int start(struct model *m, bool ask, struct err *err)
 		words[n++] = "--limit";
 		words[n++] = limit;
 	}
-	words[n++] = m->url;
 	words[n] = NULL;
 	/* exec leaves them as they are. */
 	spec = (struct process_spec){.name = name,

@@ -12,8 +12,6 @@ void model__pulled(struct model *m, bool ok);
 void model__asked(struct model *m, bool ok);
 /* Its process has ended, and nobody wants it. */
 void model__forsaken(struct model *m);
-/* Without its source, with what is on the shelf; NULL: nothing is. */
-void model__on_found(struct model *m, const struct shelf_ref *ref);
 /* It is due: it is fetched, or its source asked. */
 void model__act(struct model *m);
 /* Fetches it now, or when that can be; its users are told where it cannot. */
@@ -35,13 +33,16 @@ void model__start(struct model *m, enum model_work work);
 /* model_shelf.c */
 int models__open_shelf(struct models *all, struct err *err);
 void models__free_askers(struct models *all);
-/* Looks on the shelf for it, in the background: model__on_found. */
-void model__find(struct model *m);
+/* Looks on the shelf for it, in the background; NULL: it is not there. */
+void model__find(struct model *m,
+		 void (*then)(struct model *m, const struct shelf_ref *ref));
 
 /* model_env.c: "K=V" of those variables that say how to fetch; NULL with err
  * where a secret is missing. */
 char **model__env(const struct serve *s, const struct spec *spec,
 		  struct err *err);
 void model__env_free(char **env);
+/* Its name on the shelf, for who fetches with these; mem_printf. */
+char *model__name(const char *url, char *const *env);
 
 #endif

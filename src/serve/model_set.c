@@ -88,6 +88,7 @@ static void forget(struct model_set *set)
 	for (size_t i = 0; i < set->n; i++) {
 		model_unref(set->items[i].model);
 		set->items[i].model = NULL;
+		free(mem_take(&set->items[i].trouble));
 	}
 	free(mem_take(&set->broken));
 	set->begun = false;
@@ -149,20 +150,6 @@ static void find_in_place(struct model_item *item)
 	set_broken(set, text);
 }
 
-/* Of one that an earlier daemon fetched. */
-static void find_bytes(struct model_item *item)
-{
-	struct models *all = &serve_of(item->set)->models;
-	struct shelf_ref ref;
-
-	if (!item->place ||
-	    shelf_find(&all->shelf, item->source, &ref, NULL) != 0)
-		return;
-	if (strcmp(ref.tree, item->tree) == 0)
-		item->bytes = ref.bytes;
-	shelf_ref_fini(&ref);
-}
-
 static void begin_item(struct model_item *item)
 {
 	struct model_set *set = item->set;
@@ -177,7 +164,6 @@ static void begin_item(struct model_item *item)
 		item->pin = pin_path(set->rev, item->name);
 	if (!item->place)
 		item->place = pin_read(all, item->pin, item->tree);
-	find_bytes(item);
 	if (model_get(all, item->source, set->rev->spec,
 		      item->place ? item->tree : NULL, &item->model, &err)) {
 		set_broken(set, err.msg);
@@ -213,17 +199,20 @@ static void tell_large(struct model_set *set)
 		  "%s", text);
 }
 
-/* It is of the newest tree from now on. */
-static void take(struct model_item *item)
+/* It is of the newest tree from now on. False: what it was before, and it is
+ * tried again when the source is asked next: a disk may have room then. */
+static bool take(struct model_item *item)
 {
 	struct model *m = item->model;
 	struct err err = {0};
 
 	if (item->place && strcmp(item->tree, m->tree) == 0)
-		return;
-	if (pin_set(item->pin, m->path, &err)) {
-		set_broken(item->set, err.msg);
-		return;
+		return true;
+	free(mem_take(&item->trouble));
+	if (model_hub_put(item, m, &err) || pin_set(item->pin, m->path, &err)) {
+		item->trouble = mem_strdup(err.msg);
+		model_tell_again(m, &item->user);
+		return false;
 	}
 	memcpy(item->before, item->tree, sizeof item->before);
 	memcpy(item->tree, m->tree, sizeof item->tree);
@@ -231,6 +220,7 @@ static void take(struct model_item *item)
 	item->place = mem_strdup(m->path);
 	item->bytes = m->bytes;
 	tell_large(item->set);
+	return true;
 }
 
 /* READY at once: it was there. */
@@ -265,9 +255,11 @@ enum model_set_state model_set_step(struct model_set *set)
 	if (set->broken)
 		return MODELS_MISSING;
 	for (size_t i = 0; i < set->n; i++) {
-		if (is_lost(&set->items[i]))
+		const struct model_item *item = &set->items[i];
+
+		if (is_lost(item) || (item->trouble && !item->place))
 			return MODELS_MISSING;
-		if (!set->items[i].place)
+		if (!item->place)
 			state = MODELS_COMING;
 	}
 	return state;
@@ -278,9 +270,12 @@ char *model_set_trouble(const struct model_set *set)
 	if (set->broken)
 		return mem_strdup(set->broken);
 	for (size_t i = 0; i < set->n; i++) {
-		const struct model *m = set->items[i].model;
+		const struct model_item *item = &set->items[i];
+		const struct model *m = item->model;
 
-		if (is_lost(&set->items[i]))
+		if (item->trouble && !item->place)
+			return mem_printf("%s: %s", set->key, item->trouble);
+		if (is_lost(item))
 			return mem_printf("%s: %s", set->key,
 					  m->message ? m->message : "");
 	}
@@ -323,14 +318,14 @@ static void on_progress(struct model_user *u)
 }
 
 /* Once while it lasts: the source is asked again and again. */
-static void grumble(struct model_item *item)
+static void grumble(struct model_item *item, const char *text)
 {
 	struct revision *rev = item->set->rev;
 
 	if (!item->grumbled)
 		api_event(rev->api, rev->number, "model_failed", NULL, NULL,
 			  "%s; what was fetched before goes on being used",
-			  item->model->message);
+			  text);
 	item->grumbled = true;
 }
 
@@ -341,7 +336,7 @@ static void tell_failed(struct model_item *item)
 	char wait[32];
 
 	if (item->place)
-		grumble(item);
+		grumble(item, item->model->message);
 	else if (ms)
 		api_event(rev->api, rev->number, "model_failed", NULL, NULL,
 			  "%s; trying again in %s", item->model->message,
@@ -364,7 +359,7 @@ static void tell_ready(struct model_item *item)
 			: "%s is there, %s",
 		  item->model->shown, bytes);
 	if (!newer && item->model->message)
-		grumble(item);
+		grumble(item, item->model->message);
 }
 
 /* Live ones change while they are used; others are what they were when the
@@ -378,14 +373,20 @@ static void on_settled(struct model_user *u)
 
 	if (rev->leaving)
 		return;
+	/* Of one that an earlier daemon fetched it is known later. */
+	if (item->place && strcmp(item->tree, m->tree) == 0)
+		item->bytes = m->bytes;
 	if (m->state == MODEL_FAILED) {
 		tell_failed(item);
 	} else if (!item->place ||
 		   (set->live && strcmp(item->tree, m->tree) != 0)) {
-		take(item);
-		tell_ready(item);
+		/* Where nothing was before, the step tells. */
+		if (take(item))
+			tell_ready(item);
+		else if (item->place)
+			grumble(item, item->trouble);
 	} else if (m->message) {
-		grumble(item);
+		grumble(item, m->message);
 	} else {
 		item->grumbled = false;
 	}

@@ -25,6 +25,8 @@ struct model_item {
 	 * may still read; or "". */
 	char tree[SHA256_HEX], before[SHA256_HEX];
 	bool grumbled; /* it was told that its source is in trouble */
+	char *trouble; /* owned: why what is there could not be pinned, or
+			  NULL */
 };
 
 /* DATA/models/pins/API-N/NAME are links to the trees that revision N of an api
@@ -72,8 +74,12 @@ void model_set_put(const struct model_set *set, yyjson_mut_doc *doc,
 char *model_set_large_text(const struct model_set *set);
 /* The paths that a replica must be able to read, at most n of them. */
 size_t model_set_needs(const struct model_set *set, const char **need);
-/* Whether some are of the hub: its own libraries are to find them. */
-bool model_set_has_hub(const struct model_set *set);
+/* model_hub.c: where the hub's own libraries find those that are of the hub;
+ * mem_printf. NULL: none is. */
+char *model_set_hub(const struct model_set *set);
+/* An item that is of the hub is m's version there from now on. */
+int model_hub_put(const struct model_item *item, const struct model *m,
+		  struct err *err);
 
 /* "API-N"; mem_printf. */
 char *model_set_pin_name(const struct revision *rev);

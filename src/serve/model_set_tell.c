@@ -172,11 +172,3 @@ size_t model_set_needs(const struct model_set *set, const char **need)
 			need[n++] = set->items[i].place;
 	return n;
 }
-
-bool model_set_has_hub(const struct model_set *set)
-{
-	for (size_t i = 0; i < set->n; i++)
-		if (strncmp(set->items[i].source, "hf://", 5) == 0)
-			return true;
-	return false;
-}

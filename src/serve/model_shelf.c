@@ -35,6 +35,7 @@ int models__open_shelf(struct models *all, struct err *err)
 struct finding {
 	uv_work_t work;
 	struct model *model;
+	void (*then)(struct model *m, const struct shelf_ref *ref);
 	struct shelf_ref ref;
 	bool found;
 };
@@ -44,7 +45,7 @@ static void on_find(uv_work_t *work)
 	struct finding *f = work->data;
 	struct err err = {0};
 
-	f->found = shelf_find(&f->model->all->shelf, f->model->url, &f->ref,
+	f->found = shelf_find(&f->model->all->shelf, f->model->name, &f->ref,
 			      &err) == 0;
 }
 
@@ -58,7 +59,7 @@ static void on_found(uv_work_t *work, int status)
 	all->pulling--;
 	all->finding--;
 	if (m->refs > 1)
-		model__on_found(m, f->found ? &f->ref : NULL);
+		f->then(m, f->found ? &f->ref : NULL);
 	if (f->found)
 		shelf_ref_fini(&f->ref);
 	model_unref(m);
@@ -66,12 +67,14 @@ static void on_found(uv_work_t *work, int status)
 	free(f);
 }
 
-void model__find(struct model *m)
+void model__find(struct model *m,
+		 void (*then)(struct model *m, const struct shelf_ref *ref))
 {
 	struct finding *f = mem_alloc(sizeof *f);
 	int rc;
 
 	f->model = m;
+	f->then = then;
 	f->work.data = f;
 	m->refs++;
 	/* As a fetch: nothing is collected until its tree is known as used. */
@@ -88,7 +91,7 @@ struct collecting {
 	struct models *all;
 	const char **trees; /* owned, as is what they are */
 	size_t n;
-	char **urls;	 /* owned, NULL-ended: those that somebody has */
+	char **names;	 /* owned, NULL-ended: those that somebody has */
 	struct map pins; /* names of folders that are in use */
 	uint64_t budget;
 	struct shelf_gc gc;
@@ -158,8 +161,8 @@ static void sweep_pins(struct collecting *c)
 /* What is in use now was not used long ago when it no longer is. */
 static void note_used(struct collecting *c)
 {
-	for (char **url = c->urls; *url; url++)
-		shelf_used(&c->all->shelf, *url, NULL);
+	for (char **name = c->names; *name; name++)
+		shelf_used(&c->all->shelf, *name, NULL);
 }
 
 static void on_collect(uv_work_t *work)
@@ -190,9 +193,9 @@ static void on_collected(uv_work_t *work, int status)
 			 "removed models that nobody needs");
 	tell_askers(c);
 	map_fini(&c->pins);
-	for (char **url = c->urls; *url; url++)
-		free(*url);
-	free(c->urls);
+	for (char **name = c->names; *name; name++)
+		free(*name);
+	free(c->names);
 	free(c->trees);
 	free(c);
 	models__go_on(all);
@@ -215,15 +218,15 @@ static void note_pins(const struct serve *s, struct map *pins)
 		}
 }
 
-static char **urls_of(const struct models *all)
+static char **names_of(const struct models *all)
 {
-	char **urls = mem_alloc((all->by_key.len + 1) * sizeof *urls);
+	char **names = mem_alloc((all->by_key.len + 1) * sizeof *names);
 	struct model *m;
 	size_t n = 0;
 
 	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));)
-		urls[n++] = mem_strdup(m->url);
-	return urls;
+		names[n++] = mem_strdup(m->name);
+	return names;
 }
 
 static void collect(struct models *all)
@@ -237,7 +240,7 @@ static void collect(struct models *all)
 	move(&all->askers, &c->askers);
 	c->trees = models_in_use(all, &c->n);
 	c->budget = s->models_size;
-	c->urls = urls_of(all);
+	c->names = names_of(all);
 	map_init(&c->pins);
 	note_pins(s, &c->pins);
 	c->work.data = c;

@@ -96,6 +96,16 @@ struct model *models_at(const struct models *all, const char *url)
 	return NULL;
 }
 
+struct model *models_named(const struct models *all, const char *name)
+{
+	struct model *m;
+
+	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));)
+		if (strcmp(m->name, name) == 0)
+			return m;
+	return NULL;
+}
+
 /* ---- all of them ---- */
 
 int models_open(struct models *all, struct serve *serve, struct err *err)
@@ -113,6 +123,7 @@ int models_open(struct models *all, struct serve *serve, struct err *err)
 void models_stop(struct models *all)
 {
 	uv_timer_stop(&all->timer);
+	atomic_store(&all->stopping, true);
 }
 
 static void on_timer_closed(uv_handle_t *handle)

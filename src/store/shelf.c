@@ -51,20 +51,20 @@ char *shelf__tree_at(const struct shelf *s, const char *tree)
 	return mem_printf("%s/trees/%s", s->at, tree);
 }
 
-static void key_of(const char *url, char out[SHA256_HEX])
+static void key_of(const char *name, char out[SHA256_HEX])
 {
 	struct sha256 sum;
 
 	sha256_init(&sum);
-	sha256_add(&sum, url, strlen(url));
+	sha256_add(&sum, name, strlen(name));
 	sha256_hex(&sum, out);
 }
 
-char *shelf_parts_path(const struct shelf *s, const char *url)
+char *shelf_parts_path(const struct shelf *s, const char *name)
 {
 	char key[SHA256_HEX];
 
-	key_of(url, key);
+	key_of(name, key);
 	return mem_printf("%s/parts/%s", s->dir, key);
 }
 

@@ -15,11 +15,10 @@
  *   files/ab/cdef...   0444: a file's bytes, by their SHA-256
  *   trees/ID/          0755: what a URL was at one time: links into files/
  *   trees/ID.json      its manifest: {"files":[{"path","size","sha256"}]}
- *   refs/KEY.json      {"url","tree","etag","checked_at","used_at","bytes",
- *                      "files"}; KEY is the SHA-256 of the URL. In 0700, for a
- *                      URL may have a signature in it
+ *   refs/KEY.json      {"url","via","tree","etag","checked_at","used_at",
+ *                      "bytes","files"}; KEY is the SHA-256 of the name. In
+ *                      0700, for a URL may have a signature in it
  *   parts/KEY/         a pull under way, 0700; its `lock` is held meanwhile
- *   hub/               what is there of hf://, as HF_HUB_CACHE has it
  *   pins/              not of the shelf: what the daemon has given out
  *   .lock, refs/.lock  flock: who publishes shares the first, gc has it alone
  *   .tmp-* anywhere    half done; gone at the next open that finds nobody
@@ -42,8 +41,15 @@ struct shelf_file {
 	uint64_t size;
 };
 
+/* What a model is known by here: its URL, and where that leads elsewhere than
+ * for all, by an endpoint or a proxy, `via`: 64 hex digits that stand for
+ * those. So nobody gets under a URL what another's endpoint calls that. via ""
+ * or NULL: as for all; then the name is the URL. mem_printf. */
+char *shelf_name(const char *url, const char *via);
+
 struct shelf_ref {
 	char *url, *etag; /* owned; etag "" where the source told none */
+	char via[SHA256_HEX];
 	char tree[SHA256_HEX];
 	int64_t checked_at, used_at; /* Unix s */
 	uint64_t bytes;
@@ -65,16 +71,16 @@ bool shelf_has(const struct shelf *s, const char *sha256, uint64_t size);
  * this hash: synced, read-only, renamed. If it fails the file stays. */
 int shelf_take(struct shelf *s, const char *from, const char *sha256,
 	       struct err *err);
-/* All files must be on the shelf. Makes tree and ref. etag may be NULL. For an
- * hf:// URL, whose etag is the commit, what is in hub/, too. */
-int shelf_publish(struct shelf *s, const char *url, const char *etag,
+/* All files must be on the shelf. Makes tree and ref. etag may be NULL. */
+int shelf_publish(struct shelf *s, const char *name, const char *etag,
 		  const struct shelf_file *files, size_t n,
 		  char ret_tree[SHA256_HEX], struct err *err);
 
-/* E_NOTFOUND: nothing of this URL is there. */
-int shelf_find(const struct shelf *s, const char *url, struct shelf_ref *ret,
+/* E_NOTFOUND: nothing of this name is there. */
+int shelf_find(const struct shelf *s, const char *name, struct shelf_ref *ret,
 	       struct err *err);
 void shelf_ref_fini(struct shelf_ref *r);
+char *shelf_ref_name(const struct shelf_ref *r); /* mem_printf */
 /* Are all files of its tree there, as they were linked? False after
  * shelf_verify has found a bad one. Reads no content. */
 bool shelf_whole(const struct shelf *s, const struct shelf_ref *r);
@@ -85,16 +91,16 @@ int shelf_each(const struct shelf *s,
 char *shelf_tree_path(const struct shelf *s, const char *tree); /* mem_printf */
 /* The text of trees/ID.json, free() it; NULL: it cannot be read. */
 char *shelf_manifest(const struct shelf *s, const char *tree, size_t *ret_len);
-/* Where a pull of this URL keeps what it has so far; not made here. The
- * folder's
- * *.json name in "done" the files that it relies on, which gc then leaves. */
-char *shelf_parts_path(const struct shelf *s, const char *url); /* mem_printf */
+/* Where a pull of this name keeps what it has so far; not made here. The
+ * folder's *.json name in "done" the files that it relies on, which gc then
+ * leaves. mem_printf. */
+char *shelf_parts_path(const struct shelf *s, const char *name);
 
 /* used_at, or checked_at, is now. */
-int shelf_used(struct shelf *s, const char *url, struct err *err);
-int shelf_checked(struct shelf *s, const char *url, struct err *err);
+int shelf_used(struct shelf *s, const char *name, struct err *err);
+int shelf_checked(struct shelf *s, const char *name, struct err *err);
 /* The ref; gc does the rest. E_NOTFOUND. */
-int shelf_remove(struct shelf *s, const char *url, struct err *err);
+int shelf_remove(struct shelf *s, const char *name, struct err *err);
 
 struct shelf_gc {
 	uint64_t freed, left; /* bytes */
@@ -108,9 +114,10 @@ int shelf_gc(struct shelf *s, uint64_t budget, const char *const *trees_in_use,
 
 /* Reads all again. *ret_bad: the path of the first file that is not what it was
  * (free() it), or NULL. A bad one is marked: it is never linked again, and the
- * next pull of a URL that has it fetches it anew. progress may be NULL. */
-int shelf_verify(const struct shelf *s, const char *url,
-		 void (*progress)(void *data, uint64_t done, uint64_t total),
+ * next pull of a URL that has it fetches it anew. progress may be NULL; what it
+ * answers false to ends: E_CANCELED. */
+int shelf_verify(const struct shelf *s, const char *name,
+		 bool (*progress)(void *data, uint64_t done, uint64_t total),
 		 void *data, char **ret_bad, struct err *err);
 
 #endif

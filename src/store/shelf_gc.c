@@ -244,7 +244,7 @@ static int sweep(struct gc *g, struct err *err)
 
 struct oldest {
 	struct gc *g;
-	char *url; /* owned */
+	char *name; /* owned */
 	int64_t used_at;
 };
 
@@ -253,10 +253,10 @@ static int note_oldest(void *data, const struct shelf_ref *r)
 	struct oldest *o = data;
 
 	if (map_get(&o->g->in_use, r->tree) ||
-	    (o->url && r->used_at >= o->used_at))
+	    (o->name && r->used_at >= o->used_at))
 		return 0;
-	free(o->url);
-	o->url = mem_strdup(r->url);
+	free(o->name);
+	o->name = shelf_ref_name(r);
 	o->used_at = r->used_at;
 	return 0;
 }
@@ -267,9 +267,9 @@ static bool drop_oldest(struct gc *g)
 	struct oldest o = {.g = g};
 	bool gone;
 
-	gone = shelf_each(g->s, note_oldest, &o, NULL) == 0 && o.url &&
-	       shelf_remove(g->s, o.url, NULL) == 0;
-	free(o.url);
+	gone = shelf_each(g->s, note_oldest, &o, NULL) == 0 && o.name &&
+	       shelf_remove(g->s, o.name, NULL) == 0;
+	free(o.name);
 	if (gone)
 		g->told.refs++;
 	return gone;
@@ -294,11 +294,8 @@ int shelf_gc(struct shelf *s, uint64_t budget, const char *const *trees_in_use,
 	rc = sweep(&g, err);
 	while (rc == 0 && budget > 0 && g.told.left > budget && drop_oldest(&g))
 		rc = sweep(&g, err);
-	if (rc == 0) {
-		shelf__hub_sweep(s);
-		if (ret)
-			*ret = g.told;
-	}
+	if (rc == 0 && ret)
+		*ret = g.told;
 	map_fini(&g.in_use);
 	map_fini(&g.trees);
 	map_fini(&g.files);

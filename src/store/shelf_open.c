@@ -18,11 +18,8 @@
 static const struct {
 	const char *name;
 	mode_t mode;
-} folders[] = {{"files", 0755},
-	       {"trees", 0755},
-	       {"refs", 0700},
-	       {"parts", 0700},
-	       {"hub", 0755}};
+} folders[] = {
+	{"files", 0755}, {"trees", 0755}, {"refs", 0700}, {"parts", 0700}};
 
 /* ---- what was left half done ---- */
 
@@ -56,7 +53,6 @@ static void clean_all(const struct shelf *s)
 	clean(s, "files");
 	clean(s, "trees");
 	clean(s, "refs");
-	clean(s, "hub");
 }
 
 /* ---- as the user that we are ---- */

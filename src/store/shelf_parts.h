@@ -61,11 +61,5 @@ int shelf__write_ref(const struct shelf *s, const struct shelf_ref *r,
 bool shelf__each_file(const struct shelf *s, const char *tree,
 		      bool (*each)(void *data, const struct shelf_file *f),
 		      void *data);
-/* hub/ has this tree as the commit that a revision of the hub is at. URLs that
- * are not hf:// are none of its business. */
-int shelf__hub_put(const struct shelf *s, const char *url, const char *commit,
-		   const char *tree, struct err *err);
-/* Takes out of hub/ what leads nowhere. */
-void shelf__hub_sweep(const struct shelf *s);
 
 #endif

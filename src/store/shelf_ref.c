@@ -17,13 +17,24 @@
 
 enum { REF_JSON_MAX = 1 << 20 };
 
-static char *ref_name(const char *url)
+/* No URL has a line's end in it. */
+char *shelf_name(const char *url, const char *via)
+{
+	return via && *via ? mem_printf("%s\n%s", url, via) : mem_strdup(url);
+}
+
+char *shelf_ref_name(const struct shelf_ref *r)
+{
+	return shelf_name(r->url, r->via);
+}
+
+static char *file_of(const char *name)
 {
 	struct sha256 sum;
 	char key[SHA256_HEX];
 
 	sha256_init(&sum);
-	sha256_add(&sum, url, strlen(url));
+	sha256_add(&sum, name, strlen(name));
 	sha256_hex(&sum, key);
 	return mem_printf("%s.json", key);
 }
@@ -39,12 +50,14 @@ int shelf__write_ref(const struct shelf *s, const struct shelf_ref *r,
 {
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
-	cleanup_free char *name = ref_name(r->url);
+	cleanup_free char *name = shelf_ref_name(r), *file = file_of(name);
 	cleanup_free char *text = NULL;
 	size_t len;
 
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "url", r->url);
+	if (*r->via)
+		yyjson_mut_obj_add_str(doc, root, "via", r->via);
 	yyjson_mut_obj_add_str(doc, root, "tree", r->tree);
 	yyjson_mut_obj_add_str(doc, root, "etag", r->etag);
 	yyjson_mut_obj_add_int(doc, root, "checked_at", r->checked_at);
@@ -52,7 +65,7 @@ int shelf__write_ref(const struct shelf *s, const struct shelf_ref *r,
 	yyjson_mut_obj_add_uint(doc, root, "bytes", r->bytes);
 	yyjson_mut_obj_add_uint(doc, root, "files", r->files);
 	text = json_write(doc, &len);
-	return shelf__write(s, "refs", name, text, len, 0600, err);
+	return shelf__write(s, "refs", file, text, len, 0600, err);
 }
 
 /* False where the file is not a ref whose tree is there. */
@@ -63,7 +76,7 @@ static bool read_ref(const struct shelf *s, const char *name,
 	cleanup_free char *text = NULL, *tree_path = NULL;
 	cleanup_json yyjson_doc *doc = NULL;
 	yyjson_val *root;
-	const char *url, *tree;
+	const char *url, *via, *tree;
 	struct stat st;
 	size_t len;
 
@@ -72,8 +85,9 @@ static bool read_ref(const struct shelf *s, const char *name,
 	doc = json_parse(text, len, NULL);
 	root = yyjson_doc_get_root(doc);
 	url = json_str(root, "url", NULL);
+	via = json_str(root, "via", "");
 	tree = json_str(root, "tree", NULL);
-	if (!url || !blob_hash_ok(tree))
+	if (!url || !blob_hash_ok(tree) || (*via && !blob_hash_ok(via)))
 		return false;
 	tree_path = shelf__tree_at(s, tree);
 	if (lstat(tree_path, &st) != 0 || !S_ISDIR(st.st_mode))
@@ -87,16 +101,17 @@ static bool read_ref(const struct shelf *s, const char *name,
 		.files = (uint32_t)json_int(root, "files", 0),
 	};
 	memcpy(ret->tree, tree, SHA256_HEX);
+	memcpy(ret->via, via, strlen(via) + 1);
 	return true;
 }
 
-int shelf_find(const struct shelf *s, const char *url, struct shelf_ref *ret,
+int shelf_find(const struct shelf *s, const char *name, struct shelf_ref *ret,
 	       struct err *err)
 {
 	cleanup_guise struct shelf_guise g = shelf__worn(s);
-	cleanup_free char *name = ref_name(url);
+	cleanup_free char *file = file_of(name);
 
-	if (!read_ref(s, name, ret))
+	if (!read_ref(s, file, ret))
 		return err_set(err, E_NOTFOUND,
 			       "the model is not there: fetch it with 'soma "
 			       "models pull'");
@@ -136,7 +151,7 @@ enum stamp { STAMP_USED, STAMP_CHECKED };
 
 /* Read and written under a lock, so that no stamp of another process is lost.
  */
-static int stamp(struct shelf *s, const char *url, enum stamp what,
+static int stamp(struct shelf *s, const char *name, enum stamp what,
 		 struct err *err)
 {
 	cleanup_guise struct shelf_guise g = shelf__worn(s);
@@ -145,7 +160,7 @@ static int stamp(struct shelf *s, const char *url, enum stamp what,
 	int rc = shelf__lock(s, "refs/.lock", LOCK_EX, &lock, err);
 
 	if (rc == 0)
-		rc = shelf_find(s, url, &ref, err);
+		rc = shelf_find(s, name, &ref, err);
 	if (rc != 0)
 		return rc;
 	if (what == STAMP_USED)
@@ -157,21 +172,21 @@ static int stamp(struct shelf *s, const char *url, enum stamp what,
 	return rc;
 }
 
-int shelf_used(struct shelf *s, const char *url, struct err *err)
+int shelf_used(struct shelf *s, const char *name, struct err *err)
 {
-	return stamp(s, url, STAMP_USED, err);
+	return stamp(s, name, STAMP_USED, err);
 }
 
-int shelf_checked(struct shelf *s, const char *url, struct err *err)
+int shelf_checked(struct shelf *s, const char *name, struct err *err)
 {
-	return stamp(s, url, STAMP_CHECKED, err);
+	return stamp(s, name, STAMP_CHECKED, err);
 }
 
-int shelf_remove(struct shelf *s, const char *url, struct err *err)
+int shelf_remove(struct shelf *s, const char *name, struct err *err)
 {
 	cleanup_guise struct shelf_guise g = shelf__worn(s);
-	cleanup_free char *name = ref_name(url);
-	cleanup_free char *path = mem_printf("%s/refs/%s", s->at, name);
+	cleanup_free char *file = file_of(name);
+	cleanup_free char *path = mem_printf("%s/refs/%s", s->at, file);
 	cleanup_close int lock = -1;
 	int rc = shelf__lock(s, "refs/.lock", LOCK_EX, &lock, err);
 

@@ -294,14 +294,15 @@ static int check_files(const struct shelf_file *files, size_t n,
 	return 0;
 }
 
-static int put_ref(const struct shelf *s, const char *url, const char *etag,
+static int put_ref(const struct shelf *s, const char *name, const char *etag,
 		   const struct shelf_file *files, size_t n, const char *tree,
 		   struct err *err)
 {
 	cleanup_close int lock = -1;
 	int64_t now = time(NULL);
+	size_t url = strcspn(name, "\n");
 	struct shelf_ref ref = {
-		.url = mem_strdup(url),
+		.url = mem_strndup(name, url),
 		.etag = mem_strdup(etag ? etag : ""),
 		.checked_at = now,
 		.used_at = now,
@@ -309,6 +310,8 @@ static int put_ref(const struct shelf *s, const char *url, const char *etag,
 	};
 	int rc = shelf__lock(s, "refs/.lock", LOCK_EX, &lock, err);
 
+	if (name[url])
+		memcpy(ref.via, name + url + 1, SHA256_HEX);
 	memcpy(ref.tree, tree, SHA256_HEX);
 	for (size_t i = 0; i < n; i++)
 		ref.bytes += files[i].size;
@@ -318,7 +321,15 @@ static int put_ref(const struct shelf *s, const char *url, const char *etag,
 	return rc;
 }
 
-int shelf_publish(struct shelf *s, const char *url, const char *etag,
+/* A name is a URL, or that with 64 digits below it. */
+static bool is_name(const char *name)
+{
+	const char *end = strchr(name, '\n');
+
+	return is_text(name) && (!end || blob_hash_ok(end + 1));
+}
+
+int shelf_publish(struct shelf *s, const char *name, const char *etag,
 		  const struct shelf_file *files, size_t n,
 		  char ret_tree[SHA256_HEX], struct err *err)
 {
@@ -328,7 +339,7 @@ int shelf_publish(struct shelf *s, const char *url, const char *etag,
 	char tree[SHA256_HEX];
 	int rc = check_files(files, n, err);
 
-	if (rc == 0 && (!is_text(url) || !is_text(etag)))
+	if (rc == 0 && (!is_name(name) || !is_text(etag)))
 		rc = err_set(err, E_INVALID,
 			     "the URL of a model, or its ETag, is not UTF-8: "
 			     "write other characters as %%XX");
@@ -343,9 +354,7 @@ int shelf_publish(struct shelf *s, const char *url, const char *etag,
 	if (rc == 0)
 		rc = write_manifest(s, sorted, n, tree, err);
 	if (rc == 0)
-		rc = shelf__hub_put(s, url, etag, tree, err);
-	if (rc == 0)
-		rc = put_ref(s, url, etag, files, n, tree, err);
+		rc = put_ref(s, name, etag, files, n, tree, err);
 	if (rc == 0)
 		memcpy(ret_tree, tree, SHA256_HEX);
 	return rc;

@@ -16,7 +16,7 @@ struct verify {
 	const char *tree_path;
 	char *piece;	      /* PIECE_BYTES */
 	uint64_t done, total; /* bytes */
-	void (*progress)(void *data, uint64_t done, uint64_t total);
+	bool (*progress)(void *data, uint64_t done, uint64_t total);
 	void *data;
 	char *bad; /* owned */
 	int sys;   /* errno of what could not be read at all */
@@ -42,8 +42,10 @@ static int hash_file(struct verify *v, int fd, char out[SHA256_HEX])
 		}
 		sha256_add(&sum, v->piece, (size_t)n);
 		v->done += (uint64_t)n;
-		if (v->progress)
-			v->progress(v->data, v->done, v->total);
+		if (v->progress && !v->progress(v->data, v->done, v->total)) {
+			sha256_fini(&sum);
+			return ECANCELED;
+		}
 	}
 	sha256_hex(&sum, out);
 	return 0;
@@ -81,8 +83,8 @@ static bool verify_file(void *data, const struct shelf_file *f)
 	return false;
 }
 
-int shelf_verify(const struct shelf *s, const char *url,
-		 void (*progress)(void *data, uint64_t done, uint64_t total),
+int shelf_verify(const struct shelf *s, const char *name,
+		 bool (*progress)(void *data, uint64_t done, uint64_t total),
 		 void *data, char **ret_bad, struct err *err)
 {
 	cleanup_guise struct shelf_guise g = shelf__worn(s);
@@ -90,7 +92,7 @@ int shelf_verify(const struct shelf *s, const char *url,
 	struct verify v = {.progress = progress, .data = data};
 	struct shelf_ref ref;
 	bool all;
-	int rc = shelf_find(s, url, &ref, err);
+	int rc = shelf_find(s, name, &ref, err);
 
 	if (rc != 0)
 		return rc;
@@ -100,6 +102,10 @@ int shelf_verify(const struct shelf *s, const char *url,
 	v.total = ref.bytes;
 	all = shelf__each_file(s, ref.tree, verify_file, &v);
 	shelf_ref_fini(&ref);
+	if (v.sys == ECANCELED)
+		return err_set(err, E_CANCELED,
+			       "reading the models was ended before it was "
+			       "through: verify again");
 	if (v.sys != 0)
 		return err_sys(err, v.sys, "reading the model in %s", shown);
 	if (!all && !v.bad)

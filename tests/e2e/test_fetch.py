@@ -533,10 +533,6 @@ def test_the_hub(shelf, server):
     assert told.last["etag"] == hub.commit and "SECRET" not in told.text
     assert not any("Authorization" in headers for _, path, headers in server.asked if path.startswith("/cdn/")), "the token is for the hub alone"
     assert not server.requests(f"/org/name/resolve/{hub.commit}/pytorch_model.bin")
-    # As its own libraries look for it.
-    cached = shelf.dir / "hub/models--org--name"
-    assert (cached / "refs/main").read_text() == hub.commit
-    assert (cached / "snapshots" / hub.commit / "config.json").read_bytes() == files["config.json"]
     shelf.get("hf://org/name", files, env=env, state="same")
     shelf.get(f"hf://org/name@{hub.commit}", files, env=env)
 
@@ -627,7 +623,26 @@ def test_what_the_user_has_is_copied(shelf, server, variable):
     if variable != "HOME":
         env[variable] = str(shelf.folder / "c")
     shelf.get("hf://org/name", files, env=env)
-    assert not [path for _, path, _ in server.asked if "/resolve/" in path], "the list alone is asked for"
+    asked = {urllib.parse.unquote(path.partition(f"/resolve/{hub.commit}/")[2]) for _, path, _ in server.asked if "/resolve/" in path}
+    assert asked == {path for path, data in files.items() if len(data) < 1000}, "those that the hub states no SHA-256 of"
+
+
+def test_a_planted_cache_is_not_believed(shelf, server):
+    """What has no SHA-256 at the source could be anything there."""
+    hub, files = hub_model(server)
+    root = fill_cache(shelf.folder / "c", hub, files)
+    (root / "snapshots" / hub.commit / "config.json").resolve().write_bytes(b'{"a": 6}')
+    shelf.get("hf://org/name", files, env={"HF_ENDPOINT": server.url, "HF_HUB_CACHE": str(shelf.folder / "c")})
+
+
+def test_a_url_by_another_way_is_another_model(shelf, server):
+    file = server.put("/m.bin", b"one", etag='"same"')
+    url, via = server.url + "/m.bin", {"SOMA_MODEL_VIA": "ab" * 32}
+    shelf.get(url, {"m.bin": b"one"})
+    file.data = b"two"  # as another server's, where the way leads there
+    shelf.get(url, {"m.bin": b"two"}, env=via)
+    shelf.get(url, {"m.bin": b"one"}, state="same")
+    shelf.get(url, {"m.bin": b"two"}, env=via, state="same")
 
 
 def test_a_cache_that_is_wrong_is_passed_over(shelf, server):

@@ -3,6 +3,7 @@
 S3 is moto's server; what drips and what fails is sources.py's.
 """
 
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -11,13 +12,14 @@ import time
 
 import boto3
 import pytest
+import requests
 
 from soma.buckets import s3_server
 from soma.client import error_of
 from soma.daemon import Daemon
 from soma.projects import yaml_value
 from soma.sources import Hub, Server
-from soma.waiting import wait_for
+from soma.waiting import seconds, wait_for
 
 KEYS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "s3cret-key", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 IS_ROOT = os.geteuid() == 0
@@ -150,14 +152,99 @@ def test_the_hub(daemon, place):
     daemon.admin.deploy(project("hub", there.url, {"env": env}))
     answer = daemon.admin.post("/hub", json={}).json()
     assert answer["model"] == {"config.json": [22, '{"model_type": "tiny'], "model.safetensors": [5000, "w" * 20]}
-    assert answer["hub"] == [str(daemon.data / "models/hub"), "1"]
-    hub = daemon.data / "models/hub/models--org--tiny"
+    place_of = lambda revision: str(daemon.data / f"models/pins/hub-{revision}/.hub")  # noqa: E731
+    assert answer["hub"] == [place_of(1), "1"]
+    hub = pathlib.Path(place_of(1)) / "models--org--tiny"
     assert (hub / "refs/main").read_text() == there.commit
     assert sorted(p.name for p in (hub / "snapshots" / there.commit).iterdir()) == ["config.json", "model.safetensors"]
     assert "hf-hidden" not in daemon.log()
     daemon.admin.deploy(project("hub", there.url, {"env": {**env, "HF_HUB_OFFLINE": "0"}}))
-    assert daemon.admin.post("/hub", json={}).json()["hub"] == [str(daemon.data / "models/hub"), "0"]
+    assert daemon.admin.post("/hub", json={}).json()["hub"] == [place_of(2), "0"]
     daemon.admin.delete("hub")
+
+
+# Tells what the hub's own libraries find by a model's name.
+BY_NAME = """
+import os
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        self.root = os.path.join(os.environ["HF_HUB_CACHE"], "models--org--moves")
+
+    def predict(self, payload):
+        with open(os.path.join(self.root, "refs/main")) as f:
+            commit = f.read()
+        with open(os.path.join(self.root, "snapshots", commit, "config.json")) as f:
+            return {"commit": commit, "config": f.read(), "pid": os.getpid()}
+"""
+
+
+def by_name(name, url, env):
+    spec = {"type": "python", "path": "predictor.py", "models": {"path": url}, "env": env}
+    return {"soma.yaml": yaml_value([{"name": name, "predictor": spec}]), "predictor.py": BY_NAME}
+
+
+def test_a_model_of_the_hub_is_its_pinned_version_by_name_too(daemon, place):
+    """Whatever others fetch of it meanwhile, and as what revision it was asked for."""
+    env = {"HF_ENDPOINT": place.url}
+    tagged = Hub(place, "org/moves", {"config.json": b"{}"}, revision="v1")
+    old = Hub(place, "org/moves", {"config.json": b'{"old": 1}'})
+    daemon.admin.deploy(by_name("stays", "hf://org/moves", env))
+    first = daemon.admin.post("/stays", json={}).json()
+    assert (first["commit"], first["config"]) == (old.commit, '{"old": 1}')
+    new = Hub(place, "org/moves", {"config.json": b'{"new": 2}'})
+    daemon.admin.deploy(by_name("tagged", "hf://org/moves@v1", env))
+    daemon.admin.deploy(by_name("newer", "hf://org/moves", env))
+    assert daemon.admin.post("/newer", json={}).json()["commit"] == new.commit
+    answer = daemon.admin.post("/tagged", json={}).json()
+    assert (answer["commit"], answer["config"]) == (tagged.commit, "{}")
+    # The next replica, too.
+    os.kill(first["pid"], 9)
+    wait_for("another replica is there", lambda: daemon.admin.api("stays")["restarts"] == 1 and daemon.admin.api("stays")["status"] == "live")
+    again = daemon.admin.post("/stays", json={}).json()
+    assert again["pid"] != first["pid"] and (again["commit"], again["config"]) == (old.commit, '{"old": 1}')
+    for name in ("stays", "tagged", "newer"):
+        daemon.admin.delete(name)
+
+
+def test_a_signature_is_read_by_nobody(daemon, place):
+    """The words of a command are every user's to read."""
+    place.put("/signed.bin", b"s" * 3_000_000, rate=1_000_000)
+    url = place.url + "/signed.bin?X-Amz-Signature=0hidden0"
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pull = pool.submit(daemon.cli, "models", "pull", url, check=0, timeout=60)
+        wait_for("it comes", lambda: len(place.requests("/signed.bin")) > 1, 20)
+        words = [p.read_bytes().split(b"\0") for p in pathlib.Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+        fetching = [w for w in words if b"fetch" in w and str(daemon.data / "models").encode() in w]
+        pull.result()
+    assert fetching and not any(b"hidden" in word for w in fetching for word in w)
+    daemon.cli("models", "rm", url, check=0)
+
+
+def test_what_an_endpoint_of_ones_own_says_is_for_oneself(daemon, place):
+    """Under one URL and one commit: nobody gets what another's endpoint calls that."""
+    good = Hub(place, "org/shared", {"config.json": b"good"})
+    with Server() as other:
+        Hub(other, "org/shared", {"config.json": b"evil"})
+        listed = "/api/models/org/shared/revision/main"
+        evil = json.loads(other.files[listed].data)
+        other.put(f"/org/shared/resolve/{good.commit}/config.json", b"evil")
+        other.put(listed, json.dumps({**evil, "sha": good.commit}).encode(), ranges=False)
+        daemon.admin.deploy(project("evil", good.url, {"env": {"HF_ENDPOINT": other.url}}))
+        daemon.admin.deploy(project("good", good.url, {"env": {"HF_ENDPOINT": place.url}}))
+        assert model_of(daemon, "evil") == {"config.json": [4, "evil"]}
+        assert model_of(daemon, "good") == {"config.json": [4, "good"]}
+        rows = [m for m in daemon.admin.ok("GET", "/v1/models")["models"] if m["url"] == good.url]
+        assert [m["state"] for m in rows] == ["ready", "ready"] and rows[0]["path"] != rows[1]["path"]
+        # Each is found to be the same by the next.
+        before = fetches(daemon)["ready"]
+        time.sleep(1)
+        assert fetches(daemon)["ready"] == before
+        daemon.admin.delete("evil")
+        daemon.admin.delete("good")
+    daemon.cli("models", "rm", good.url, check=0)
+    assert good.url not in models(daemon)
 
 
 @pytest.mark.parametrize("form", ["%s", "file://%s"])
@@ -375,8 +462,8 @@ def test_who_writes_the_models(daemon, place):
     url = place.url + "/who.bin"
     daemon.cli("models", "pull", url)
     models = daemon.data / "models"
-    owners = {name: (models / name).lstat().st_uid for name in (".", "pins", "files", "trees", "refs", "parts", "hub", ".lock")}
-    assert owners == {".": 0, "pins": 0, "files": 61182, "trees": 61182, "refs": 61182, "parts": 61182, "hub": 61182, ".lock": 61182}
+    owners = {name: (models / name).lstat().st_uid for name in (".", "pins", "files", "trees", "refs", "parts", ".lock")}
+    assert owners == {".": 0, "pins": 0, "files": 61182, "trees": 61182, "refs": 61182, "parts": 61182, ".lock": 61182}
     assert {path.stat().st_uid for folder in ("files", "trees", "refs") for path in (models / folder).rglob("*")} == {61182}
 
 
@@ -395,7 +482,7 @@ def test_the_daemon_follows_no_planted_link(daemon, place, tmp_path):
     before = ref.read_text(), ref.stat().st_uid
     (secret / ("0" * 62)).write_text("a file whose name is a sum's")
     (models / "refs" / f"{key}.json").unlink()
-    for link, to in ((f"refs/{key}.json", ref), ("files/fe", secret), (f"parts/{key}", secret), ("trees/" + "ab" * 32, secret), ("hub/models--a--b", secret)):
+    for link, to in ((f"refs/{key}.json", ref), ("files/fe", secret), (f"parts/{key}", secret), ("trees/" + "ab" * 32, secret)):
         (models / link).symlink_to(to)
         os.lchown(models / link, 61182, 61182)
     daemon.cli("models", "info", url, check=4).says("there is no model")
@@ -422,6 +509,37 @@ def test_verify_tells_how_far_it_is(daemon, place):
     assert [line["done"] for line in told] == sorted(line["done"] for line in told)
     daemon.cli("models", "verify", url, check=0).says("whole, 400 MiB")
     daemon.cli("models", "rm", url)
+
+
+def first_line(daemon, url):
+    """Of a verify that goes on, and its connection, which ends with `lines`."""
+    answer = requests.post(daemon.admin.url + "/v1/models/verify?progress=true", json={"url": url}, headers=dict(daemon.admin.http.headers), stream=True, timeout=30)
+    lines = answer.iter_lines()
+    return lines, json.loads(next(lines))
+
+
+def test_verify_ends_with_its_client_and_with_the_daemon(place):
+    place.put("/endless.bin", b"e" * 1000)
+    place.put("/small.bin", b"s" * 1000)
+    url, small = place.url + "/endless.bin", place.url + "/small.bin"
+    with Daemon() as d:
+        d.cli("models", "pull", url, check=0)
+        d.cli("models", "pull", small, check=0)
+        # What would take minutes to read takes no disk: zeros that nobody wrote.
+        [file] = pathlib.Path(models(d)[url]["path"]).iterdir()
+        file.chmod(0o644)
+        os.truncate(file, 1 << 40)
+        file.chmod(0o444)
+        lines, line = first_line(d, url)
+        assert line["state"] == "verifying"
+        error_of(d.admin.call("POST", "/v1/models/verify", json={"url": small}), 409, "busy")
+        lines.close()
+        wait_for("its work ends with it", lambda: d.admin.call("POST", "/v1/models/verify", json={"url": small}).status_code == 200, 20)
+        lines, line = first_line(d, url)
+        began = time.monotonic()
+        d.stop()
+        assert time.monotonic() - began < seconds(20)
+        lines.close()
 
 
 @pytest.mark.parametrize("args, code, words", [

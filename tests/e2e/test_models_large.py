@@ -94,6 +94,7 @@ def test_it_is_known_to_the_next_daemon(source, tmp_path):
         daemon.admin.deploy(project(source, "left"))
     with Daemon(parent=tmp_path, args=["--memory", "80Mi"]) as daemon:
         wait_for("it is there", lambda: daemon.admin.api("left")["models"][0]["state"] == "ready")
+        wait_for("how much it has is known", lambda: daemon.admin.api("left")["models"][0].get("bytes"))
         daemon.cli("explain", "left", check=0).says("its model has 96 MiB, which is more than the 80 MiB of memory")
 
 

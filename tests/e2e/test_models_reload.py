@@ -154,6 +154,41 @@ def test_a_source_in_trouble_changes_nothing(daemon, bucket):
     daemon.admin.delete("fragile")
 
 
+def test_a_link_that_cannot_be_made_is_made_later(daemon, bucket):
+    """As on a disk that is full: the revision serves on with what it has."""
+    bucket.put("stuck/m.txt", "old")
+    daemon.admin.deploy(reader("stuck", {"path": "s3://models/stuck/"}))
+    text, pid = answer_of(daemon, "stuck")
+    in_the_way = daemon.data / "models/pins/stuck-1/_.new"
+    in_the_way.mkdir()
+    bucket.put("stuck/m.txt", "newer")
+
+    def failures():
+        return [e["text"] for e in daemon.admin.events("stuck") if e["type"] == "model_failed"]
+
+    wait_for("it is told", failures, SOON)
+    assert "linking" in failures()[0] and "what was fetched before goes on being used" in failures()[0]
+    os.kill(pid, signal.SIGKILL)
+    wait_for("another replica serves", lambda: (a := daemon.admin.post("/stuck", json={})).status_code == 200 and a.json()[1] != pid, SOON)
+    assert texts(daemon, "stuck") == "old" and daemon.admin.api("stuck")["status"] == "live"
+    assert len(failures()) == 1 and not any("new version" in e["text"] for e in daemon.admin.events("stuck"))
+    in_the_way.rmdir()
+    wait_for("the newer one is used", lambda: texts(daemon, "stuck") == "newer", SOON)
+    daemon.admin.delete("stuck")
+
+
+def test_a_first_link_that_cannot_be_made_is_made_later(daemon, bucket):
+    bucket.put("later/m.txt", "there")
+    in_the_way = daemon.data / "models/pins/later-1/_.new"
+    in_the_way.mkdir(parents=True)
+    end = daemon.admin.deploy_failing(reader("later", {"path": "s3://models/later/"}))
+    assert "linking" in end["text"], end
+    in_the_way.rmdir()
+    daemon.admin.wait_live("later")
+    assert texts(daemon, "later") == "there"
+    daemon.admin.delete("later")
+
+
 def test_what_replicas_use_is_kept_and_what_none_uses_goes(daemon, bucket):
     bucket.put("turn/m.txt", "a")
     daemon.admin.deploy(reader("turn", {"path": "s3://models/turn/"}))

@@ -104,6 +104,35 @@ static void only_what_fetching_takes_reaches_it(void **state)
 	unmake(f);
 }
 
+static void has_name(char **env, bool own)
+{
+	static const char url[] = "s3://b/m";
+	cleanup_free char *name = model__name(url, env);
+
+	assert_memory_equal(name, url, strlen(url));
+	assert_int_equal(strlen(name), own ? strlen(url) + 65 : strlen(url));
+}
+
+/* Another who asks gets the same there; another who is asked may tell lies. */
+static void who_is_asked_makes_another_model(void **state)
+{
+	char *none[] = {NULL};
+	char *who[] = {"AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b",
+		       "HF_TOKEN=c", NULL};
+	char *where[] = {"AWS_ACCESS_KEY_ID=a", "AWS_ENDPOINT_URL=http://here",
+			 NULL};
+	char *other[] = {"AWS_ENDPOINT_URL=http://there", NULL};
+	cleanup_free char *here = model__name("s3://b/m", where);
+	cleanup_free char *there = model__name("s3://b/m", other);
+
+	(void)state;
+	has_name(none, false);
+	has_name(who, false);
+	has_name(where, true);
+	assert_string_not_equal(here, there);
+	assert_string_equal(strchr(here, '\n') + 65, "");
+}
+
 static void make_tree(struct fixture *f, const char *tree)
 {
 	cleanup_free char *path = shelf_tree_path(&f->serve.models.shelf, tree);
@@ -197,7 +226,7 @@ static void config_says_where_models_are(void **state)
 	says(&f->rev.models, want);
 	assert_int_equal(model_set_needs(&f->rev.models, needs), 3);
 	assert_string_equal(needs[1], "/tmp");
-	assert_false(model_set_has_hub(&f->rev.models));
+	assert_null(model_set_hub(&f->rev.models));
 	unmake(f);
 }
 
@@ -257,6 +286,80 @@ static void what_was_pinned_is_there_at_once(void **state)
 	unmake(f);
 }
 
+static void has_text(const char *hub, const char *path, const char *want)
+{
+	cleanup_free char *at = mem_printf("%s/%s", hub, path), *text = NULL;
+	struct err err;
+	size_t len;
+
+	if (!want) {
+		assert_int_not_equal(file_read(at, 100, &text, &len, &err), 0);
+		return;
+	}
+	assert_int_equal(file_read(at, 100, &text, &len, &err), 0);
+	assert_string_equal(text, want);
+}
+
+/* As `soma fetch` has told of it. */
+static struct model hub_version(struct fixture *f, const char *commit,
+				const char *tree)
+{
+	struct model m = {
+		.etag = mem_strdup(commit),
+		.path = shelf_tree_path(&f->serve.models.shelf, tree)};
+	cleanup_free char *file = mem_printf("%s/config.json", m.path);
+	struct err err;
+
+	memcpy(m.tree, tree, sizeof m.tree);
+	make_tree(f, tree);
+	assert_int_equal(file_write(file, commit, strlen(commit), 0644, &err),
+			 0);
+	return m;
+}
+
+static void the_hubs_libraries_find_what_is_pinned(void **state)
+{
+	static const char first[] = "0123456789abcdef0123456789abcdef01234567";
+	static const char then[] = "76543210fedcba9876543210fedcba9876543210";
+	struct fixture *f = make(
+		"{\"paths\":[{\"name\":\"a\",\"path\":\"hf://org/name@v1/x\"},"
+		"{\"name\":\"b\",\"path\":\"hf://org/name@v2\"},"
+		"{\"name\":\"c\",\"path\":\"s3://bucket/m\"}]}");
+	struct model_item *items = f->rev.models.items;
+	struct model one = hub_version(f, first, TREE);
+	struct model two = hub_version(f, then, OTHER);
+	cleanup_free char *hub = model_set_hub(&f->rev.models);
+	struct err err;
+
+	(void)state;
+	assert_non_null(strstr(hub, "/pins/iris-3/.hub"));
+	assert_int_equal(model_hub_put(&items[0], &one, &err), 0);
+	assert_int_equal(model_hub_put(&items[1], &two, &err), 0);
+	assert_int_equal(model_hub_put(&items[2], &two, &err), 0);
+	/* By its name alone it is the first of the two. */
+	has_text(hub, "models--org--name/refs/main", first);
+	has_text(hub, "models--org--name/refs/v1/x", first);
+	has_text(hub, "models--org--name/refs/v2", then);
+	has_text(hub,
+		 "models--org--name/snapshots/"
+		 "0123456789abcdef0123456789abcdef01234567/config.json",
+		 first);
+	/* What is new goes before, and what has gone leaves no name. */
+	tmpdir_remove(mem_strdup(one.path));
+	assert_int_equal(model_hub_put(&items[0], &two, &err), 0);
+	has_text(hub, "models--org--name/refs/main", then);
+	has_text(hub, "models--org--name/refs/v1/x", then);
+	has_text(hub,
+		 "models--org--name/snapshots/"
+		 "0123456789abcdef0123456789abcdef01234567/config.json",
+		 NULL);
+	free(one.etag);
+	free(one.path);
+	free(two.etag);
+	free(two.path);
+	unmake(f);
+}
+
 static void what_memory_cannot_hold_is_told(void **state)
 {
 	static const char *const model =
@@ -305,12 +408,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_what_fetching_takes_reaches_it),
+		cmocka_unit_test(who_is_asked_makes_another_model),
 		cmocka_unit_test(a_pin_says_which_tree_is_used),
 		cmocka_unit_test(a_pin_to_what_is_gone_is_none),
 		cmocka_unit_test(config_says_where_models_are),
 		cmocka_unit_test(nothing_is_said_of_no_models),
 		cmocka_unit_test(what_is_not_on_this_machine_is_told),
 		cmocka_unit_test(what_was_pinned_is_there_at_once),
+		cmocka_unit_test(the_hubs_libraries_find_what_is_pinned),
 		cmocka_unit_test(what_memory_cannot_hold_is_told),
 		cmocka_unit_test(how_far_a_model_is),
 	};

@@ -143,6 +143,32 @@ static void variables_are_the_users_not_ours(void **state)
 	environ_free(env);
 }
 
+static void our_token_goes_with_our_key_alone(void **state)
+{
+	char *key = (char *)(uintptr_t) "AWS_ACCESS_KEY_ID=theirs";
+	char *token = (char *)(uintptr_t) "AWS_SESSION_TOKEN=theirs";
+	char *other = (char *)(uintptr_t) "AWS_REGION=there";
+	char **env;
+
+	(void)state;
+	setenv("AWS_ACCESS_KEY_ID", "ours", 1);
+	setenv("AWS_SESSION_TOKEN", "ours", 1);
+	setenv("AWS_PROFILE", "ours", 1);
+	env = environ_make(NULL, (char *[]){other, NULL});
+	assert_string_equal(value_of(env, "AWS_ACCESS_KEY_ID"), "ours");
+	assert_string_equal(value_of(env, "AWS_SESSION_TOKEN"), "ours");
+	assert_string_equal(value_of(env, "AWS_PROFILE"), "ours");
+	environ_free(env);
+	env = environ_make(NULL, (char *[]){other, key, NULL});
+	assert_string_equal(value_of(env, "AWS_ACCESS_KEY_ID"), "theirs");
+	assert_null(value_of(env, "AWS_SESSION_TOKEN"));
+	assert_null(value_of(env, "AWS_PROFILE"));
+	environ_free(env);
+	env = environ_make(NULL, (char *[]){token, key, NULL});
+	assert_string_equal(value_of(env, "AWS_SESSION_TOKEN"), "theirs");
+	environ_free(env);
+}
+
 static void routes_match_whole_segments(void **state)
 {
 	struct serve s = {0};
@@ -264,6 +290,7 @@ int main(void)
 		cmocka_unit_test(each_bucket_holds_what_its_bound_says),
 		cmocka_unit_test(feeds_keep_the_newest_and_tell_followers),
 		cmocka_unit_test(variables_are_the_users_not_ours),
+		cmocka_unit_test(our_token_goes_with_our_key_alone),
 		cmocka_unit_test(routes_match_whole_segments),
 	};
 

@@ -223,31 +223,33 @@ static void what_cannot_be_a_tree_is_refused(void **state)
 	assert_int_equal(count(f->dir), 0);
 }
 
-static void what_the_hub_has_is_found_by_its_libraries(void **state)
+static void one_url_by_two_ways_is_two_models(void **state)
 {
-	static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
+	static const char via[] = "0123456789abcdef0123456789abcdef"
+				  "0123456789abcdef0123456789abcdef";
 	struct fixture *f = *state;
-	cleanup_free char *ref = NULL, *config = NULL, *text = NULL;
+	cleanup_free char *name = shelf_name("s3://b/m", via), *again = NULL;
+	char one[65], two[65];
+	struct shelf_ref ref;
 	struct err err = {0};
-	char hash[65], tree[65];
-	size_t len;
 
-	assert_int_equal(put(&f->s, "{}", hash), 0);
-	assert_int_equal(
-		shelf_publish(&f->s, "hf://org/name@v1/x", commit,
-			      &(struct shelf_file){"config.json", hash, 2}, 1,
-			      tree, &err),
-		0);
-	ref = mem_printf("%s/hub/models--org--name/refs/v1/x", f->s.dir);
-	assert_int_equal(file_read(ref, 100, &text, &len, &err), 0);
-	assert_string_equal(text, commit);
-	config = mem_printf("%s/hub/models--org--name/snapshots/%s/config.json",
-			    f->s.dir, commit);
-	assert_int_equal(access(config, R_OK), 0);
-	/* And is gone with its tree. */
-	assert_int_equal(shelf_remove(&f->s, "hf://org/name@v1/x", &err), 0);
-	assert_int_equal(shelf_gc(&f->s, 0, NULL, 0, NULL, &err), 0);
-	assert_int_equal(access(ref, F_OK), -1);
+	assert_int_equal(publish(&f->s, "s3://b/m", "a", one), 0);
+	assert_false(is_there(&f->s, name));
+	assert_int_equal(publish(&f->s, name, "b", two), 0);
+	assert_int_equal(shelf_find(&f->s, "s3://b/m", &ref, &err), 0);
+	assert_string_equal(ref.tree, one);
+	assert_string_equal(ref.via, "");
+	shelf_ref_fini(&ref);
+	assert_int_equal(shelf_used(&f->s, name, &err), 0);
+	assert_int_equal(shelf_find(&f->s, name, &ref, &err), 0);
+	assert_string_equal(ref.tree, two);
+	assert_string_equal(ref.url, "s3://b/m");
+	again = shelf_ref_name(&ref);
+	assert_string_equal(again, name);
+	shelf_ref_fini(&ref);
+	assert_int_equal(shelf_remove(&f->s, name, &err), 0);
+	assert_true(is_there(&f->s, "s3://b/m"));
+	assert_int_equal(publish(&f->s, "s3://b/m\nx", "a", one), -1);
 }
 
 /* ---- a process that dies ---- */
@@ -530,12 +532,36 @@ static void flip(const char *path, off_t at)
 	assert_int_equal(stat(path, &st), 0);
 }
 
-static void on_progress(void *data, uint64_t done, uint64_t total)
+static bool on_progress(void *data, uint64_t done, uint64_t total)
 {
 	uint64_t *last = data;
 
 	assert_true(done > *last && done <= total);
 	*last = done;
+	return true;
+}
+
+static bool not_further(void *data, uint64_t done, uint64_t total)
+{
+	on_progress(data, done, total);
+	return false;
+}
+
+static void verifying_can_be_ended(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+	uint64_t last = 0;
+	char tree[65];
+	char *bad = NULL;
+
+	assert_int_equal(publish(&f->s, "s3://b/m", "weights", tree), 0);
+	assert_int_equal(
+		shelf_verify(&f->s, "s3://b/m", not_further, &last, &bad, &err),
+		E_CANCELED);
+	assert_null(bad);
+	assert_true(last == 2 || last == 7); /* one of the two files */
+	check_whole(&f->s, "s3://b/m", "weights");
 }
 
 static void a_flipped_bit_is_found_and_mended(void **state)
@@ -683,7 +709,7 @@ int main(void)
 		T(the_id_is_as_the_header_says),
 		T(what_is_the_same_is_there_once),
 		T(what_cannot_be_a_tree_is_refused),
-		T(what_the_hub_has_is_found_by_its_libraries),
+		T(one_url_by_two_ways_is_two_models),
 		T(a_death_at_any_step_shows_nothing_half),
 		T(a_death_at_any_step_leaves_the_old_one),
 		T(a_gc_that_dies_at_any_step_harms_nothing),
@@ -693,6 +719,7 @@ int main(void)
 		T(above_the_budget_the_longest_unused_goes),
 		T(gc_leaves_what_a_pull_relies_on),
 		T(a_flipped_bit_is_found_and_mended),
+		T(verifying_can_be_ended),
 		T(what_is_missing_is_bad),
 		T(all_refs_are_listed),
 		T(the_folder_above_is_not_made),

@@ -82,9 +82,8 @@ static void others_close(struct others *o)
 
 static void the_folders_are_who_fetches(void **state)
 {
-	static const char *const names[] = {"files",	 "trees", "parts",
-					    "hub",	 "refs",  ".lock",
-					    "refs/.lock"};
+	static const char *const names[] = {"files", "trees", "parts",
+					    "refs",  ".lock", "refs/.lock"};
 	struct others o;
 	struct stat st;
 
@@ -159,7 +158,7 @@ static void no_folder_becomes_a_link(void **state)
 static int try_writing(void *data)
 {
 	static const char *const names[] = {"files/x", "trees/x", "refs/x",
-					    "parts/x", "hub/x",	  "x"};
+					    "parts/x", "x"};
 	const struct others *o = data;
 
 	if (fchdir(o->s.fd) != 0)
@@ -303,7 +302,6 @@ static void gc_takes_nothing_behind_a_link(void **state)
 	plant(&o, o.secret, "parts/%s", hash);
 	plant(&o, o.secret, "trees/%s", hash);
 	plant(&o, o.secret, "trees/.tmp-abc");
-	plant(&o, o.secret, "hub/models--a--b");
 	assert_int_equal(shelf_gc(&o.s, 1, NULL, 0, &gc, &err), 0);
 	shelf_close(&o.s);
 	assert_int_equal(shelf_open_as(&o.s, o.dir, FETCHER, &err), 0);
