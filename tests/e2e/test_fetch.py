@@ -375,6 +375,18 @@ def test_a_pull_goes_on_where_it_was_killed(shelf, server):
     assert told.lines[1]["done"] > 20 * MIB, told.lines
 
 
+def test_whole_pages_are_written(shelf, server, monkeypatch):
+    """A page that is written in two halves costs twice."""
+    monkeypatch.setattr(sources, "PIECE", 50_001)  # no page ends where one of them does
+    data = noise(64 * MIB + 100)
+    server.put("/model.bin", data, rate=8 * MIB)
+    assert not pull_killed(shelf, server, server.url + "/model.bin", 30 * MIB)
+    (note,) = (json.loads(f.read_text()) for f in shelf.dir.glob("parts/*/0.json"))
+    assert note["have"] and all(at % 4096 == 0 for have in note["have"] for at in have), note
+    server.files["/model.bin"].rate = None
+    shelf.get(server.url + "/model.bin", {"model.bin": data})
+
+
 def test_what_changed_meanwhile_is_not_gone_on_with(shelf, server):
     server.put("/model.bin", noise(64 * MIB), rate=8 * MIB)
     assert not pull_killed(shelf, server, server.url + "/model.bin", 32 * MIB)
