@@ -108,16 +108,19 @@ class Server:
         if status or file.status != 200:
             return self.short(handler, status or file.status)
         if file.redirect:
-            return self.short(handler, 302, {"Location": file.redirect})
+            # With the page that nginx, Apache and their like send along.
+            return self.short(handler, 302, {"Location": file.redirect}, b"<html><head><title>302 Found</title></head></html>\r\n")
         if file.etag and handler.headers.get("If-Match", file.etag) != file.etag:
             return self.short(handler, 412)
         self.body(handler, file)
 
-    def short(self, handler, status, headers=None):
+    def short(self, handler, status, headers=None, page=b""):
         handler.send_response(status)
-        for name, value in {"Content-Length": "0", **(headers or {})}.items():
+        for name, value in {"Content-Length": str(len(page)), **(headers or {})}.items():
             handler.send_header(name, value)
         handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(page)
 
     def body(self, handler, file):
         data, size = file.data, len(file.data)
