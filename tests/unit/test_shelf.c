@@ -591,6 +591,29 @@ static void what_is_missing_is_bad(void **state)
 	free(bad);
 }
 
+static void a_damaged_manifest_is_mended(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *path = NULL, *was = NULL, *is = NULL;
+	struct shelf_ref ref;
+	struct err err = {0};
+	char tree[65], again[65];
+	size_t len;
+
+	assert_int_equal(publish(&f->s, "s3://b/m", "weights", tree), 0);
+	path = mem_printf("%s/trees/%s.json", f->s.dir, tree);
+	assert_int_equal(file_read(path, 1 << 20, &was, &len, &err), 0);
+	assert_int_equal(truncate(path, (off_t)len / 2), 0);
+	assert_int_equal(shelf_find(&f->s, "s3://b/m", &ref, &err), 0);
+	assert_false(shelf_whole(&f->s, &ref));
+	assert_int_equal(publish(&f->s, "s3://b/m", "weights", again), 0);
+	assert_string_equal(again, tree);
+	assert_true(shelf_whole(&f->s, &ref));
+	assert_int_equal(file_read(path, 1 << 20, &is, &len, &err), 0);
+	assert_string_equal(is, was);
+	shelf_ref_fini(&ref);
+}
+
 /* ---- disks ---- */
 
 static void a_full_disk_is_named_with_numbers(void **state)
@@ -694,6 +717,7 @@ int main(void)
 		T(gc_leaves_what_a_pull_relies_on),
 		T(a_flipped_bit_is_found_and_mended),
 		T(what_is_missing_is_bad),
+		T(a_damaged_manifest_is_mended),
 		T(all_refs_are_listed),
 		T(the_folder_above_is_not_made),
 		cmocka_unit_test(a_full_disk_is_named_with_numbers),
