@@ -62,13 +62,27 @@ static bool read_args(struct fetch *f, int argc, char **argv)
 	return true;
 }
 
-/* What is on the shelf is what the source has. ret is the caller's then. */
+/* Of a source that tells nothing but a size that has to do. */
+static bool is_known_by(const struct listing *l, const struct shelf_ref *ref)
+{
+	uint64_t bytes = listing_bytes(l);
+
+	if (l->etag)
+		return strcmp(ref->etag, l->etag) == 0;
+	return bytes == SIZE_UNKNOWN || bytes == ref->bytes;
+}
+
+/* What is on the shelf is what the source has. ret is the caller's then.
+ * Without anything that a version is known by, a pull brings what is there now;
+ * a check finds no change, or all would be fetched again with each of them. */
 static bool is_same(struct fetch *f, const struct listing *l,
 		    struct shelf_ref *ret)
 {
-	if (!l->etag || shelf_find(&f->shelf, f->url, ret, NULL) != 0)
+	if (!l->etag && !f->check)
 		return false;
-	if (strcmp(ret->etag, l->etag) == 0 && shelf_whole(&f->shelf, ret))
+	if (shelf_find(&f->shelf, f->url, ret, NULL) != 0)
+		return false;
+	if (is_known_by(l, ret) && shelf_whole(&f->shelf, ret))
 		return true;
 	shelf_ref_fini(ret);
 	return false;

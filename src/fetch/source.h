@@ -31,8 +31,8 @@ struct listing {
 	struct arena arena;
 	struct source_file *files; /* owned */
 	size_t n, cap;
-	/* What the whole of it is known by; NULL: nothing, so that it is never
-	 * known to be the same. */
+	/* What the whole of it is known by; NULL: nothing, so that a newer
+	 * version is seen by its size alone. */
 	const char *etag;
 };
 

@@ -178,6 +178,23 @@ def test_a_check_fetches_nothing(shelf, server):
     shelf.get(url, {"model.bin": b"another"})
 
 
+def test_a_check_of_what_nothing_is_known_by(shelf, server):
+    """Neither ETag nor Last-Modified: a look fetches nothing and finds nothing, unless the size is another; a pull fetches."""
+    file = server.put("/model.bin", b"one", etag="")
+    url = server.url + "/model.bin"
+    assert shelf.fetch(url, "--check").last == {"state": "changed"}
+    shelf.get(url, {"model.bin": b"one"})
+    shelf.get(url, {"model.bin": b"one"}, "--check", state="same")
+    file.data = b"two"
+    assert shelf.fetch(url, "--check").state == "same"
+    shelf.get(url, {"model.bin": b"two"})
+    file.data = b"three"
+    assert shelf.fetch(url, "--check").state == "changed"
+    shelf.get(url, {"model.bin": b"three"})
+    file.length = file.ranges = False
+    assert shelf.fetch(url, "--check").state == "same"
+
+
 def test_what_is_the_same_is_kept_once(shelf, server):
     data = noise(MIB)
     server.put("/a/model.bin", data)

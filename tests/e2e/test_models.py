@@ -145,6 +145,23 @@ def test_http(daemon, place):
     daemon.admin.delete("plain")
 
 
+def test_a_source_by_which_nothing_new_is_known(daemon, place):
+    """Without ETag and Last-Modified it is asked as others are, and not fetched each time."""
+    file = place.put("/unmarked.bin", b"u" * 300_000, etag="")
+    daemon.admin.deploy(project("unmarked", place.url + "/unmarked.bin"))
+    looks = len(place.requests("/unmarked.bin"))
+    wait_for("it has been asked several times", lambda: len(place.requests("/unmarked.bin")) >= looks + 5, 30)
+    assert place.sent < 2 * 300_000, "the model was fetched again"
+    told = [e["text"] for e in daemon.admin.events("unmarked") if "neither ETag nor Last-Modified" in e["text"]]
+    assert len(told) == 1 and place.url + "/unmarked.bin" in told[0] and "soma models pull" in told[0]
+    file.data = b"w" * 300_000
+    daemon.cli("models", "pull", place.url + "/unmarked.bin", check=0, timeout=60)
+    wait_for("what was pulled is used", lambda: model_of(daemon, "unmarked") == {"unmarked.bin": [300_000, "w" * 20]}, 30)
+    file.data = b"v" * 300_001
+    wait_for("another size is noticed", lambda: model_of(daemon, "unmarked") == {"unmarked.bin": [300_001, "v" * 20]}, 30)
+    daemon.admin.delete("unmarked")
+
+
 def test_the_hub(daemon, place):
     """By its own libraries, too: what was fetched is where they look for it."""
     there = Hub(place, "org/tiny", {"config.json": b'{"model_type": "tiny"}', "model.safetensors": b"w" * 5000}, token="Bearer hf-hidden")
