@@ -102,6 +102,18 @@ static int check_limit(struct fetch *f, const struct listing *l)
 			   str_human_bytes(f->limit, may));
 }
 
+/* What cannot be noted is fetched again, should another file of it change. */
+static void note_etags(struct fetch *f, const struct listing *l,
+		       const char *tree)
+{
+	cleanup_free struct shelf_etag *rows = mem_alloc(l->n * sizeof *rows);
+
+	for (size_t i = 0; i < l->n; i++)
+		rows[i] = (struct shelf_etag){l->files[i].path,
+					      source_file_mark(&l->files[i])};
+	shelf_put_etags(&f->shelf, f->url, tree, rows, l->n, NULL);
+}
+
 static int publish(struct fetch *f, const struct listing *l,
 		   const struct shelf_file *files)
 {
@@ -113,12 +125,13 @@ static int publish(struct fetch *f, const struct listing *l,
 			  &err) != 0 ||
 	    shelf_find(&f->shelf, f->url, &ref, &err) != 0)
 		return failure_from(&f->why, &err);
+	note_etags(f, l, ref.tree);
 	report_ready(&f->report, "ready", &f->shelf, &ref);
 	shelf_ref_fini(&ref);
 	return 0;
 }
 
-static int bring(struct fetch *f, const struct listing *l, struct parts *parts)
+static int bring(struct fetch *f, struct listing *l, struct parts *parts)
 {
 	struct transfer_job job = {
 		.shelf = &f->shelf,
@@ -131,7 +144,10 @@ static int bring(struct fetch *f, const struct listing *l, struct parts *parts)
 	};
 	cleanup_free struct shelf_file *files = NULL;
 
-	if (check_limit(f, l) != 0 || transfer_run(&job, &files, &f->why) != 0)
+	if (check_limit(f, l) != 0)
+		return -1;
+	listing_recall(l, &f->shelf, f->url);
+	if (transfer_run(&job, &files, &f->why) != 0)
 		return -1;
 	return publish(f, l, files);
 }

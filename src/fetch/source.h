@@ -10,6 +10,7 @@
 #include "core/sha256.h"
 #include "core/str.h"
 #include "fetch/failure.h"
+#include "store/shelf.h"
 
 struct client;
 
@@ -25,6 +26,7 @@ struct source_file {
 	bool ranges;		 /* parts of it can be asked for */
 	const char *blob;	 /* its name in a cache of the hub's, or NULL */
 	const char *local;	 /* a file of the user's that has it, or NULL */
+	char before[SHA256_HEX]; /* what it was with the same mark, or "" */
 };
 
 struct listing {
@@ -45,6 +47,12 @@ struct source_file *listing_add(struct listing *l, struct str path,
 /* No two of one path, none that is a file and a folder, and any at all. */
 int listing_check(const struct listing *l, const char *shown,
 		  struct failure *why);
+/* What a file's bytes are known by: while it is the same, so are they. NULL:
+ * nothing. */
+const char *source_file_mark(const struct source_file *f);
+/* Fills in `before` by what the shelf has of this URL. */
+void listing_recall(struct listing *l, const struct shelf *shelf,
+		    const char *url);
 /* The bytes of all; SIZE_UNKNOWN when one is not known. */
 uint64_t listing_bytes(const struct listing *l);
 

@@ -18,6 +18,8 @@
  *   refs/KEY.json      {"url","tree","etag","checked_at","used_at","bytes",
  *                      "files"}; KEY is the SHA-256 of the URL. In 0700, for a
  *                      URL may have a signature in it
+ *   refs/KEY.etags     {"tree","etags":[...]}: what the source knew each of the
+ *                      tree's files by, in the manifest's order; null: nothing
  *   parts/KEY/         a pull under way, 0700; its `lock` is held meanwhile
  *   hub/               what is there of hf://, as HF_HUB_CACHE has it
  *   pins/              not of the shelf: what the daemon has given out
@@ -40,6 +42,10 @@ struct shelf_file {
 	const char *path; /* as project_path_ok wants it */
 	const char *sha256;
 	uint64_t size;
+};
+
+struct shelf_etag {
+	const char *path, *etag; /* a strong one, or NULL */
 };
 
 struct shelf_ref {
@@ -82,6 +88,15 @@ bool shelf_whole(const struct shelf *s, const struct shelf_ref *r);
 int shelf_each(const struct shelf *s,
 	       int (*each)(void *data, const struct shelf_ref *r), void *data,
 	       struct err *err);
+/* By what the source of a URL knew each file of what is now its tree. */
+int shelf_put_etags(struct shelf *s, const char *url, const char *tree,
+		    const struct shelf_etag *files, size_t n, struct err *err);
+/* The files of the tree that this URL is, each with its ETag or NULL, until
+ * `each` returns false. None where those are not known. */
+void shelf_each_etag(const struct shelf *s, const char *url,
+		     bool (*each)(void *data, const struct shelf_file *f,
+				  const char *etag),
+		     void *data);
 char *shelf_tree_path(const struct shelf *s, const char *tree); /* mem_printf */
 /* The text of trees/ID.json, free() it; NULL: it cannot be read. */
 char *shelf_manifest(const struct shelf *s, const char *tree, size_t *ret_len);

@@ -570,6 +570,17 @@ def test_the_hub(shelf, server):
     shelf.get(f"hf://org/name@{hub.commit}", files, env=env)
 
 
+def test_another_commit_of_the_hub(shelf, server):
+    """What both have is fetched once, small files without a SHA-256 included."""
+    _, files = hub_model(server)
+    env = {"HF_ENDPOINT": server.url}
+    shelf.get("hf://org/name", files, env=env)
+    hub, files = hub_model(server, **{"config.json": b'{"a": 2}'})
+    begun = len(server.asked)
+    shelf.get("hf://org/name", files, env=env)
+    assert [path for _, path, _ in server.asked[begun:] if not path.startswith("/api/")] == [f"/org/name/resolve/{hub.commit}/config.json"]
+
+
 def test_the_hub_refuses(shelf, server):
     hub_model(server, token="Bearer hf_SECRET")
     env = {"HF_ENDPOINT": server.url}
@@ -730,6 +741,38 @@ def test_a_prefix_of_several_pages(shelf, s3, prefix):
     # One of them changes: the others are there.
     fill(s3, "many/", {"config.json": b'{"b": 2}'})
     shelf.get("s3://models/" + prefix, files | {"config.json": b'{"b": 2}'}, env=env)
+
+
+def test_what_has_not_changed_of_many_is_not_fetched_again(shelf, server):
+    """A file that another pull has brought is known by its ETag: one that is new, or was found bad, comes alone."""
+    def put(name, data, etag):
+        files[name] = data
+        server.put("/bucket/a/" + name, data, etag=f'"{etag}"')
+        rows = "".join(f"<Contents><Key>a/{n}</Key><ETag>{server.files['/bucket/a/' + n].etag}</ETag><Size>{len(d)}</Size></Contents>" for n, d in files.items())
+        server.put("/bucket", f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</ListBucketResult>'.encode(), ranges=False)
+
+    def fetched():
+        found = {n: len(server.requests("/bucket/a/" + n)) for n in files}
+        return [n for n in files if found[n] > before.get(n, 0)], before.update(found)
+
+    files, before, env = {}, {}, {**KEYS, "AWS_ENDPOINT_URL": server.url}
+    for n, name in enumerate(("x.bin", "y.bin", "sub/z.bin")):
+        put(name, noise(50_000, n), n)
+    shelf.get("s3://bucket/a/", files, env=env)
+    assert fetched()[0] == ["x.bin", "y.bin", "sub/z.bin"]
+    put("y.bin", noise(50_000, 7), 7)
+    told = shelf.get("s3://bucket/a/", files, env=env)
+    assert fetched()[0] == ["y.bin"]
+    bad = pathlib.Path(told.last["path"]) / "x.bin"
+    bad.chmod(0o644)  # as `models verify` marks it
+    bad.write_bytes(b"?" * 50_000)
+    shelf.get("s3://bucket/a/", files, env=env)
+    assert fetched()[0] == ["x.bin"]
+    put("x.bin", noise(50_000, 8), 0)
+    server.files["/bucket/a/x.bin"].data = files["x.bin"] = noise(50_001, 8)
+    put("w.bin", b"new", 9)
+    shelf.get("s3://bucket/a/", files, env=env)
+    assert fetched()[0] == ["x.bin", "w.bin"], "an ETag with another size is another file"
 
 
 def test_nothing_there(shelf, s3):
