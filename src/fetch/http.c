@@ -21,7 +21,7 @@ static char *name_of(const char *url)
 		(struct str){slash + 1, (size_t)(path + len - slash - 1)},
 		false);
 	/* "%2F" in a name, or nonsense: no file is named so. */
-	if (!name || !str_is_utf8(str_of(name)) || strchr(name, '/') ||
+	if (!name || !str_is_plain(str_of(name)) || strchr(name, '/') ||
 	    strcmp(name, "..") == 0 || strcmp(name, ".") == 0) {
 		free(name);
 		return mem_strdup("model");

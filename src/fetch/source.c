@@ -46,13 +46,13 @@ struct source_file *listing_add(struct listing *l, struct str path,
 	/* What a bucket's keys may be and files' names may not: what leads out
 	 * of the tree, or nowhere. */
 	if (strlen(copy) != path.n || !project_path_ok(copy) ||
-	    !names_fit(copy) || !str_is_utf8(path)) {
+	    !names_fit(copy) || !str_is_plain(path)) {
 		failure_set(why, FAIL_BROKEN, false,
 			    "the source names a file '%.200s', which cannot be "
 			    "one here: a path is relative, in UTF-8, of at "
 			    "most 1024 bytes with names of at most 255, and "
-			    "has no '..' and no empty part; rename it at the "
-			    "source",
+			    "has no '..', no empty part and no control "
+			    "characters; rename it at the source",
 			    copy);
 		return NULL;
 	}

@@ -279,6 +279,18 @@ static bool is_text(const char *text)
 	return !text || str_is_utf8(str_of(text));
 }
 
+static int refuse_file(const struct shelf_file *f, struct err *err)
+{
+	cleanup_free char *shown = mem_strdup(f->path ? f->path : "");
+
+	str_tidy(shown, false);
+	return err_set(err, E_INVALID,
+		       "'%.200s' cannot be a model's file: its path must be "
+		       "relative, UTF-8, without '..' and without control "
+		       "characters, its hash a SHA-256",
+		       shown);
+}
+
 static int check_files(const struct shelf_file *files, size_t n,
 		       struct err *err)
 {
@@ -286,14 +298,12 @@ static int check_files(const struct shelf_file *files, size_t n,
 		return err_set(err, E_INVALID,
 			       "a model without files cannot be published");
 	for (size_t i = 0; i < n; i++)
-		/* Checked here and not only by who calls: it becomes a path. */
+		/* Checked here and not only by who calls: it becomes a path,
+		 * and the end of one of the lines that make the ID. */
 		if (!project_path_ok(files[i].path) ||
-		    !is_text(files[i].path) || !blob_hash_ok(files[i].sha256))
-			return err_set(err, E_INVALID,
-				       "'%.200s' cannot be a model's file: its "
-				       "path must be relative, UTF-8 and "
-				       "without '..', its hash a SHA-256",
-				       files[i].path ? files[i].path : "");
+		    !str_is_plain(str_of(files[i].path)) ||
+		    !blob_hash_ok(files[i].sha256))
+			return refuse_file(&files[i], err);
 	return 0;
 }
 

@@ -156,7 +156,7 @@ def test_sizes(shelf, server, size):
     shelf.get(server.url + "/model.bin", {"model.bin": data})
 
 
-@pytest.mark.parametrize("path, name", [("/a%20b.bin", "a b.bin"), ("/", "model"), ("/a/", "model"), ("/x%2Fy", "model"), ("/..", "model"), ("/m.pt?key=SECRET", "m.pt")])
+@pytest.mark.parametrize("path, name", [("/a%20b.bin", "a b.bin"), ("/", "model"), ("/a/", "model"), ("/x%2Fy", "model"), ("/..", "model"), ("/a%0Ab", "model"), ("/m.pt?key=SECRET", "m.pt")])
 def test_the_name_is_that_of_the_address(shelf, server, path, name):
     server.put(urllib.parse.urlsplit(path).path, b"weights")
     told = shelf.get(server.url + path, {name: b"weights"})
@@ -599,11 +599,12 @@ def test_the_hub_makes_no_sense(shelf, server, answer):
     shelf.fetch("hf://org/name", env={"HF_ENDPOINT": server.url}).failed("broken", "HF_ENDPOINT")
 
 
-@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "a//b", "a\0b", "x" * 300])
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "a//b", "a\0b", "x" * 300, "a\nb", "a\x1b[31mb", "a\x7f", "a\u009b31m"])
 def test_evil_names(shelf, server, path):
     files = [{"rfilename": "config.json", "size": 2}, {"rfilename": path, "size": 2}]
     server.put("/api/models/org/name/revision/main", json.dumps({"sha": "0123", "siblings": files}).encode(), ranges=False)
-    shelf.fetch("hf://org/name", env={"HF_ENDPOINT": server.url}).failed("broken", "cannot be one here", again=False)
+    last = shelf.fetch("hf://org/name", env={"HF_ENDPOINT": server.url}).failed("broken", "cannot be one here", again=False)
+    assert last["message"].isprintable()
     assert not list(shelf.folder.rglob("*evil*"))
 
 
@@ -779,6 +780,12 @@ def test_nothing_there(shelf, s3):
     env = {**KEYS, "AWS_ENDPOINT_URL": s3.url}
     shelf.fetch("s3://models/none/at/all", env=env).failed("not_found", "s3://models/none/at/all", again=False)
     shelf.fetch("s3://nobucket/x", env=env).failed("not_found", "s3://nobucket/x", "NoSuchBucket", again=False)
+
+
+def test_what_s3_says_is_no_command_for_a_terminal(shelf, server):
+    server.put("/bucket", status=403, page="<Error><Code>No\x1b[31mWay\u009b</Code></Error>".encode())
+    told = shelf.fetch("s3://bucket/a/", env={**KEYS, "AWS_ENDPOINT_URL": server.url})
+    assert told.failed("forbidden", "(No?[31mWay??)")["message"].isprintable()
 
 
 def test_a_sum_that_s3_states(shelf, s3):

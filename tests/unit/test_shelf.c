@@ -188,7 +188,8 @@ static void what_is_the_same_is_there_once(void **state)
 static void what_cannot_be_a_tree_is_refused(void **state)
 {
 	static const char *const bad[] = {"../evil", "/evil", "a//b",
-					  "a/../b",  "",      "."};
+					  "a/../b",  "",      ".",
+					  "a\nb",    "\033[", "\xc2\x9b"};
 	struct fixture *f = *state;
 	struct err err = {0};
 	char hash[65], tree[65];
