@@ -104,9 +104,8 @@ int source__http(struct source *s, struct failure *why)
 				   "https://HOST/PATH",
 				   s->shown);
 	s->list = list;
-	s->forbidden = "check the address; a signed one may have ended, and a "
-		       "password goes before the host: "
-		       "https://USER:PASSWORD@HOST/";
+	s->forbidden = "check the address; a signed one may have ended, and "
+		       "one that wants a password cannot be fetched";
 	s->missing = "check the address";
 	return 0;
 }

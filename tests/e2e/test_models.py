@@ -370,6 +370,28 @@ def test_the_command(daemon, place):
     daemon.cli("models", "info", url, check=4).says("there is no model", "soma models list")
 
 
+def test_what_a_url_has_in_secret_is_not_shown(daemon, place):
+    for word in ("a:hunter2@", "hunter2@"):
+        url = place.url.replace("//", "//" + word) + "/m.bin"
+        refused = daemon.cli("models", "pull", url, check=None)
+        assert refused.code != 0 and "hunter2" not in refused.text
+        refused.says("a user or a password in it", "signed")
+    place.put("/sig.bin", b"s" * 1000)
+    url = place.url + "/sig.bin?X-Signature=hunter2"
+    whole = daemon.cli("models", "pull", url, check=0, timeout=60)
+    told = [whole] + [daemon.cli("models", *words, check=0) for words in (["list"], ["info", url], ["verify", url])]
+    daemon.admin.deploy(project("signed", url))
+    for one in [*told, daemon.cli("get", "signed", check=0)]:
+        assert "hunter2" not in one.text
+    for one in told:
+        one.says("/sig.bin?...")
+    place.files["/sig.bin"].status = 503
+    daemon.admin.send(project("signed", url + "2", on_cold="retry"))
+    wait_for("its trouble is shown", lambda: "/sig.bin?...: " in daemon.cli("get", "signed", check=0).text, 30)
+    assert "hunter2" not in daemon.cli("get", "signed", check=0).text + daemon.log()
+    daemon.admin.delete("signed")
+
+
 def test_a_file_that_has_changed_on_the_disk(daemon, place):
     place.put("/rot.bin", b"r" * 50_000)
     url = place.url + "/rot.bin"
