@@ -414,7 +414,9 @@ bool models__check_url(struct http_req *req, const char *url)
 	assert(rc == 0);
 	ok = regexec(&regex, url, 0, NULL, 0) == 0 && !source_in_place(url);
 	regfree(&regex);
-	if (!ok)
+	if (source_has_user(url))
+		http_reply_error(req, E_INVALID, "%s", SOURCE_NO_USER);
+	else if (!ok)
 		http_reply_error(req, E_INVALID,
 				 "'%.500s' is not fetched from anywhere: give "
 				 "s3://BUCKET/KEY, gs://BUCKET/KEY, "

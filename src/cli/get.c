@@ -9,6 +9,7 @@
 #include "cli/stages.h"
 #include "cli/term.h"
 #include "core/mem.h"
+#include "spec/source.h"
 
 enum { WATCH_MS = 2000 };
 
@@ -150,10 +151,12 @@ static void print_models(yyjson_val *models)
 		const char *state = json_str(m, "state", "ready");
 		const char *message = json_str(m, "message", NULL);
 		int64_t all = json_int(m, "bytes_total", 0);
+		cleanup_free char *source = NULL;
 
 		if (strcmp(state, "ready") == 0 && !message)
 			continue;
-		printf("\nmodel: %s: %s", json_str(m, "source", "?"), state);
+		source = source_shown(json_str(m, "source", "-"));
+		printf("\nmodel: %s: %s", source, state);
 		if (all > 0)
 			printf(", %s of %s",
 			       str_human_bytes(

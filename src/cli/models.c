@@ -5,6 +5,7 @@
 
 #include "cli/term.h"
 #include "core/mem.h"
+#include "spec/source.h"
 
 static void bytes_cell(struct table *t, yyjson_val *o, const char *key)
 {
@@ -76,8 +77,10 @@ static void print_list(yyjson_val *root)
 	yyjson_arr_foreach(list, i, n, model)
 	{
 		cleanup_free char *users = users_of(model);
+		cleanup_free char *url =
+			source_shown(json_str(model, "url", "-"));
 
-		table_cell(&t, "%s", json_str(model, "url", "?"));
+		table_cell(&t, "%s", url);
 		state_cell(&t, model);
 		bytes_cell(&t, model, "bytes");
 		table_cell(&t, "%lld",
@@ -93,14 +96,14 @@ static void print_info(yyjson_val *model)
 {
 	static const char *const header[] = {"file", "size", "sha256"};
 	cleanup_free char *users = users_of(model);
+	cleanup_free char *url = source_shown(json_str(model, "url", "-"));
 	const char *message = json_str(model, "message", NULL);
 	yyjson_val *file;
 	struct table t;
 	size_t i, n;
 	char text[32];
 
-	printf("%s: %s, %s\n", json_str(model, "url", "?"),
-	       json_str(model, "state", "?"),
+	printf("%s: %s, %s\n", url, json_str(model, "state", "?"),
 	       str_human_bytes((uint64_t)json_int(model, "bytes", 0), text));
 	if (message)
 		printf("%s\n", message);

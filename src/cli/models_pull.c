@@ -7,6 +7,7 @@
 #include "cli/stream.h"
 #include "cli/term.h"
 #include "core/mem.h"
+#include "spec/source.h"
 
 enum { TURN_MS = 200 };
 
@@ -79,7 +80,8 @@ static int ended(struct pull *p, struct admin *ad, struct stream *s,
 int models__pull(struct admin *ad, const char *url, enum output output)
 {
 	cleanup_free char *body = models__body(url);
-	struct pull p = {.progress.what = url};
+	cleanup_free char *shown = source_shown(url);
+	struct pull p = {.progress.what = shown};
 	CURLM *multi = curl_multi_init();
 	struct stream s;
 	int rc;

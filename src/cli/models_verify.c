@@ -6,6 +6,7 @@
 #include "cli/stream.h"
 #include "cli/term.h"
 #include "core/mem.h"
+#include "spec/source.h"
 
 enum { TURN_MS = 200 };
 
@@ -23,7 +24,8 @@ static void print_verified(yyjson_val *root)
 	yyjson_arr_foreach(yyjson_obj_get(root, "models"), i, n, model)
 	{
 		const char *bad = json_str(model, "bad", NULL);
-		const char *url = json_str(model, "url", "?");
+		cleanup_free char *url =
+			source_shown(json_str(model, "url", "-"));
 
 		if (bad)
 			term_fail(0,
@@ -96,7 +98,8 @@ static int ended(struct verify *v, struct admin *ad, struct stream *s,
 int models__verify(struct admin *ad, const char *url, enum output output)
 {
 	cleanup_free char *body = models__body(url);
-	struct verify v = {.progress.what = url ? url : "all models"};
+	cleanup_free char *shown = url ? source_shown(url) : NULL;
+	struct verify v = {.progress.what = shown ? shown : "all models"};
 	CURLM *multi = curl_multi_init();
 	struct stream s;
 	int rc;

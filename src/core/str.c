@@ -251,9 +251,24 @@ bool str_is_utf8(struct str s)
 	return true;
 }
 
-static bool controls(char c)
+/* Terminals act upon these: C0, DEL, and C1, which UTF-8 writes in two bytes.
+ * n: of the character at p. */
+static bool controls(const char *p, size_t n)
 {
-	return (unsigned char)c < ' ' || c == 0x7f;
+	unsigned char c = (unsigned char)*p;
+
+	return c < ' ' || c == 0x7f ||
+	       (n == 2 && c == 0xc2 && (unsigned char)p[1] < 0xa0);
+}
+
+bool str_is_plain(struct str s)
+{
+	for (size_t i = 0, n; i < s.n; i += n) {
+		n = str_utf8_at(s.p + i, s.n - i);
+		if (n == 0 || controls(s.p + i, n))
+			return false;
+	}
+	return true;
 }
 
 void str_tidy(char *text, bool lines)
@@ -263,10 +278,10 @@ void str_tidy(char *text, bool lines)
 	while (left) {
 		size_t n = str_utf8_at(text, left);
 
-		if (!n ||
-		    (n == 1 && controls(*text) && !(lines && *text == '\n')))
+		if (!n || (controls(text, n) && !(lines && *text == '\n'))) {
 			*text = '?';
-		n = n ? n : 1;
+			n = 1;
+		}
 		text += n;
 		left -= n;
 	}

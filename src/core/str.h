@@ -75,6 +75,8 @@ size_t str_utf8_at(const char *s, size_t n);
 
 /* Well-formed UTF-8 to its end? */
 bool str_is_utf8(struct str s);
+/* The same, and nothing in it that terminals act upon? */
+bool str_is_plain(struct str s);
 /* For words that quote what came from elsewhere and go to logs and terminals:
  * what controls, and what is no whole character, becomes '?'. lines: newlines
  * stay. */

@@ -14,6 +14,7 @@ enum {
 	WAIT_FIRST_MS = 250,
 	WAIT_MOST_MS = 30000,
 	BUFFER_BYTES = 512 << 10,
+	THROWN_MAX = 64 << 10, /* of a redirect's body */
 };
 
 int client_init(struct client *c, struct failure *why)
@@ -298,9 +299,16 @@ int client_refused(const struct source *s, const char *url, long status,
 
 /* ---- small requests ---- */
 
+static bool is_redirect(long status)
+{
+	return status == 301 || status == 302 || status == 303 ||
+	       status == 307 || status == 308;
+}
+
 struct taking {
 	struct answer *an;
 	const struct request *q;
+	size_t thrown; /* bytes that had no room */
 	bool full;
 };
 
@@ -311,6 +319,11 @@ static size_t on_body(char *data, size_t one, size_t len, void *to)
 	(void)one;
 	if (buf_add(&t->an->body, data, len) == 0)
 		return len;
+	/* libcurl tells where a redirect leads at the end of the answer: the
+	 * page that comes with it is let through, and thrown away. */
+	t->thrown += len;
+	if (is_redirect(t->an->heads.status) && t->thrown <= THROWN_MAX)
+		return len;
 	t->full = true;
 	return 0;
 }
@@ -319,7 +332,7 @@ static CURLcode once(struct client *c, const struct source *s,
 		     const struct request *q, struct answer *an,
 		     char detail[CURL_ERROR_SIZE])
 {
-	struct taking t = {an, q, false};
+	struct taking t = {.an = an, .q = q};
 	struct curl_slist *headers = NULL;
 	CURLcode rc;
 
@@ -349,12 +362,6 @@ static void wait_ms(int64_t ms)
 
 	while (nanosleep(&t, &t) != 0 && errno == EINTR)
 		;
-}
-
-static bool is_redirect(long status)
-{
-	return status == 301 || status == 302 || status == 303 ||
-	       status == 307 || status == 308;
 }
 
 static bool is_hopeless(CURLcode rc)

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/str.h"
+
 int failure_set(struct failure *why, enum failure_code code, bool again,
 		const char *fmt, ...)
 {
@@ -14,6 +16,8 @@ int failure_set(struct failure *why, enum failure_code code, bool again,
 	va_start(args, fmt);
 	vsnprintf(text, sizeof text, fmt, args);
 	va_end(args);
+	/* It may quote a source: a name, a code, why a connection failed. */
+	str_tidy(text, false);
 	memcpy(why->text, text, sizeof text);
 	why->code = code;
 	why->again = again;

@@ -77,6 +77,8 @@ static int add_file(const struct source *s, struct listing *l, yyjson_val *row,
 		return nonsense(s, "a SHA-256 that is none", why);
 	if (sum)
 		memcpy(f->sha256, sum, SHA256_HEX);
+	else
+		f->blob = arena_strdup(&l->arena, json_str(row, "blobId", ""));
 	escaped = url_escape(str_of(f->path), true);
 	f->url = arena_printf(&l->arena, "%s/%s/resolve/%s/%s", own->endpoint,
 			      own->name, commit, escaped);

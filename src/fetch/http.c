@@ -21,7 +21,7 @@ static char *name_of(const char *url)
 		(struct str){slash + 1, (size_t)(path + len - slash - 1)},
 		false);
 	/* "%2F" in a name, or nonsense: no file is named so. */
-	if (!name || !str_is_utf8(str_of(name)) || strchr(name, '/') ||
+	if (!name || !str_is_plain(str_of(name)) || strchr(name, '/') ||
 	    strcmp(name, "..") == 0 || strcmp(name, ".") == 0) {
 		free(name);
 		return mem_strdup("model");
@@ -104,9 +104,8 @@ int source__http(struct source *s, struct failure *why)
 				   "https://HOST/PATH",
 				   s->shown);
 	s->list = list;
-	s->forbidden = "check the address; a signed one may have ended, and a "
-		       "password goes before the host: "
-		       "https://USER:PASSWORD@HOST/";
+	s->forbidden = "check the address; a signed one may have ended, and "
+		       "one that wants a password cannot be fetched";
 	s->missing = "check the address";
 	return 0;
 }

@@ -66,13 +66,27 @@ static bool read_args(struct fetch *f, int argc, char **argv)
 	return true;
 }
 
-/* What is on the shelf is what the source has. ret is the caller's then. */
+/* Of a source that tells nothing but a size that has to do. */
+static bool is_known_by(const struct listing *l, const struct shelf_ref *ref)
+{
+	uint64_t bytes = listing_bytes(l);
+
+	if (l->etag)
+		return strcmp(ref->etag, l->etag) == 0;
+	return bytes == SIZE_UNKNOWN || bytes == ref->bytes;
+}
+
+/* What is on the shelf is what the source has. ret is the caller's then.
+ * Without anything that a version is known by, a pull brings what is there now;
+ * a check finds no change, or all would be fetched again with each of them. */
 static bool is_same(struct fetch *f, const struct listing *l,
 		    struct shelf_ref *ret)
 {
-	if (!l->etag || shelf_find(&f->shelf, f->name, ret, NULL) != 0)
+	if (!l->etag && !f->check)
 		return false;
-	if (strcmp(ret->etag, l->etag) == 0 && shelf_whole(&f->shelf, ret))
+	if (shelf_find(&f->shelf, f->name, ret, NULL) != 0)
+		return false;
+	if (is_known_by(l, ret) && shelf_whole(&f->shelf, ret))
 		return true;
 	shelf_ref_fini(ret);
 	return false;
@@ -92,6 +106,18 @@ static int check_limit(struct fetch *f, const struct listing *l)
 			   str_human_bytes(f->limit, may));
 }
 
+/* What cannot be noted is fetched again, should another file of it change. */
+static void note_etags(struct fetch *f, const struct listing *l,
+		       const char *tree)
+{
+	cleanup_free struct shelf_etag *rows = mem_alloc(l->n * sizeof *rows);
+
+	for (size_t i = 0; i < l->n; i++)
+		rows[i] = (struct shelf_etag){l->files[i].path,
+					      source_file_mark(&l->files[i])};
+	shelf_put_etags(&f->shelf, f->name, tree, rows, l->n, NULL);
+}
+
 static int publish(struct fetch *f, const struct listing *l,
 		   const struct shelf_file *files)
 {
@@ -103,12 +129,13 @@ static int publish(struct fetch *f, const struct listing *l,
 			  &err) != 0 ||
 	    shelf_find(&f->shelf, f->name, &ref, &err) != 0)
 		return failure_from(&f->why, &err);
+	note_etags(f, l, ref.tree);
 	report_ready(&f->report, "ready", &f->shelf, &ref);
 	shelf_ref_fini(&ref);
 	return 0;
 }
 
-static int bring(struct fetch *f, const struct listing *l, struct parts *parts)
+static int bring(struct fetch *f, struct listing *l, struct parts *parts)
 {
 	struct transfer_job job = {
 		.shelf = &f->shelf,
@@ -121,7 +148,10 @@ static int bring(struct fetch *f, const struct listing *l, struct parts *parts)
 	};
 	cleanup_free struct shelf_file *files = NULL;
 
-	if (check_limit(f, l) != 0 || transfer_run(&job, &files, &f->why) != 0)
+	if (check_limit(f, l) != 0)
+		return -1;
+	listing_recall(l, &f->shelf, f->name);
+	if (transfer_run(&job, &files, &f->why) != 0)
 		return -1;
 	return publish(f, l, files);
 }

@@ -46,13 +46,13 @@ struct source_file *listing_add(struct listing *l, struct str path,
 	/* What a bucket's keys may be and files' names may not: what leads out
 	 * of the tree, or nowhere. */
 	if (strlen(copy) != path.n || !project_path_ok(copy) ||
-	    !names_fit(copy) || !str_is_utf8(path)) {
+	    !names_fit(copy) || !str_is_plain(path)) {
 		failure_set(why, FAIL_BROKEN, false,
 			    "the source names a file '%.200s', which cannot be "
 			    "one here: a path is relative, in UTF-8, of at "
 			    "most 1024 bytes with names of at most 255, and "
-			    "has no '..' and no empty part; rename it at the "
-			    "source",
+			    "has no '..', no empty part and no control "
+			    "characters; rename it at the source",
 			    copy);
 		return NULL;
 	}
@@ -104,6 +104,37 @@ int listing_check(const struct listing *l, const char *shown,
 				   "rename one at the source",
 				   shown, bad);
 	return 0;
+}
+
+const char *source_file_mark(const struct source_file *f)
+{
+	/* A weak ETag does not say that bytes are the same. */
+	if (f->etag && strncmp(f->etag, "W/", 2) != 0)
+		return f->etag;
+	return f->blob && *f->blob ? f->blob : NULL;
+}
+
+static bool recall_file(void *data, const struct shelf_file *was,
+			const char *etag)
+{
+	struct source_file *f = map_get(data, was->path);
+	const char *mark = f ? source_file_mark(f) : NULL;
+
+	if (mark && etag && f->size == was->size && strcmp(mark, etag) == 0)
+		memcpy(f->before, was->sha256, SHA256_HEX);
+	return true;
+}
+
+void listing_recall(struct listing *l, const struct shelf *shelf,
+		    const char *name)
+{
+	struct map paths;
+
+	map_init(&paths);
+	for (size_t i = 0; i < l->n; i++)
+		map_set(&paths, l->files[i].path, &l->files[i]);
+	shelf_each_etag(shelf, name, recall_file, &paths);
+	map_fini(&paths);
 }
 
 uint64_t listing_bytes(const struct listing *l)

@@ -10,6 +10,7 @@
 #include "core/sha256.h"
 #include "core/str.h"
 #include "fetch/failure.h"
+#include "store/shelf.h"
 
 struct client;
 
@@ -23,15 +24,17 @@ struct source_file {
 	const char *etag; /* with its quotes; NULL: none, or it says nothing */
 	char sha256[SHA256_HEX]; /* as the source states it, or "" */
 	bool ranges;		 /* parts of it can be asked for */
+	const char *blob;	 /* its hash in the hub's git; "" or NULL */
 	const char *local;	 /* a file of the user's that has it, or NULL */
+	char before[SHA256_HEX]; /* what it was with the same mark, or "" */
 };
 
 struct listing {
 	struct arena arena;
 	struct source_file *files; /* owned */
 	size_t n, cap;
-	/* What the whole of it is known by; NULL: nothing, so that it is never
-	 * known to be the same. */
+	/* What the whole of it is known by; NULL: nothing, so that a newer
+	 * version is seen by its size alone. */
 	const char *etag;
 };
 
@@ -44,6 +47,12 @@ struct source_file *listing_add(struct listing *l, struct str path,
 /* No two of one path, none that is a file and a folder, and any at all. */
 int listing_check(const struct listing *l, const char *shown,
 		  struct failure *why);
+/* What a file's bytes are known by: while it is the same, so are they. NULL:
+ * nothing. */
+const char *source_file_mark(const struct source_file *f);
+/* Fills in `before` by what the shelf has of this name. */
+void listing_recall(struct listing *l, const struct shelf *shelf,
+		    const char *name);
 /* The bytes of all; SIZE_UNKNOWN when one is not known. */
 uint64_t listing_bytes(const struct listing *l);
 

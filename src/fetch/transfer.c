@@ -95,7 +95,7 @@ static void tick(struct transfer *t)
 	for (size_t i = 0; i < SLOTS; i++)
 		if (t->slots[i].state == SLOT_ASKING &&
 		    t->slots[i].verdict == VERDICT_TAKE && t->slots[i].sys == 0)
-			slot__flush(&t->slots[i]);
+			slot__flush_pages(&t->slots[i]);
 	done = count(t, &hashed);
 
 	if (done == t->total)

@@ -74,11 +74,14 @@ static void cannot_open(struct transfer *t, int sys)
  * to come. */
 void transfer__recall(struct transfer *t, struct item *it)
 {
+	const char *sha256 = it->f->sha256;
 	struct part_note note;
 
 	parts_read(t->job->parts, it->n, it->f, &note);
 	it->have = note.have;
-	if (is_there(t, it, it->f->sha256[0] ? it->f->sha256 : note.done))
+	if (!*sha256)
+		sha256 = *note.done ? note.done : it->f->before;
+	if (is_there(t, it, sha256))
 		item_done(t, it);
 	else if (it->whole)
 		ranges_fini(&it->have);

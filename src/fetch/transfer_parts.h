@@ -148,6 +148,8 @@ void transfer__hear_workers(struct transfer *t);
 void slot__start(struct slot *slot);
 /* Writes what it holds; slot->sys tells how that went. */
 void slot__flush(struct slot *slot);
+/* The same of whole pages alone, while more is to come. */
+void slot__flush_pages(struct slot *slot);
 /* Its request has ended. */
 void slot__end(struct slot *slot, CURLcode rc);
 

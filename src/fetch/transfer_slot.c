@@ -9,7 +9,7 @@
 #include "fetch/transfer_parts.h"
 #include "fetch/url.h"
 
-enum { THROWN_MAX = 64 << 10 };
+enum { THROWN_MAX = 64 << 10, PAGE_BYTES = 4096 };
 
 static bool is_last_try(const struct slot *slot)
 {
@@ -125,27 +125,51 @@ static void note_bytes(struct slot *slot, size_t len)
 	slot->at += len;
 }
 
-void slot__flush(struct slot *slot)
+/* Writes the first `len` of what it holds, and holds the rest. */
+static void write_held(struct slot *slot, size_t len)
 {
 	struct item *it = slot->item;
-	size_t held = slot->held;
 
-	slot->held = 0;
-	if (held == 0 || it->state != ITEM_OPEN || it->complete)
+	if (it->state != ITEM_OPEN || it->complete) {
+		slot->held = 0;
 		return;
-	slot->sys = write_all(it->fd, slot->piece, held, slot->at);
+	}
+	slot->sys = write_all(it->fd, slot->piece, len, slot->at);
+	slot->held -= len;
+	memmove(slot->piece, slot->piece + len, slot->held);
 	if (slot->sys == 0)
-		note_bytes(slot, held);
+		note_bytes(slot, len);
 }
 
+void slot__flush(struct slot *slot)
+{
+	if (slot->held > 0)
+		write_held(slot, slot->held);
+}
+
+void slot__flush_pages(struct slot *slot)
+{
+	uint64_t end = (slot->at + slot->held) / PAGE_BYTES * PAGE_BYTES;
+
+	if (end > slot->at)
+		write_held(slot, (size_t)(end - slot->at));
+}
+
+/* Each write ends where GATHER_BYTES of the file do: of a page that is written
+ * in two halves the first is read again, or filled with zeros for nothing. */
 static void gather(struct slot *slot, const char *data, size_t len)
 {
-	static_assert(GATHER_BYTES >= CURL_MAX_WRITE_SIZE, "too small");
-	assert(len <= GATHER_BYTES);
-	if (slot->held + len > GATHER_BYTES)
-		slot__flush(slot);
-	memcpy(slot->piece + slot->held, data, len);
-	slot->held += len;
+	while (len > 0 && slot->sys == 0) {
+		size_t room = GATHER_BYTES - (size_t)(slot->at % GATHER_BYTES);
+		size_t n = MIN(len, room - slot->held);
+
+		memcpy(slot->piece + slot->held, data, n);
+		slot->held += n;
+		data += n;
+		len -= n;
+		if (slot->held == room)
+			slot__flush(slot);
+	}
 }
 
 static size_t on_body(char *data, size_t one, size_t len, void *to)

@@ -62,6 +62,8 @@ struct model {
 	const char *doing;     /* "listing", "fetching", "verifying" */
 	char *code, *message;  /* owned: of the last failure; or NULL */
 	bool again;	       /* trying that again may help */
+	bool unmarked;	       /* its source tells nothing that a newer version
+				  of the same size would be known by */
 	unsigned failures;     /* in a row */
 	uint64_t next_at;      /* uv_now: when it is tried, or its source is
 				  asked, again; 0: not */

@@ -58,6 +58,7 @@ static void take_tree(struct model *m, yyjson_val *root)
 	set(&m->etag, json_str(root, "etag", ""));
 	m->bytes = (uint64_t)json_int(root, "bytes", 0);
 	m->files = (uint64_t)json_int(root, "files", 0);
+	m->unmarked = !*json_str(root, "etag", "");
 	set(&m->answer, json_str(root, "state", ""));
 }
 

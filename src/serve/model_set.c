@@ -346,6 +346,17 @@ static void tell_failed(struct model_item *item)
 			  "%s", item->model->message);
 }
 
+static void tell_unmarked(struct model_item *item)
+{
+	struct revision *rev = item->set->rev;
+
+	api_event(rev->api, rev->number, "model_ready", NULL, NULL,
+		  "the server of %s sends neither ETag nor Last-Modified: what "
+		  "is new there is not noticed unless its size is another; "
+		  "'soma models pull' fetches it",
+		  item->model->shown);
+}
+
 static void tell_ready(struct model_item *item)
 {
 	struct revision *rev = item->set->rev;
@@ -360,6 +371,8 @@ static void tell_ready(struct model_item *item)
 		  item->model->shown, bytes);
 	if (!newer && item->model->message)
 		grumble(item, item->model->message);
+	if (item->set->live && item->model->unmarked)
+		tell_unmarked(item);
 }
 
 /* Live ones change while they are used; others are what they were when the

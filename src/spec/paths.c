@@ -232,6 +232,10 @@ static bool read_url(struct reader *r, const struct key *k, struct node *n,
 {
 	const char *place = source_in_place(n->text);
 
+	if (source_has_user(n->text)) {
+		problem_error(r, n, k->path, "%s", SOURCE_NO_USER);
+		return false;
+	}
 	if (!is_url(n->text) || n->len > PATH_LEN_MAX ||
 	    (place && has_dotdot(place))) {
 		value_unexpected(r, k, n, SOURCE_WORDS);

@@ -3,6 +3,7 @@
 #ifndef SPEC_SOURCE_H
 #define SPEC_SOURCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* URLs, in what POSIX' extended and JavaScript's regular expressions have in
@@ -22,6 +23,17 @@
 	"a path inside the project, an absolute path or file://, or "          \
 	"s3://BUCKET/KEY, gs://BUCKET/KEY, hf://ORG/NAME[@REVISION] or "       \
 	"http(s)://HOST/FILE"
+
+/* Of a URL that has a user in it, for people: it is not shown again. */
+#define SOURCE_NO_USER                                                         \
+	"a URL with a user or a password in it is not taken, for URLs are "    \
+	"shown to whoever may see an api: give one that is signed in its "     \
+	"query, or that needs neither"
+bool source_has_user(const char *source);
+
+/* As it may be seen: an address without its query, which may be a key to it.
+ * mem_printf. */
+char *source_shown(const char *source);
 
 /* The part of a source behind file://, or the source where it is an absolute
  * path: it is used in place. NULL: it is not. */

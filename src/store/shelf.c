@@ -51,7 +51,7 @@ char *shelf__tree_at(const struct shelf *s, const char *tree)
 	return mem_printf("%s/trees/%s", s->at, tree);
 }
 
-static void key_of(const char *name, char out[SHA256_HEX])
+void shelf__key(const char *name, char out[SHA256_HEX])
 {
 	struct sha256 sum;
 
@@ -64,7 +64,7 @@ char *shelf_parts_path(const struct shelf *s, const char *name)
 {
 	char key[SHA256_HEX];
 
-	key_of(name, key);
+	shelf__key(name, key);
 	return mem_printf("%s/parts/%s", s->dir, key);
 }
 

@@ -18,6 +18,8 @@
  *   refs/KEY.json      {"url","via","tree","etag","checked_at","used_at",
  *                      "bytes","files"}; KEY is the SHA-256 of the name. In
  *                      0700, for a URL may have a signature in it
+ *   refs/KEY.etags     {"tree","etags":[...]}: what the source knew each of the
+ *                      tree's files by, in the manifest's order; null: nothing
  *   parts/KEY/         a pull under way, 0700; its `lock` is held meanwhile
  *   pins/              not of the shelf: what the daemon has given out
  *   .lock, refs/.lock  flock: who publishes shares the first, gc has it alone
@@ -46,6 +48,10 @@ struct shelf_file {
  * those. So nobody gets under a URL what another's endpoint calls that. via ""
  * or NULL: as for all; then the name is the URL. mem_printf. */
 char *shelf_name(const char *url, const char *via);
+
+struct shelf_etag {
+	const char *path, *etag; /* a strong one, or NULL */
+};
 
 struct shelf_ref {
 	char *url, *etag; /* owned; etag "" where the source told none */
@@ -88,6 +94,15 @@ bool shelf_whole(const struct shelf *s, const struct shelf_ref *r);
 int shelf_each(const struct shelf *s,
 	       int (*each)(void *data, const struct shelf_ref *r), void *data,
 	       struct err *err);
+/* By what the source knew each file of what is now the name's tree. */
+int shelf_put_etags(struct shelf *s, const char *name, const char *tree,
+		    const struct shelf_etag *files, size_t n, struct err *err);
+/* The files of the tree that this name is, each with its ETag or NULL, until
+ * `each` returns false. None where those are not known. */
+void shelf_each_etag(const struct shelf *s, const char *name,
+		     bool (*each)(void *data, const struct shelf_file *f,
+				  const char *etag),
+		     void *data);
 char *shelf_tree_path(const struct shelf *s, const char *tree); /* mem_printf */
 /* The text of trees/ID.json, free() it; NULL: it cannot be read. */
 char *shelf_manifest(const struct shelf *s, const char *tree, size_t *ret_len);

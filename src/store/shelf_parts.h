@@ -43,6 +43,8 @@ DIR *shelf__opendir(const char *path);
 int shelf__read(const char *path, size_t max, char **ret, size_t *ret_len);
 char *shelf__file_path(const struct shelf *s, const char *sha256);
 char *shelf__manifest_path(const struct shelf *s, const char *tree);
+/* What a name's files are called by. */
+void shelf__key(const char *name, char out[SHA256_HEX]);
 /* As shelf_tree_path, for ourselves: it leads there whoever we are. */
 char *shelf__tree_at(const struct shelf *s, const char *tree);
 /* What shelf_verify finds bad it makes writable: that is the mark, and all

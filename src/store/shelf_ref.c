@@ -30,13 +30,18 @@ char *shelf_ref_name(const struct shelf_ref *r)
 
 static char *file_of(const char *name)
 {
-	struct sha256 sum;
 	char key[SHA256_HEX];
 
-	sha256_init(&sum);
-	sha256_add(&sum, name, strlen(name));
-	sha256_hex(&sum, key);
+	shelf__key(name, key);
 	return mem_printf("%s.json", key);
+}
+
+static char *etags_of(const char *name)
+{
+	char key[SHA256_HEX];
+
+	shelf__key(name, key);
+	return mem_printf("%s.etags", key);
 }
 
 void shelf_ref_fini(struct shelf_ref *r)
@@ -118,6 +123,93 @@ int shelf_find(const struct shelf *s, const char *name, struct shelf_ref *ret,
 	return 0;
 }
 
+/* ---- what its files were known by ---- */
+
+static int by_path(const void *a, const void *b)
+{
+	const struct shelf_etag *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+static char *etags_text(const char *tree, const struct shelf_etag *sorted,
+			size_t n, size_t *ret_len)
+{
+	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = yyjson_mut_obj(doc), *list;
+
+	yyjson_mut_doc_set_root(doc, root);
+	yyjson_mut_obj_add_str(doc, root, "tree", tree);
+	list = yyjson_mut_obj_add_arr(doc, root, "etags");
+	for (size_t i = 0; i < n; i++) {
+		const char *etag = sorted[i].etag;
+
+		if (etag && str_is_utf8(str_of(etag)))
+			yyjson_mut_arr_add_str(doc, list, etag);
+		else
+			yyjson_mut_arr_add_null(doc, list);
+	}
+	return json_write(doc, ret_len);
+}
+
+int shelf_put_etags(struct shelf *s, const char *name, const char *tree,
+		    const struct shelf_etag *files, size_t n, struct err *err)
+{
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
+	cleanup_free struct shelf_etag *sorted = mem_alloc(n * sizeof *sorted);
+	cleanup_free char *file = etags_of(name);
+	cleanup_free char *text = NULL;
+	size_t len;
+
+	memcpy(sorted, files, n * sizeof *sorted);
+	qsort(sorted, n, sizeof *sorted, by_path);
+	text = etags_text(tree, sorted, n, &len);
+	return shelf__write(s, "refs", file, text, len, 0600, err);
+}
+
+struct etags {
+	yyjson_val *list;
+	size_t i;
+	bool (*each)(void *data, const struct shelf_file *f, const char *etag);
+	void *data;
+};
+
+static bool with_etag(void *data, const struct shelf_file *f)
+{
+	struct etags *e = data;
+	yyjson_val *etag = yyjson_arr_get(e->list, e->i++);
+
+	return e->each(e->data, f, yyjson_get_str(etag));
+}
+
+void shelf_each_etag(const struct shelf *s, const char *name,
+		     bool (*each)(void *data, const struct shelf_file *f,
+				  const char *etag),
+		     void *data)
+{
+	cleanup_guise struct shelf_guise g = shelf__worn(s);
+	cleanup_free char *file = etags_of(name);
+	cleanup_free char *path = mem_printf("%s/refs/%s", s->at, file);
+	struct etags e = {.each = each, .data = data};
+	cleanup_free char *text = NULL;
+	cleanup_json yyjson_doc *doc = NULL;
+	struct shelf_ref ref;
+	yyjson_val *root;
+	size_t len;
+
+	if (shelf__read(path, SHELF_JSON_MAX, &text, &len) != 0 ||
+	    shelf_find(s, name, &ref, NULL) != 0)
+		return;
+	doc = json_parse(text, len, NULL);
+	root = yyjson_doc_get_root(doc);
+	e.list = yyjson_obj_get(root, "etags");
+	/* Who was killed between the two has left those of another tree. */
+	if (strcmp(json_str(root, "tree", ""), ref.tree) == 0 &&
+	    yyjson_arr_size(e.list) == ref.files)
+		shelf__each_file(s, ref.tree, with_etag, &e);
+	shelf_ref_fini(&ref);
+}
+
 static bool is_ref(const char *name)
 {
 	return strlen(name) == 69 && strcmp(name + 64, ".json") == 0;
@@ -187,11 +279,14 @@ int shelf_remove(struct shelf *s, const char *name, struct err *err)
 	cleanup_guise struct shelf_guise g = shelf__worn(s);
 	cleanup_free char *file = file_of(name);
 	cleanup_free char *path = mem_printf("%s/refs/%s", s->at, file);
+	cleanup_free char *etags = etags_of(name);
+	cleanup_free char *beside = mem_printf("%s/refs/%s", s->at, etags);
 	cleanup_close int lock = -1;
 	int rc = shelf__lock(s, "refs/.lock", LOCK_EX, &lock, err);
 
 	if (rc != 0)
 		return rc;
+	unlink(beside); /* first: it is found by the ref */
 	if (unlink(path) == 0)
 		return 0;
 	if (errno == ENOENT)

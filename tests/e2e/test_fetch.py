@@ -156,7 +156,7 @@ def test_sizes(shelf, server, size):
     shelf.get(server.url + "/model.bin", {"model.bin": data})
 
 
-@pytest.mark.parametrize("path, name", [("/a%20b.bin", "a b.bin"), ("/", "model"), ("/a/", "model"), ("/x%2Fy", "model"), ("/..", "model"), ("/m.pt?key=SECRET", "m.pt")])
+@pytest.mark.parametrize("path, name", [("/a%20b.bin", "a b.bin"), ("/", "model"), ("/a/", "model"), ("/x%2Fy", "model"), ("/..", "model"), ("/a%0Ab", "model"), ("/m.pt?key=SECRET", "m.pt")])
 def test_the_name_is_that_of_the_address(shelf, server, path, name):
     server.put(urllib.parse.urlsplit(path).path, b"weights")
     told = shelf.get(server.url + path, {name: b"weights"})
@@ -176,6 +176,23 @@ def test_a_check_fetches_nothing(shelf, server):
     told = shelf.fetch(url, "--check")
     assert told.code == 0 and told.last == {"state": "changed"}
     shelf.get(url, {"model.bin": b"another"})
+
+
+def test_a_check_of_what_nothing_is_known_by(shelf, server):
+    """Neither ETag nor Last-Modified: a look fetches nothing and finds nothing, unless the size is another; a pull fetches."""
+    file = server.put("/model.bin", b"one", etag="")
+    url = server.url + "/model.bin"
+    assert shelf.fetch(url, "--check").last == {"state": "changed"}
+    shelf.get(url, {"model.bin": b"one"})
+    shelf.get(url, {"model.bin": b"one"}, "--check", state="same")
+    file.data = b"two"
+    assert shelf.fetch(url, "--check").state == "same"
+    shelf.get(url, {"model.bin": b"two"})
+    file.data = b"three"
+    assert shelf.fetch(url, "--check").state == "changed"
+    shelf.get(url, {"model.bin": b"three"})
+    file.length = file.ranges = False
+    assert shelf.fetch(url, "--check").state == "same"
 
 
 def test_what_is_the_same_is_kept_once(shelf, server):
@@ -375,6 +392,18 @@ def test_a_pull_goes_on_where_it_was_killed(shelf, server):
     assert told.lines[1]["done"] > 20 * MIB, told.lines
 
 
+def test_whole_pages_are_written(shelf, server, monkeypatch):
+    """A page that is written in two halves costs twice."""
+    monkeypatch.setattr(sources, "PIECE", 50_001)  # no page ends where one of them does
+    data = noise(64 * MIB + 100)
+    server.put("/model.bin", data, rate=8 * MIB)
+    assert not pull_killed(shelf, server, server.url + "/model.bin", 30 * MIB)
+    (note,) = (json.loads(f.read_text()) for f in shelf.dir.glob("parts/*/0.json"))
+    assert note["have"] and all(at % 4096 == 0 for have in note["have"] for at in have), note
+    server.files["/model.bin"].rate = None
+    shelf.get(server.url + "/model.bin", {"model.bin": data})
+
+
 def test_what_changed_meanwhile_is_not_gone_on_with(shelf, server):
     server.put("/model.bin", noise(64 * MIB), rate=8 * MIB)
     assert not pull_killed(shelf, server, server.url + "/model.bin", 32 * MIB)
@@ -537,6 +566,17 @@ def test_the_hub(shelf, server):
     shelf.get(f"hf://org/name@{hub.commit}", files, env=env)
 
 
+def test_another_commit_of_the_hub(shelf, server):
+    """What both have is fetched once, small files without a SHA-256 included."""
+    _, files = hub_model(server)
+    env = {"HF_ENDPOINT": server.url}
+    shelf.get("hf://org/name", files, env=env)
+    hub, files = hub_model(server, **{"config.json": b'{"a": 2}'})
+    begun = len(server.asked)
+    shelf.get("hf://org/name", files, env=env)
+    assert [path for _, path, _ in server.asked[begun:] if not path.startswith("/api/")] == [f"/org/name/resolve/{hub.commit}/config.json"]
+
+
 def test_the_hub_refuses(shelf, server):
     hub_model(server, token="Bearer hf_SECRET")
     env = {"HF_ENDPOINT": server.url}
@@ -555,11 +595,12 @@ def test_the_hub_makes_no_sense(shelf, server, answer):
     shelf.fetch("hf://org/name", env={"HF_ENDPOINT": server.url}).failed("broken", "HF_ENDPOINT")
 
 
-@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "a//b", "a\0b", "x" * 300])
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "a//b", "a\0b", "x" * 300, "a\nb", "a\x1b[31mb", "a\x7f", "a\u009b31m"])
 def test_evil_names(shelf, server, path):
     files = [{"rfilename": "config.json", "size": 2}, {"rfilename": path, "size": 2}]
     server.put("/api/models/org/name/revision/main", json.dumps({"sha": "0123", "siblings": files}).encode(), ranges=False)
-    shelf.fetch("hf://org/name", env={"HF_ENDPOINT": server.url}).failed("broken", "cannot be one here", again=False)
+    last = shelf.fetch("hf://org/name", env={"HF_ENDPOINT": server.url}).failed("broken", "cannot be one here", again=False)
+    assert last["message"].isprintable()
     assert not list(shelf.folder.rglob("*evil*"))
 
 
@@ -715,10 +756,48 @@ def test_a_prefix_of_several_pages(shelf, s3, prefix):
     shelf.get("s3://models/" + prefix, files | {"config.json": b'{"b": 2}'}, env=env)
 
 
+def test_what_has_not_changed_of_many_is_not_fetched_again(shelf, server):
+    """A file that another pull has brought is known by its ETag: one that is new, or was found bad, comes alone."""
+    def put(name, data, etag):
+        files[name] = data
+        server.put("/bucket/a/" + name, data, etag=f'"{etag}"')
+        rows = "".join(f"<Contents><Key>a/{n}</Key><ETag>{server.files['/bucket/a/' + n].etag}</ETag><Size>{len(d)}</Size></Contents>" for n, d in files.items())
+        server.put("/bucket", f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{rows}</ListBucketResult>'.encode(), ranges=False)
+
+    def fetched():
+        found = {n: len(server.requests("/bucket/a/" + n)) for n in files}
+        return [n for n in files if found[n] > before.get(n, 0)], before.update(found)
+
+    files, before, env = {}, {}, {**KEYS, "AWS_ENDPOINT_URL": server.url}
+    for n, name in enumerate(("x.bin", "y.bin", "sub/z.bin")):
+        put(name, noise(50_000, n), n)
+    shelf.get("s3://bucket/a/", files, env=env)
+    assert fetched()[0] == ["x.bin", "y.bin", "sub/z.bin"]
+    put("y.bin", noise(50_000, 7), 7)
+    told = shelf.get("s3://bucket/a/", files, env=env)
+    assert fetched()[0] == ["y.bin"]
+    bad = pathlib.Path(told.last["path"]) / "x.bin"
+    bad.chmod(0o644)  # as `models verify` marks it
+    bad.write_bytes(b"?" * 50_000)
+    shelf.get("s3://bucket/a/", files, env=env)
+    assert fetched()[0] == ["x.bin"]
+    put("x.bin", noise(50_000, 8), 0)
+    server.files["/bucket/a/x.bin"].data = files["x.bin"] = noise(50_001, 8)
+    put("w.bin", b"new", 9)
+    shelf.get("s3://bucket/a/", files, env=env)
+    assert fetched()[0] == ["x.bin", "w.bin"], "an ETag with another size is another file"
+
+
 def test_nothing_there(shelf, s3):
     env = {**KEYS, "AWS_ENDPOINT_URL": s3.url}
     shelf.fetch("s3://models/none/at/all", env=env).failed("not_found", "s3://models/none/at/all", again=False)
     shelf.fetch("s3://nobucket/x", env=env).failed("not_found", "s3://nobucket/x", "NoSuchBucket", again=False)
+
+
+def test_what_s3_says_is_no_command_for_a_terminal(shelf, server):
+    server.put("/bucket", status=403, page="<Error><Code>No\x1b[31mWay\u009b</Code></Error>".encode())
+    told = shelf.fetch("s3://bucket/a/", env={**KEYS, "AWS_ENDPOINT_URL": server.url})
+    assert told.failed("forbidden", "(No?[31mWay??)")["message"].isprintable()
 
 
 def test_a_sum_that_s3_states(shelf, s3):

@@ -145,6 +145,23 @@ def test_http(daemon, place):
     daemon.admin.delete("plain")
 
 
+def test_a_source_by_which_nothing_new_is_known(daemon, place):
+    """Without ETag and Last-Modified it is asked as others are, and not fetched each time."""
+    file = place.put("/unmarked.bin", b"u" * 300_000, etag="")
+    daemon.admin.deploy(project("unmarked", place.url + "/unmarked.bin"))
+    looks = len(place.requests("/unmarked.bin"))
+    wait_for("it has been asked several times", lambda: len(place.requests("/unmarked.bin")) >= looks + 5, 30)
+    assert place.sent < 2 * 300_000, "the model was fetched again"
+    told = [e["text"] for e in daemon.admin.events("unmarked") if "neither ETag nor Last-Modified" in e["text"]]
+    assert len(told) == 1 and place.url + "/unmarked.bin" in told[0] and "soma models pull" in told[0]
+    file.data = b"w" * 300_000
+    daemon.cli("models", "pull", place.url + "/unmarked.bin", check=0, timeout=60)
+    wait_for("what was pulled is used", lambda: model_of(daemon, "unmarked") == {"unmarked.bin": [300_000, "w" * 20]}, 30)
+    file.data = b"v" * 300_001
+    wait_for("another size is noticed", lambda: model_of(daemon, "unmarked") == {"unmarked.bin": [300_001, "v" * 20]}, 30)
+    daemon.admin.delete("unmarked")
+
+
 def test_the_hub(daemon, place):
     """By its own libraries, too: what was fetched is where they look for it."""
     there = Hub(place, "org/tiny", {"config.json": b'{"model_type": "tiny"}', "model.safetensors": b"w" * 5000}, token="Bearer hf-hidden")
@@ -436,6 +453,28 @@ def test_the_command(daemon, place):
     daemon.cli("models", "rm", url, check=0)
     daemon.cli("models", "gc", check=0).says("freed")
     daemon.cli("models", "info", url, check=4).says("there is no model", "soma models list")
+
+
+def test_what_a_url_has_in_secret_is_not_shown(daemon, place):
+    for word in ("a:hunter2@", "hunter2@"):
+        url = place.url.replace("//", "//" + word) + "/m.bin"
+        refused = daemon.cli("models", "pull", url, check=None)
+        assert refused.code != 0 and "hunter2" not in refused.text
+        refused.says("a user or a password in it", "signed")
+    place.put("/sig.bin", b"s" * 1000)
+    url = place.url + "/sig.bin?X-Signature=hunter2"
+    whole = daemon.cli("models", "pull", url, check=0, timeout=60)
+    told = [whole] + [daemon.cli("models", *words, check=0) for words in (["list"], ["info", url], ["verify", url])]
+    daemon.admin.deploy(project("signed", url))
+    for one in [*told, daemon.cli("get", "signed", check=0)]:
+        assert "hunter2" not in one.text
+    for one in told:
+        one.says("/sig.bin?...")
+    place.files["/sig.bin"].status = 503
+    daemon.admin.send(project("signed", url + "2", on_cold="retry"))
+    wait_for("its trouble is shown", lambda: "/sig.bin?...: " in daemon.cli("get", "signed", check=0).text, 30)
+    assert "hunter2" not in daemon.cli("get", "signed", check=0).text + daemon.log()
+    daemon.admin.delete("signed")
 
 
 def test_a_file_that_has_changed_on_the_disk(daemon, place):

@@ -180,12 +180,16 @@ static void json_quotes_anything(void **state)
 
 static void words_of_others_are_tidied(void **state)
 {
-	char text[] = "a\033[31m\nb\x7f \xc3\xa4 \xff \xe2\x82";
+	char text[] = "a\033[31m\nb\x7f \xc3\xa4 \xff \xc2\x9b \xe2\x82";
 	char lines[] = "a\nb\tc";
 
 	(void)state;
 	str_tidy(text, false);
-	assert_string_equal(text, "a?[31m?b? \xc3\xa4 ? ??");
+	assert_string_equal(text, "a?[31m?b? \xc3\xa4 ? ?? ??");
+	assert_true(str_is_plain(STR("a b \xc3\xa4 \xc2\xa0")));
+	assert_false(str_is_plain(STR("a\tb")));
+	assert_false(str_is_plain(STR("a\xc2\x9b")));
+	assert_false(str_is_plain(STR("a\xff")));
 	str_tidy(lines, true);
 	assert_string_equal(lines, "a\nb?c");
 }

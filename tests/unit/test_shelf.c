@@ -188,7 +188,8 @@ static void what_is_the_same_is_there_once(void **state)
 static void what_cannot_be_a_tree_is_refused(void **state)
 {
 	static const char *const bad[] = {"../evil", "/evil", "a//b",
-					  "a/../b",  "",      "."};
+					  "a/../b",  "",      ".",
+					  "a\nb",    "\033[", "\xc2\x9b"};
 	struct fixture *f = *state;
 	struct err err = {0};
 	char hash[65], tree[65];
@@ -617,6 +618,29 @@ static void what_is_missing_is_bad(void **state)
 	free(bad);
 }
 
+static void a_damaged_manifest_is_mended(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_free char *path = NULL, *was = NULL, *is = NULL;
+	struct shelf_ref ref;
+	struct err err = {0};
+	char tree[65], again[65];
+	size_t len;
+
+	assert_int_equal(publish(&f->s, "s3://b/m", "weights", tree), 0);
+	path = mem_printf("%s/trees/%s.json", f->s.dir, tree);
+	assert_int_equal(file_read(path, 1 << 20, &was, &len, &err), 0);
+	assert_int_equal(truncate(path, (off_t)len / 2), 0);
+	assert_int_equal(shelf_find(&f->s, "s3://b/m", &ref, &err), 0);
+	assert_false(shelf_whole(&f->s, &ref));
+	assert_int_equal(publish(&f->s, "s3://b/m", "weights", again), 0);
+	assert_string_equal(again, tree);
+	assert_true(shelf_whole(&f->s, &ref));
+	assert_int_equal(file_read(path, 1 << 20, &is, &len, &err), 0);
+	assert_string_equal(is, was);
+	shelf_ref_fini(&ref);
+}
+
 /* ---- disks ---- */
 
 static void a_full_disk_is_named_with_numbers(void **state)
@@ -721,6 +745,7 @@ int main(void)
 		T(a_flipped_bit_is_found_and_mended),
 		T(verifying_can_be_ended),
 		T(what_is_missing_is_bad),
+		T(a_damaged_manifest_is_mended),
 		T(all_refs_are_listed),
 		T(the_folder_above_is_not_made),
 		cmocka_unit_test(a_full_disk_is_named_with_numbers),

@@ -11,6 +11,10 @@
 	"a path inside the project, an absolute path or file://, or "          \
 	"s3://BUCKET/KEY, gs://BUCKET/KEY, hf://ORG/NAME[@REVISION] or "       \
 	"http(s)://HOST/FILE"
+#define NO_USER                                                                \
+	"a URL with a user or a password in it is not taken, for URLs are "    \
+	"shown to whoever may see an api: give one that is signed in its "     \
+	"query, or that needs neither\n"
 #define NO_SOURCE(source)                                                      \
 	{                                                                      \
 		ONNX("path: '" source "'"),                                    \
@@ -164,8 +168,12 @@ static void what_is_no_source_is_told(void **state)
 	      NO_SOURCE("s3://b/x"), NO_SOURCE("gs://b/a.onnx"),
 	      NO_SOURCE("hf://name"), NO_SOURCE("hf://org/name/file"),
 	      NO_SOURCE("hf://org/name@"), NO_SOURCE("http://host"),
-	      NO_SOURCE("http://host/dir/"),
-	      NO_SOURCE("http://user:pass@host/x"), NO_SOURCE("file://srv/m"),
+	      NO_SOURCE("http://host/dir/"), NO_SOURCE("file://srv/m"),
+	      NO_SOURCE("hf://user@org"),
+	      {ONNX("path: 'http://user:pass@host/x'"),
+	       AT "2:60: a: " M_PATH NO_USER},
+	      {ONNX("path: 'https://token@host/x?a'"),
+	       AT "2:60: a: " M_PATH NO_USER},
 	      NO_SOURCE("file:///srv/../m"),
 	      {ONNX("path: ../m"),
 	       AT "2:60: a: " M_PATH "expected a path without '..' and '~', "

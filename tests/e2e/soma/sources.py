@@ -25,7 +25,7 @@ class File:
     """What is at a path, and how it is given.
 
     etag: "" for none; ranges: Range is heeded; length: Content-Length is told;
-    status: an answer in place of it; statuses: as many before it; redirect: an
+    status: an answer in place of it, with this page; statuses: as many before it; redirect: an
     address (a path, or whole); drop: the part of what was asked for (0.99) after
     which the connection is closed, `drops` times; rate: bytes a second;
     stall_at: after so many bytes of it nothing more comes; token: of the
@@ -33,11 +33,11 @@ class File:
     """
 
     def __init__(self, data=b"", etag=None, ranges=True, length=True, status=200, statuses=(), redirect=None, drop=None, drops=1, rate=None,
-                 stall_at=None, token=None, headers=()):
+                 stall_at=None, token=None, headers=(), page=b""):
         self.data, self.ranges, self.length, self.status, self.statuses = data, ranges, length, status, list(statuses)
         self.etag = f'"{sha256(data)[:16]}"' if etag is None else etag
         self.redirect, self.drop, self.drops, self.rate, self.stall_at, self.token = redirect, drop, drops, rate, stall_at, token
-        self.headers = dict(headers)
+        self.headers, self.page = dict(headers), page
 
 
 class Server:
@@ -106,18 +106,21 @@ class Server:
         if file.token and handler.headers.get("Authorization") != file.token:
             return self.short(handler, 401)
         if status or file.status != 200:
-            return self.short(handler, status or file.status)
+            return self.short(handler, status or file.status, page=file.page)
         if file.redirect:
-            return self.short(handler, 302, {"Location": file.redirect})
+            # With the page that nginx, Apache and their like send along.
+            return self.short(handler, 302, {"Location": file.redirect}, b"<html><head><title>302 Found</title></head></html>\r\n")
         if file.etag and handler.headers.get("If-Match", file.etag) != file.etag:
             return self.short(handler, 412)
         self.body(handler, file)
 
-    def short(self, handler, status, headers=None):
+    def short(self, handler, status, headers=None, page=b""):
         handler.send_response(status)
-        for name, value in {"Content-Length": "0", **(headers or {})}.items():
+        for name, value in {"Content-Length": str(len(page)), **(headers or {})}.items():
             handler.send_header(name, value)
         handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(page)
 
     def body(self, handler, file):
         data, size = file.data, len(file.data)
