@@ -32,6 +32,9 @@ uint64_t memory_observed(const struct serve *s);
 uint64_t memory_unreserved(const struct serve *s);
 /* What frozen replicas and zygotes have that end for those that start. */
 uint64_t memory_giving_way(const struct serve *s);
+/* Its replicas that have memory reserved: one in back-off has no process, and
+ * others may have its memory meanwhile, unless it is kept (swap_kept). */
+unsigned memory_places(const struct revision *rev);
 /* What its replicas that are wanted have reserved, with so many of them. */
 uint64_t memory_of(const struct revision *rev, unsigned places);
 /* What those that are to end still hold. */

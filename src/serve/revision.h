@@ -96,6 +96,9 @@ void revision_on_gone(struct revision *rev);
 unsigned revision_requested(const struct revision *rev);
 unsigned revision_places(const struct revision *rev);
 unsigned revision_ready(const struct revision *rev);
+/* Of those that are there, how many have no process: all of theirs are in
+ * back-off. */
+unsigned revision_resting(const struct revision *rev);
 /* The place that is missed least, which leaves first. */
 struct revision_place {
 	unsigned index;

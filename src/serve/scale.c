@@ -337,7 +337,11 @@ uint32_t scale_least(const struct api *a)
 {
 	const struct scale *s = &a->scale;
 	uint64_t now = uv_hrtime();
-	uint32_t n = MAX(s->scheduled, (uint32_t)(now < s->awaited_until));
+	const struct revision *rev = gate_serving(a);
+	/* Whoever comes again would find none all the same. */
+	bool awaited =
+		now < s->awaited_until && !(rev && revision_cannot_start(rev));
+	uint32_t n = MAX(s->scheduled, (uint32_t)awaited);
 
 	return now < s->held_until ? MAX(n, s->held) : n;
 }

@@ -242,6 +242,13 @@ unsigned swap_allows(struct revision *rev)
 	return n;
 }
 
+bool swap_allows_again(struct revision *rev)
+{
+	return !rev->api->serve->swap.starving || !revision_resting(rev) ||
+	       (rev->state == REVISION_LIVE && swap_kept(rev)) ||
+	       swap_allows(rev);
+}
+
 /* What comes free by itself, or may go as it is. */
 static uint64_t to_be_had(const struct swap_model *m)
 {

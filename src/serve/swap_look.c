@@ -32,8 +32,7 @@ struct revision *swap__revision(const struct api *a)
 	return a->want;
 }
 
-/* Replicas that stay, whoever waits. */
-static unsigned kept(const struct revision *rev)
+unsigned swap_kept(const struct revision *rev)
 {
 	unsigned n = MAX(rev->spec->scale.min_replicas, scale_least(rev->api));
 
@@ -61,7 +60,7 @@ static void look_out(struct swap_model *m, const struct revision *rev,
 				   : now - MIN(rev->starving_ns, now);
 	/* Nobody waits, but it is to be there. */
 	if (!m->waiting)
-		m->waiting = rev->state != REVISION_LIVE || kept(rev);
+		m->waiting = rev->state != REVISION_LIVE || swap_kept(rev);
 	if (!rev->starving && !a->gate.queued)
 		m->oldest = 0;
 }
@@ -109,7 +108,8 @@ static struct swap_model look_at(const struct revision *rev,
 				 const struct revision *asking, uint64_t now)
 {
 	const struct api *a = rev->api;
-	unsigned places = revision_places(rev), ready = revision_ready(rev);
+	unsigned places = revision_places(rev) - revision_resting(rev);
+	unsigned ready = revision_ready(rev);
 	uint64_t load_ns = scale_load_ns(rev);
 	struct swap_model m = {
 		.patience = rev->spec->scale.max_wait_ms * MS,
@@ -125,8 +125,8 @@ static struct swap_model look_at(const struct revision *rev,
 		look_loading(&m, rev, places, ready);
 	else
 		look_in(&m, rev, places);
-	m.kept = places && places <= kept(rev);
-	m.keeps = memory_of(rev, MIN(places, kept(rev)));
+	m.kept = places && places <= swap_kept(rev);
+	m.keeps = memory_of(rev, MIN(memory_places(rev), swap_kept(rev)));
 	return m;
 }
 
@@ -140,7 +140,8 @@ static uint64_t leaving_beside(const struct api *a, const struct revision *rev)
 		const struct revision *each = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct revision, link);
 
-		if (each != rev || revision_places(each))
+		if (each != rev ||
+		    revision_places(each) > revision_resting(each))
 			sum += memory_leaving(each);
 	}
 	return sum;

@@ -157,10 +157,10 @@ char *swap_need_text(const struct revision *rev)
 
 static const char *state_word(const struct revision *rev)
 {
-	unsigned places = revision_places(rev), ready = revision_ready(rev);
+	unsigned places = revision_places(rev) - revision_resting(rev);
 
 	if (places)
-		return ready < places ? "loading" : "in";
+		return revision_ready(rev) < places ? "loading" : "in";
 	return memory_leaving(rev) ? "leaving" : "out";
 }
 

@@ -254,6 +254,66 @@ static void what_is_kept(void **state)
 	scatter(&c);
 }
 
+/* It has no process: what it had is free for whoever waits, until it is
+ * started again. */
+static void one_in_back_off_holds_nothing(void **state)
+{
+	struct revision *rev;
+	struct swap_step s;
+	struct crowd c;
+	int i;
+
+	(void)state;
+	gather(&c);
+	rev = &c.f[A].rev;
+	has_replica(&c, A, false);
+	has_replica(&c, B, false);
+	c.f[B].api.gate.leases = 1;
+	c.r[A].state = REPLICA_BACKOFF;
+	assert_true(seen(&c, A).state == SWAP_OUT && !seen(&c, A).waiting);
+	assert_true(memory_unreserved(&c.serve) == 40 * MIB);
+	starves(&c, C, SECOND);
+	s = next(&c, &i);
+	assert_true(s.act == SWAP_START && i == C);
+	/* Its back-off is over, and another has waited for longer. */
+	assert_true(memory_fits_again(rev));
+	assert_false(swap_allows_again(rev));
+	/* Whoever comes again finds none all the same ... */
+	c.f[A].api.scale.awaited_until = uv_hrtime() + 9 * SECOND;
+	assert_true(swap_kept(rev) == 1 && memory_places(rev) == 1);
+	assert_true(memory_unreserved(&c.serve) == 10 * MIB);
+	assert_true(swap_allows_again(rev));
+	c.r[A].hopeless = true;
+	assert_true(swap_kept(rev) == 0 && memory_places(rev) == 0);
+	/* ... but what is always to be there is kept, unless it never was. */
+	c.f[A].spec.scale.min_replicas = 1;
+	assert_true(memory_places(rev) == 1);
+	assert_true(seen(&c, A).keeps == 30 * MIB);
+	rev->state = REVISION_FAILED;
+	assert_true(memory_places(rev) == 0 && !seen(&c, A).keeps);
+	scatter(&c);
+}
+
+/* Where one is ready and one is in back-off the ready one is what may go. */
+static void who_is_ready_goes_before_who_rests(void **state)
+{
+	struct replica second;
+	struct swap_model m;
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	c.r[A].in_flight = 2;
+	add(&c.f[A], &second, 1, 0, false);
+	second.state = REPLICA_BACKOFF;
+	m = seen(&c, A);
+	assert_true(m.state == SWAP_IN && m.in_flight == 2);
+	assert_true(m.holds == 30 * MIB);
+	assert_int_equal(revision_next_to_go(&c.f[A].rev).index, 0);
+	scatter(&c);
+}
+
 static void the_idle_one_makes_room(void **state)
 {
 	struct swap_step s;
@@ -426,6 +486,8 @@ int main(void)
 		cmocka_unit_test(it_rests_from_its_last_answer_on),
 		cmocka_unit_test(who_is_where),
 		cmocka_unit_test(what_is_kept),
+		cmocka_unit_test(one_in_back_off_holds_nothing),
+		cmocka_unit_test(who_is_ready_goes_before_who_rests),
 		cmocka_unit_test(the_idle_one_makes_room),
 		cmocka_unit_test(busy_ones_yield),
 		cmocka_unit_test(one_that_yields_takes_none_but_its_own),

@@ -1,0 +1,73 @@
+"""Memory that cannot hold all, and apis that fail, run late or stream: nobody else is kept out by them."""
+
+import pytest
+
+from soma.daemon import Daemon
+from soma.projects import predictor, python_project
+from soma.swapping import SOURCE, api
+from soma.waiting import seconds, wait_for
+
+BROKEN = predictor("return 1", init="raise ValueError('broken weights')")
+# Its weights go away.
+FLAGGED = predictor("return 'ok'", init="""
+import os
+if os.path.exists(config["flag"]):
+    raise ValueError("the weights are gone")
+""".strip())
+
+
+def ask(daemon, name, number=1, takes=0, **kwargs):
+    answer = daemon.admin.post(f"/{name}", json=[number, takes], **kwargs)
+    assert answer.status_code == 200, f"{name}: {answer.status_code} {answer.text}"
+
+
+def sleep(daemon, name):
+    daemon.cli("scale", name, "0", check=0)
+    wait_for("it has ended", lambda: daemon.admin.api(name)["replicas"] == [])
+
+
+def states(daemon, name):
+    return [r["state"] for r in daemon.admin.api(name)["replicas"]]
+
+
+def deploy_broken(daemon, name):
+    with pytest.raises(AssertionError, match="broken weights"):
+        daemon.admin.deploy(python_project(BROKEN, api(name, mib=5, mem=340)), timeout=60)
+    wait_for("it is in back-off", lambda: "backoff" in states(daemon, name))
+
+
+# --- one that cannot start ------------------------------------------------------
+
+
+def test_one_in_back_off_has_no_memory():
+    """What never was there keeps nobody out, and is tried again all the same."""
+    with Daemon(args=["--memory", "700Mi"]) as daemon:
+        daemon.admin.deploy(python_project(SOURCE, *(api(n, mib=5, mem=m, request_timeout="25s") for n, m in (("c", 400), ("d", 300)))), timeout=60)
+        for name in "cd":
+            sleep(daemon, name)
+        deploy_broken(daemon, "broken")
+        tried = daemon.admin.api("broken")["restarts"]
+        for name in "cd":
+            ask(daemon, name, timeout=60)
+        wait_for("it is tried again", lambda: daemon.admin.api("broken")["restarts"] > tried, 60)
+        for name in "cd":
+            ask(daemon, name, timeout=60)
+
+
+def test_a_live_one_whose_loads_fail_keeps_nobody_out():
+    """It is told to come again, and does: nothing is kept for that while it is known to fail."""
+    with Daemon(args=["--memory", "400Mi"]) as daemon:
+        flag = daemon.parent / "flag"
+        flag.mkdir()
+        flag.chmod(0o755)
+        daemon.admin.deploy(python_project(SOURCE, api("b", mib=5, mem=340)), timeout=60)
+        daemon.admin.deploy(python_project(FLAGGED, api("a", mib=5, mem=340, config={"flag": str(flag / "set")})), timeout=60)
+        ask(daemon, "a")
+        sleep(daemon, "a")
+        (flag / "set").touch()
+        for _ in range(3):
+            answer = daemon.admin.post("/a", json=1, timeout=60)
+            assert answer.status_code == 503 and "the weights are gone" in answer.text
+            ask(daemon, "b", timeout=60)
+        (flag / "set").unlink()
+        wait_for("it is back", lambda: daemon.admin.post("/a", json=1, timeout=60).status_code == 200, 60)
