@@ -36,8 +36,8 @@ unsigned swap_kept(const struct revision *rev)
 {
 	unsigned n = MAX(rev->spec->scale.min_replicas, scale_least(rev->api));
 
-	/* A rollout needs it until it is through. */
-	if (rev->api->want != rev)
+	/* A rollout needs it until it is through, or has failed. */
+	if (rev->api->want != rev && rev->api->want->state == REVISION_UPDATING)
 		return UINT32_MAX;
 	return rev->api->scale.asleep ? 0 : n;
 }

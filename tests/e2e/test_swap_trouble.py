@@ -71,3 +71,14 @@ def test_a_live_one_whose_loads_fail_keeps_nobody_out():
             ask(daemon, "b", timeout=60)
         (flag / "set").unlink()
         wait_for("it is back", lambda: daemon.admin.post("/a", json=1, timeout=60).status_code == 200, 60)
+
+
+def test_a_failed_rollout_leaves_the_live_one_where_it_was():
+    """It makes room for others as before, and they for it."""
+    with Daemon(args=["--memory", "400Mi"]) as daemon:
+        for name in "ba":
+            daemon.admin.deploy(python_project(SOURCE, api(name, mib=5, mem=340, request_timeout="20s")), timeout=60)
+        deploy_broken(daemon, "a")
+        for _ in range(2):
+            for name in "ba":
+                ask(daemon, name, timeout=seconds(30))

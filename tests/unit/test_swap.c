@@ -314,6 +314,33 @@ static void who_is_ready_goes_before_who_rests(void **state)
 	scatter(&c);
 }
 
+/* Only one that is under way. */
+static void a_failed_rollout_keeps_nothing(void **state)
+{
+	struct revision newer = {.number = 2, .state = REVISION_UPDATING};
+	struct replica third;
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	newer.spec = &c.f[A].spec;
+	newer.api = &c.f[A].api;
+	list_init(&newer.replicas);
+	list_init(&newer.gone);
+	list_init(&newer.frozen.replicas);
+	list_push_back(&c.f[A].api.revisions, &newer.link);
+	third = (struct replica){.rev = &newer, .state = REPLICA_STARTING};
+	list_push_back(&newer.replicas, &third.link);
+	c.f[A].api.want = &newer;
+	assert_true(seen(&c, A).kept && seen(&c, A).keeps == 30 * MIB);
+	newer.state = REVISION_FAILED;
+	third.state = REPLICA_BACKOFF;
+	assert_true(!seen(&c, A).kept && !seen(&c, A).keeps);
+	assert_true(memory_unreserved(&c.serve) == 40 * MIB);
+	scatter(&c);
+}
+
 static void the_idle_one_makes_room(void **state)
 {
 	struct swap_step s;
@@ -488,6 +515,7 @@ int main(void)
 		cmocka_unit_test(what_is_kept),
 		cmocka_unit_test(one_in_back_off_holds_nothing),
 		cmocka_unit_test(who_is_ready_goes_before_who_rests),
+		cmocka_unit_test(a_failed_rollout_keeps_nothing),
 		cmocka_unit_test(the_idle_one_makes_room),
 		cmocka_unit_test(busy_ones_yield),
 		cmocka_unit_test(one_that_yields_takes_none_but_its_own),
