@@ -132,6 +132,8 @@ static void refuse(const struct swap_look *l, const struct swap_step *step)
 	cleanup_free char *text = NULL;
 	char needs[32], has[32], total[32];
 
+	if (measure_lower(rev, step->has))
+		return;
 	text = mem_printf(
 		"a replica needs %s (%s), and of the %s that there are it can "
 		"have %s at most%s%s%s: let it take less, or let others go to "

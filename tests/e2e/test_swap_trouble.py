@@ -2,10 +2,11 @@
 
 import pytest
 
+from soma import procs
 from soma.daemon import Daemon
 from soma.projects import predictor, python_project
-from soma.swapping import SOURCE, api
-from soma.waiting import seconds, wait_for
+from soma.swapping import MIB, SOURCE, api
+from soma.waiting import SLOW, seconds, wait_for
 
 BROKEN = predictor("return 1", init="raise ValueError('broken weights')")
 # Its weights go away.
@@ -82,3 +83,34 @@ def test_a_failed_rollout_leaves_the_live_one_where_it_was():
         for _ in range(2):
             for name in "ba":
                 ask(daemon, name, timeout=seconds(30))
+
+
+# --- one that ran out of memory -------------------------------------------------
+
+
+MAPS = predictor("return len(b'x' * (payload << 20))", init="""
+import mmap
+self.file = open(config["file"], "rb")
+self.weights = mmap.mmap(self.file.fileno(), 0, prot=mmap.PROT_READ)
+self.sum = sum(self.weights[i] for i in range(0, len(self.weights), 4096))
+""".strip())
+
+
+@pytest.mark.skipif(SLOW > 1, reason="memory is measured without sanitizers (SOMA_TEST_SLOW)")
+def test_one_that_maps_files_is_started_again_after_it_ran_out():
+    """What it had is with its files: it is not taken to need these twice, which is more than there is."""
+    with Daemon(args=["--memory", "300Mi"]) as daemon:
+        weights = daemon.parent / "weights"
+        weights.write_bytes(b"w" * (120 * MIB))
+        weights.chmod(0o644)
+        maps = api("m", compute={"mem_limit": "250Mi"}, config={"file": str(weights)})
+        del maps["compute"]["mem"]
+        daemon.admin.deploy(python_project(MAPS, maps), timeout=60)
+        if not procs.cgroups_of(daemon.instance):
+            pytest.skip("no control groups: mem_limit is not enforced")
+        wait_for("it is measured", lambda: daemon.admin.api("m")["memory"]["looks"], 30)
+        assert daemon.admin.api("m")["memory"]["shared_bytes"] > 110 * MIB
+        assert daemon.admin.post("/m", json=400, timeout=60).json()["error"]["cause"] == "out of memory"
+        told = daemon.admin.api("m")["memory"]
+        assert told["from"] == "since one ran out of memory" and told["own_bytes"] + told["shared_bytes"] <= 250 * MIB
+        wait_for("it is back", lambda: daemon.admin.post("/m", json=1, timeout=60).status_code == 200, 30)

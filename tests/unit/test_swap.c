@@ -162,6 +162,48 @@ static void one_that_ran_out_needs_more(void **state)
 	scatter(&c);
 }
 
+/* What it had, may have and can have is with the files that it maps. */
+static void files_are_not_counted_twice(void **state)
+{
+	struct memory_need n;
+	struct swap_step s;
+	struct crowd c;
+	struct revision *rev = &c.f[A].rev;
+	int i;
+
+	(void)state;
+	gather(&c);
+	c.f[A].spec.compute.mem_bytes = 0;
+	rev->measure.own = 4 * MIB;
+	rev->measure.shared = 30 * MIB;
+	measure_ran_out(rev, 42 * MIB);
+	assert_true(memory_need(rev).own == 18 * MIB);
+	rev->measure.ran_out = 0;
+	c.f[A].spec.compute.mem_limit = 44 << 20;
+	measure_ran_out(rev, 44 * MIB);
+	assert_true(memory_need(rev).own == 14 * MIB);
+	rev->measure.ran_out = 0;
+	c.f[A].spec.compute.mem_limit = 0;
+	measure_ran_out(rev, 70 * MIB);
+	n = memory_need(rev);
+	assert_true(n.own + n.shared == 70 * MIB);
+	/* Another one stays by now: the guess is in nobody's way, ... */
+	has_replica(&c, B, true);
+	c.f[B].spec.scale.min_replicas = 1;
+	starves(&c, A, SECOND);
+	s = next(&c, &i);
+	assert_true(s.act == SWAP_REFUSE && s.has == 40 * MIB);
+	assert_true(measure_lower(rev, s.has));
+	n = memory_need(rev);
+	assert_true(n.own + n.shared == 40 * MIB);
+	assert_true(next(&c, &i).act == SWAP_START && i == A);
+	/* ... what was measured is. */
+	rev->measure.own = 11 * MIB;
+	assert_true(next(&c, &i).act == SWAP_REFUSE);
+	assert_false(measure_lower(rev, 40 * MIB));
+	scatter(&c);
+}
+
 /* As it was, or as it is taken to be since. */
 static void one_that_died_starts_where_its_memory_is(void **state)
 {
@@ -509,6 +551,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_replica_takes),
 		cmocka_unit_test(one_that_ran_out_needs_more),
+		cmocka_unit_test(files_are_not_counted_twice),
 		cmocka_unit_test(one_that_died_starts_where_its_memory_is),
 		cmocka_unit_test(it_rests_from_its_last_answer_on),
 		cmocka_unit_test(who_is_where),
