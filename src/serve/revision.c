@@ -407,6 +407,9 @@ void revision_evict(struct revision *rev)
 	rev->stepping = true;
 	end_place(rev, revision_next_to_go(rev).index);
 	rev->stepping = false;
+	/* What it lacked beside that one it no longer waits for. */
+	if (rev->starving)
+		rev->starving_ns = uv_hrtime();
 	scale_on_evicted(rev->api);
 }
 

@@ -7,6 +7,7 @@
 #include "serve/swap_parts.h"
 
 static const uint64_t MS = 1000000;
+enum { AWAITED_MS = 2000 };
 static const double LOAD_GUESS_S = 5; /* of a start, while none was seen */
 
 /* Half a second at least: below that, starting and ending is all that is done.
@@ -34,12 +35,30 @@ struct revision *swap__revision(const struct api *a)
 
 unsigned swap_kept(const struct revision *rev)
 {
-	unsigned n = MAX(rev->spec->scale.min_replicas, scale_least(rev->api));
+	return rev->api->scale.asleep ? 0
+				      : MAX(rev->spec->scale.min_replicas,
+					    scale_least(rev->api));
+}
+
+/* Who was told to come again comes about when it is ready. */
+static bool is_awaited(const struct revision *rev, uint64_t now)
+{
+	bool in = revision_any_ready(rev);
+
+	return scale_is_awaited(rev->api) && !rev->api->scale.asleep &&
+	       (!in || now < rev->in_ns + AWAITED_MS * MS);
+}
+
+/* The same, with those that stay for a while: that is no reason to refuse
+ * anybody. */
+static unsigned stay_now(const struct revision *rev, uint64_t now)
+{
+	const struct revision *want = rev->api->want;
 
 	/* A rollout needs it until it is through, or has failed. */
-	if (rev->api->want != rev && rev->api->want->state == REVISION_UPDATING)
+	if (want != rev && want->state == REVISION_UPDATING)
 		return UINT32_MAX;
-	return rev->api->scale.asleep ? 0 : n;
+	return MAX(swap_kept(rev), (unsigned)is_awaited(rev, now));
 }
 
 static void look_out(struct swap_model *m, const struct revision *rev,
@@ -56,13 +75,14 @@ static void look_out(struct swap_model *m, const struct revision *rev,
 	if (!claims)
 		return;
 	m->waiting = a->gate.queued;
-	m->oldest = a->gate.queued ? gate_oldest_ns(&a->gate, now)
-				   : now - MIN(rev->starving_ns, now);
+	/* A short request_timeout is no reason to stay behind: its requests
+	 * go, and others come, but it has lacked memory since. */
+	if (rev->starving)
+		m->oldest = now - MIN(rev->starving_ns, now);
+	m->oldest = MAX(m->oldest, gate_oldest_ns(&a->gate, now));
 	/* Nobody waits, but it is to be there. */
 	if (!m->waiting)
-		m->waiting = rev->state != REVISION_LIVE || swap_kept(rev);
-	if (!rev->starving && !a->gate.queued)
-		m->oldest = 0;
+		m->waiting = rev->state != REVISION_LIVE || stay_now(rev, now);
 }
 
 static void look_loading(struct swap_model *m, const struct revision *rev,
@@ -125,7 +145,7 @@ static struct swap_model look_at(const struct revision *rev,
 		look_loading(&m, rev, places, ready);
 	else
 		look_in(&m, rev, places);
-	m.kept = places && places <= swap_kept(rev);
+	m.kept = places && places <= stay_now(rev, now);
 	m.keeps = memory_of(rev, MIN(memory_places(rev), swap_kept(rev)));
 	return m;
 }

@@ -1,5 +1,10 @@
 """Memory that cannot hold all, and apis that fail, run late or stream: nobody else is kept out by them."""
 
+import collections
+import concurrent.futures
+import threading
+import time
+
 import pytest
 
 from soma import procs
@@ -114,3 +119,34 @@ def test_one_that_maps_files_is_started_again_after_it_ran_out():
         told = daemon.admin.api("m")["memory"]
         assert told["from"] == "since one ran out of memory" and told["own_bytes"] + told["shared_bytes"] <= 250 * MIB
         wait_for("it is back", lambda: daemon.admin.post("/m", json=1, timeout=60).status_code == 200, 30)
+
+
+# --- requests that do not wait for long ---------------------------------------
+
+
+def test_a_short_request_timeout_does_not_keep_it_behind():
+    """Others' requests may wait for longer than its own: its turn comes all the same."""
+    names, stop = ["a", "b", "c"], threading.Event()
+    served = collections.Counter()
+    with Daemon(args=["--memory", "400Mi"]) as daemon:
+        daemon.admin.deploy(python_project(SOURCE, *(api(n, mib=5, mem=340, config={"loads_s": 0.5}) for n in names)), timeout=120)
+        daemon.admin.deploy(python_project(SOURCE, api("short", mib=5, mem=340, request_timeout=f"{round(seconds(1500))}ms")), timeout=60)
+
+        def client(name):
+            while not stop.is_set():
+                answer = daemon.admin.post(f"/{name}", json=[1, 0.05], timeout=120)
+                served[name] += answer.status_code == 200
+                assert answer.status_code == 200 or name == "short", answer.text
+                time.sleep(0.02)
+
+        with concurrent.futures.ThreadPoolExecutor(18) as pool:
+            clients = [pool.submit(client, n) for n in names for _ in range(4)]
+            for _ in range(6):
+                clients.append(pool.submit(client, "short"))
+                time.sleep(0.2)
+            time.sleep(seconds(15))
+            stop.set()
+            for c in clients:
+                c.result()
+        print(dict(served))
+        assert served["short"] > 10 and min(served[n] for n in names) > 10

@@ -320,19 +320,35 @@ static void one_in_back_off_holds_nothing(void **state)
 	/* Its back-off is over, and another has waited for longer. */
 	assert_true(memory_fits_again(rev));
 	assert_false(swap_allows_again(rev));
-	/* Whoever comes again finds none all the same ... */
-	c.f[A].api.scale.awaited_until = uv_hrtime() + 9 * SECOND;
-	assert_true(swap_kept(rev) == 1 && memory_places(rev) == 1);
-	assert_true(memory_unreserved(&c.serve) == 10 * MIB);
-	assert_true(swap_allows_again(rev));
-	c.r[A].hopeless = true;
-	assert_true(swap_kept(rev) == 0 && memory_places(rev) == 0);
-	/* ... but what is always to be there is kept, unless it never was. */
+	/* What is always to be there is kept, unless it never was. */
 	c.f[A].spec.scale.min_replicas = 1;
 	assert_true(memory_places(rev) == 1);
+	assert_true(memory_unreserved(&c.serve) == 10 * MIB);
+	assert_true(swap_allows_again(rev));
 	assert_true(seen(&c, A).keeps == 30 * MIB);
 	rev->state = REVISION_FAILED;
 	assert_true(memory_places(rev) == 0 && !seen(&c, A).keeps);
+	scatter(&c);
+}
+
+/* For a while: nobody is refused for that. */
+static void who_was_told_to_come_again_finds_it(void **state)
+{
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	c.f[A].api.scale.awaited_until = uv_hrtime() + 9 * SECOND;
+	c.f[A].rev.in_ns = uv_hrtime();
+	assert_true(seen(&c, A).kept && !seen(&c, A).keeps);
+	c.f[A].rev.in_ns -= 3 * SECOND;
+	assert_true(!seen(&c, A).kept);
+	/* While it loads, unless it is known to fail. */
+	c.r[A].state = REPLICA_STARTING;
+	assert_true(seen(&c, A).kept);
+	c.r[A].hopeless = true;
+	assert_true(!seen(&c, A).kept);
 	scatter(&c);
 }
 
@@ -375,7 +391,7 @@ static void a_failed_rollout_keeps_nothing(void **state)
 	third = (struct replica){.rev = &newer, .state = REPLICA_STARTING};
 	list_push_back(&newer.replicas, &third.link);
 	c.f[A].api.want = &newer;
-	assert_true(seen(&c, A).kept && seen(&c, A).keeps == 30 * MIB);
+	assert_true(seen(&c, A).kept && !seen(&c, A).keeps);
 	newer.state = REVISION_FAILED;
 	third.state = REPLICA_BACKOFF;
 	assert_true(!seen(&c, A).kept && !seen(&c, A).keeps);
@@ -503,6 +519,23 @@ static void memory_goes_to_who_waited_longest(void **state)
 	scatter(&c);
 }
 
+/* Its requests go after a short time, and others come. */
+static void it_has_waited_since_it_lacks_memory(void **state)
+{
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	starves(&c, B, SECOND);
+	starves(&c, C, 2 * SECOND);
+	c.f[B].rev.starving_ns = uv_hrtime() - 3 * SECOND;
+	assert_true(seen(&c, B).oldest >= 3 * SECOND);
+	assert_int_equal(swap_allows(&c.f[B].rev), 1);
+	assert_int_equal(swap_allows(&c.f[C].rev), 0);
+	scatter(&c);
+}
+
 static void too_much_is_refused(void **state)
 {
 	struct swap_step s;
@@ -557,6 +590,7 @@ int main(void)
 		cmocka_unit_test(who_is_where),
 		cmocka_unit_test(what_is_kept),
 		cmocka_unit_test(one_in_back_off_holds_nothing),
+		cmocka_unit_test(who_was_told_to_come_again_finds_it),
 		cmocka_unit_test(who_is_ready_goes_before_who_rests),
 		cmocka_unit_test(a_failed_rollout_keeps_nothing),
 		cmocka_unit_test(the_idle_one_makes_room),
@@ -564,6 +598,7 @@ int main(void)
 		cmocka_unit_test(one_that_yields_takes_none_but_its_own),
 		cmocka_unit_test(all_who_wait_have_a_lease_when_it_is_ready),
 		cmocka_unit_test(memory_goes_to_who_waited_longest),
+		cmocka_unit_test(it_has_waited_since_it_lacks_memory),
 		cmocka_unit_test(too_much_is_refused),
 		cmocka_unit_test(it_is_shown),
 	};
