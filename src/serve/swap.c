@@ -41,17 +41,29 @@ static void yield(struct revision *rev, unsigned index, bool yielding)
 			replica_yield(r, yielding);
 }
 
-/* Nobody waits for their memory any more, or policy says so anew. */
-static void no_more_yields(struct serve *s, const struct swap_look *l)
+static void none_yields(struct revision *rev)
 {
-	s->swap.yielding = false;
-	for (size_t i = 0; i < l->view.n; i++) {
-		struct revision *rev = l->revs[i];
+	struct replica *r = NULL;
 
-		if (!l->models[i].yielding)
-			continue;
-		yield(rev, revision_next_to_go(rev).index, false);
-	}
+	while ((r = replica_next(&rev->replicas, r)))
+		if (r->yielding)
+			replica_yield(r, false);
+}
+
+/* Nobody waits for their memory any more, or policy says so anew. All are
+ * asked: policy sees one place of one revision of an api, and that only while
+ * all of its processes are ready. */
+static void no_more_yields(struct serve *s)
+{
+	struct list *it, *tmp;
+	struct api *a;
+
+	if (!s->swap.yielding)
+		return;
+	s->swap.yielding = false;
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		LIST_EACH (&a->revisions, it, tmp)
+			none_yields(LIST_ENTRY(it, struct revision, link));
 }
 
 static const char *name_of(const struct swap_look *l, size_t i)
@@ -64,7 +76,7 @@ static bool start(const struct swap_look *l, const struct swap_step *step)
 {
 	struct revision *rev = l->revs[step->model];
 
-	no_more_yields(rev->api->serve, l);
+	no_more_yields(rev->api->serve);
 	revision_step(rev);
 	if (!rev->starving)
 		return true;
@@ -180,7 +192,7 @@ static bool follow(struct serve *s, const struct swap_look *l,
 		refuse(l, step);
 		return true;
 	case SWAP_NONE:
-		no_more_yields(s, l);
+		no_more_yields(s);
 		return false;
 	default:
 		break;

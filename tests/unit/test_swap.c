@@ -459,6 +459,31 @@ static void busy_ones_yield(void **state)
 	scatter(&c);
 }
 
+/* Also what policy does not see: a place of which one process loads. */
+static void nobody_yields_when_nobody_waits(void **state)
+{
+	struct replica second;
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	c.f[A].spec.predictor.processes = 2;
+	has_replica(&c, A, true);
+	add(&c.f[A], &second, 0, 1, false);
+	c.r[A].yielding = true;
+	c.r[A].yield_ns = 1;
+	assert_true(seen(&c, A).state == SWAP_LOADING);
+	swap_open(&c.serve);
+	c.serve.swap.yielding = true;
+	swap_wake(&c.serve);
+	uv_run(c.serve.loop, UV_RUN_ONCE);
+	assert_false(c.r[A].yielding);
+	assert_false(c.serve.swap.yielding);
+	swap_close(&c.serve);
+	uv_run(c.serve.loop, UV_RUN_ONCE);
+	scatter(&c);
+}
+
 /* Requests wait for one that yields, but those that it was loaded for. */
 static void one_that_yields_takes_none_but_its_own(void **state)
 {
@@ -595,6 +620,7 @@ int main(void)
 		cmocka_unit_test(a_failed_rollout_keeps_nothing),
 		cmocka_unit_test(the_idle_one_makes_room),
 		cmocka_unit_test(busy_ones_yield),
+		cmocka_unit_test(nobody_yields_when_nobody_waits),
 		cmocka_unit_test(one_that_yields_takes_none_but_its_own),
 		cmocka_unit_test(all_who_wait_have_a_lease_when_it_is_ready),
 		cmocka_unit_test(memory_goes_to_who_waited_longest),
