@@ -245,7 +245,8 @@ static void add_in(struct sums *s, const struct swap_view *v, size_t i,
 static struct sums sums_of(const struct swap_view *v, size_t claimant,
 			   const struct swap_rule *rule)
 {
-	struct sums s = {.leaving = v->leaving,
+	struct sums s = {.coming_in = v->coming_in,
+			 .leaving = v->leaving,
 			 .dwell_ends = UINT64_MAX,
 			 .rests_at = UINT64_MAX,
 			 .empty = NOBODY,

@@ -80,10 +80,12 @@ struct swap_model {
 
 struct swap_view {
 	uint64_t now;
-	uint64_t total;	  /* bytes that there are in all */
-	uint64_t free;	  /* that are observed to be free */
-	uint64_t leaving; /* that come free by themselves, beside those of
-			     models that are LEAVING */
+	uint64_t total;	    /* bytes that there are in all */
+	uint64_t free;	    /* that are observed to be free */
+	uint64_t leaving;   /* that come free by themselves, beside those of
+			       models that are LEAVING */
+	uint64_t coming_in; /* that others have still to take, beside models
+			       that are LOADING */
 	const struct swap_model *models;
 	size_t n;
 };

@@ -130,7 +130,7 @@ uint64_t memory_leaving(const struct revision *rev)
 	return need.own * n / MAX(rev->spec->predictor.processes, 1u) + shared;
 }
 
-uint64_t memory_taken(const struct revision *rev, unsigned index)
+static uint64_t taken_by(const struct revision *rev, unsigned index)
 {
 	const struct replica *r = NULL;
 	uint64_t sum = 0;
@@ -141,6 +141,24 @@ uint64_t memory_taken(const struct revision *rev, unsigned index)
 	return sum;
 }
 
+struct memory_loading memory_loading(const struct revision *rev)
+{
+	uint64_t has, each = memory_need(rev).own;
+	const struct replica *r = NULL, *last = NULL;
+	struct memory_loading l = {0};
+
+	for (; (r = replica_next(&rev->replicas, r)); last = r) {
+		if (last && last->index == r->index)
+			continue;
+		if (!revision_loads(rev, r->index))
+			continue;
+		has = taken_by(rev, r->index);
+		l.taken += has;
+		l.left += each - MIN(has, each);
+	}
+	return l;
+}
+
 /* ---- what all take ---- */
 
 struct reserved {
@@ -149,23 +167,6 @@ struct reserved {
 	uint64_t frozen;  /* by those that end for others */
 	uint64_t loading; /* that those that start have not taken yet */
 };
-
-/* Of the places that are on their way, what they have still to take. */
-static uint64_t still_to_take(const struct revision *rev)
-{
-	const struct replica *r = NULL;
-	uint64_t sum = 0, each = memory_need(rev).own;
-
-	while ((r = replica_next(&rev->replicas, r))) {
-		uint64_t has;
-
-		if (r->number || replica_is_ready(r))
-			continue;
-		has = memory_taken(rev, r->index);
-		sum += each - MIN(has, each);
-	}
-	return sum;
-}
 
 /* but_those_of: whose api's other revisions are not counted; or NULL. */
 static void add_all(struct reserved *sum, const struct api *a,
@@ -178,7 +179,7 @@ static void add_all(struct reserved *sum, const struct api *a,
 
 		sum->leaving += memory_leaving(rev);
 		sum->frozen += memory_need(rev).own * rev->frozen.n;
-		sum->loading += still_to_take(rev);
+		sum->loading += memory_loading(rev).left;
 		/* Its own other revisions make room for it. */
 		if (!but_those_of || rev == but_those_of ||
 		    a != but_those_of->api)
@@ -279,7 +280,9 @@ bool memory_fits_again(const struct revision *rev)
 	taken += memory_of(rev, MAX(again, here)) - memory_of(rev, here);
 	if (taken > memory_total(s))
 		return false;
-	return takes_over(rev) || r.loading <= memory_observed(s);
+	return takes_over(rev) ||
+	       r.loading + (revision_resting(rev) ? memory_need(rev).own : 0) <=
+		       memory_observed(s);
 }
 
 /* What keeps it out, where that is not what is reserved. */

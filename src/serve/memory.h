@@ -39,8 +39,13 @@ unsigned memory_places(const struct revision *rev);
 uint64_t memory_of(const struct revision *rev, unsigned places);
 /* What those that are to end still hold. */
 uint64_t memory_leaving(const struct revision *rev);
-/* What one that is starting has taken so far; its processes' together. */
-uint64_t memory_taken(const struct revision *rev, unsigned index);
+/* Of its places that load, all of their processes together, whether these are
+ * ready or not: what they have taken so far, and have still to take. Those in
+ * back-off do not load. */
+struct memory_loading {
+	uint64_t taken, left;
+};
+struct memory_loading memory_loading(const struct revision *rev);
 
 /* Fails when not even min_replicas of it would fit, were they alone. */
 int memory_check(const struct serve *s, const struct spec *spec,

@@ -72,6 +72,18 @@ unsigned revision_resting(const struct revision *rev)
 	return n;
 }
 
+bool revision_loads(const struct revision *rev, unsigned index)
+{
+	const struct replica *at = replica_next(&rev->replicas, NULL);
+	struct place p;
+
+	while (next_place(rev, &at, &p))
+		if (p.index == index)
+			return !p.rests &&
+			       p.ready < rev->spec->predictor.processes;
+	return false;
+}
+
 unsigned revision_answering(const struct revision *rev)
 {
 	const struct replica *at = replica_next(&rev->replicas, NULL);

@@ -99,6 +99,8 @@ unsigned revision_ready(const struct revision *rev);
 /* Of those that are there, how many have no process: all of theirs are in
  * back-off. */
 unsigned revision_resting(const struct revision *rev);
+/* Whether that place has processes, or gets them, and not all are ready. */
+bool revision_loads(const struct revision *rev, unsigned index);
 /* The place that is missed least, which leaves first. */
 struct revision_place {
 	unsigned index;

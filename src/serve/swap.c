@@ -287,7 +287,8 @@ bool swap_helps(struct revision *rev)
 		return false;
 	l = swap__look(s, rev);
 	own = swap__find(&l, rev);
-	sum = l.view.free + l.view.leaving + memory_giving_way(s);
+	sum = l.view.free - MIN(l.view.coming_in, l.view.free);
+	sum += l.view.leaving + memory_giving_way(s);
 	for (size_t i = 0; i < l.view.n; i++) {
 		const struct swap_model *m = &l.models[i];
 

@@ -89,15 +89,10 @@ static void look_loading(struct swap_model *m, const struct revision *rev,
 			 unsigned places, unsigned ready)
 {
 	struct memory_need need = memory_need(rev);
-	const struct replica *r = NULL;
-	uint64_t taken = 0;
 
 	m->state = SWAP_LOADING;
 	m->need = need.own * (places - ready) + (ready ? 0 : need.shared);
-	while ((r = replica_next(&rev->replicas, r)))
-		if (!r->number && !replica_is_ready(r))
-			taken += memory_taken(rev, r->index);
-	m->holds = MIN(taken, m->need);
+	m->holds = MIN(memory_loading(rev).taken, m->need);
 }
 
 static void look_in(struct swap_model *m, const struct revision *rev,
@@ -150,11 +145,10 @@ static struct swap_model look_at(const struct revision *rev,
 	return m;
 }
 
-/* Of its other revisions, and of this one if it has replicas, too. */
-static uint64_t leaving_beside(const struct api *a, const struct revision *rev)
+/* Of its other revisions, and of this one what leaves beside replicas. */
+static void add_beside(struct swap_view *v, const struct api *a,
+		       const struct revision *rev)
 {
-	uint64_t sum = 0;
-
 	for (const struct list *it = a->revisions.next; it != &a->revisions;
 	     it = it->next) {
 		const struct revision *each = CONTAINER_OF(
@@ -162,9 +156,10 @@ static uint64_t leaving_beside(const struct api *a, const struct revision *rev)
 
 		if (each != rev ||
 		    revision_places(each) > revision_resting(each))
-			sum += memory_leaving(each);
+			v->leaving += memory_leaving(each);
+		if (each != rev)
+			v->coming_in += memory_loading(each).left;
 	}
-	return sum;
 }
 
 /* What is neither reserved nor taken; of those that load policy knows what they
@@ -174,6 +169,7 @@ static uint64_t free_now(const struct serve *s, const struct swap_look *l)
 	uint64_t left = memory_unreserved(s), others = memory_giving_way(s);
 
 	left -= MIN(others, left);
+	left += l->view.coming_in;
 	for (size_t i = 0; i < l->view.n; i++)
 		if (l->models[i].state == SWAP_LOADING)
 			left += l->models[i].need - l->models[i].holds;
@@ -190,7 +186,7 @@ struct swap_look swap__look(struct serve *s, const struct revision *asking)
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		struct revision *rev = swap__revision(a);
 
-		l.view.leaving += leaving_beside(a, rev);
+		add_beside(&l.view, a, a->deleting ? NULL : rev);
 		if (!rev || a->deleting)
 			continue;
 		l.revs[l.view.n] = rev;

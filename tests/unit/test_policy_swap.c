@@ -102,6 +102,9 @@ static void a_load_has_its_memory(void **state)
 	says(&m, SWAP_WAIT, SWAP_PATIENCE, C);
 	m.view.free = 500 * MIB;
 	says(&m, SWAP_START, SWAP_ROOM, C);
+	/* Nor what others have that are no models. */
+	m.view.coming_in = 10 * MIB;
+	says(&m, SWAP_WAIT, SWAP_PATIENCE, C);
 }
 
 static void the_idle_one_of_the_least_value_goes(void **state)

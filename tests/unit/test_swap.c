@@ -399,6 +399,52 @@ static void a_failed_rollout_keeps_nothing(void **state)
 	scatter(&c);
 }
 
+/* A place loads until all of its processes are ready; in back-off it does not.
+ */
+static void what_is_still_to_be_taken(void **state)
+{
+	struct replica second, third;
+	struct revision newer = {.number = 2, .state = REVISION_UPDATING};
+	struct swap_look l;
+	struct crowd c;
+	struct revision *rev = &c.f[A].rev;
+
+	(void)state;
+	gather(&c);
+	c.f[A].spec.predictor.processes = 2;
+	has_replica(&c, A, false);
+	add(&c.f[A], &second, 0, 1, false);
+	assert_true(memory_loading(rev).left == 30 * MIB);
+	c.r[A].state = REPLICA_READY;
+	assert_true(memory_loading(rev).left == 30 * MIB);
+	second.state = REPLICA_READY;
+	assert_true(memory_loading(rev).left == 0);
+	c.r[A].state = REPLICA_STARTING;
+	assert_true(memory_loading(rev).left == 30 * MIB);
+	c.r[A].state = second.state = REPLICA_BACKOFF;
+	assert_true(memory_loading(rev).left == 0);
+	c.r[A].state = second.state = REPLICA_READY;
+	/* Policy sees one revision of an api, and hears of the others. */
+	newer.spec = &c.f[A].spec;
+	newer.api = &c.f[A].api;
+	list_init(&newer.replicas);
+	list_init(&newer.gone);
+	list_init(&newer.frozen.replicas);
+	list_push_back(&c.f[A].api.revisions, &newer.link);
+	third = (struct replica){.rev = &newer, .state = REPLICA_STARTING};
+	list_push_back(&newer.replicas, &third.link);
+	c.f[A].api.want = &newer;
+	l = swap__look(&c.serve, NULL);
+	assert_int_equal(swap__find(&l, &newer), SIZE_MAX);
+	assert_true(l.view.coming_in == 30 * MIB);
+	swap__look_fini(&l);
+	third.state = REPLICA_BACKOFF;
+	l = swap__look(&c.serve, NULL);
+	assert_true(l.view.coming_in == 0);
+	swap__look_fini(&l);
+	scatter(&c);
+}
+
 static void the_idle_one_makes_room(void **state)
 {
 	struct swap_step s;
@@ -618,6 +664,7 @@ int main(void)
 		cmocka_unit_test(who_was_told_to_come_again_finds_it),
 		cmocka_unit_test(who_is_ready_goes_before_who_rests),
 		cmocka_unit_test(a_failed_rollout_keeps_nothing),
+		cmocka_unit_test(what_is_still_to_be_taken),
 		cmocka_unit_test(the_idle_one_makes_room),
 		cmocka_unit_test(busy_ones_yield),
 		cmocka_unit_test(nobody_yields_when_nobody_waits),
