@@ -109,12 +109,22 @@ static void let_yield(const struct swap_look *l, const struct swap_step *step)
 {
 	struct revision *rev = l->revs[step->model];
 
-	api_event(rev->api, rev->number, "swap", NULL, NULL,
-		  "takes no new requests: those of '%s' have waited for its "
-		  "memory for longer than max_wait",
-		  name_of(l, step->claimant));
+	/* Once, though it may be asked again and again while a stream lasts. */
+	if (rev->spared_ns <= rev->in_ns)
+		api_event(rev->api, rev->number, "swap", NULL, NULL,
+			  "takes no new requests: those of '%s' have waited "
+			  "for its memory for longer than max_wait",
+			  name_of(l, step->claimant));
 	rev->api->serve->swap.yielding = true;
 	yield(rev, revision_next_to_go(rev).index, true);
+}
+
+static void spare(const struct swap_look *l, const struct swap_step *step)
+{
+	struct revision *rev = l->revs[step->model];
+
+	rev->spared_ns = l->view.now;
+	none_yields(rev);
 }
 
 /* Who stays, whoever waits: "a keeps 300 MiB". */
@@ -190,6 +200,9 @@ static bool follow(struct serve *s, const struct swap_look *l,
 		return start(l, step);
 	case SWAP_REFUSE:
 		refuse(l, step);
+		return true;
+	case SWAP_UNYIELD:
+		spare(l, step);
 		return true;
 	case SWAP_NONE:
 		no_more_yields(s);

@@ -107,6 +107,7 @@ static void look_in(struct swap_model *m, const struct revision *rev,
 	m->in_flight = next.in_flight;
 	m->yielding = next.yield_ns;
 	m->yield_since = next.yield_ns;
+	m->spared_since = rev->spared_ns;
 	m->waiting = rev->api->gate.queued;
 	if (places == 1) {
 		m->leases = rev->api->gate.leases;

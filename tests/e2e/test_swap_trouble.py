@@ -150,3 +150,40 @@ def test_a_short_request_timeout_does_not_keep_it_behind():
                 c.result()
         print(dict(served))
         assert served["short"] > 10 and min(served[n] for n in names) > 10
+
+
+# --- an answer that streams for long ------------------------------------------
+
+
+STREAMS = predictor("""
+import time
+def stream():
+    for i in range(payload[1]):
+        yield f"{i}\\n".encode()
+        time.sleep(0.1)
+return stream() if payload[0] == "stream" else "quick"
+""".strip())
+
+
+def test_a_stream_stops_nobody_of_its_own_api():
+    """It is waited for by the other api, and requests of its own are served beside it meanwhile."""
+    with Daemon(args=["--memory", "400Mi"]) as daemon:
+        daemon.admin.deploy(python_project(STREAMS, api("a", mib=5, mem=340, predictor={"threads_per_process": 4})), timeout=60)
+        daemon.admin.deploy(python_project(SOURCE, api("b", mib=5, mem=340, request_timeout="2m")), timeout=60)
+        ask(daemon, "a")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            stream = pool.submit(daemon.admin.post, "/a", json=["stream", 10 * round(seconds(10))], timeout=120)
+            wait_for("it has begun", lambda: daemon.admin.api("a")["in_flight"] == 1)
+            waits = pool.submit(ask, daemon, "b", timeout=120)
+            wait_for("it is sent nothing new", lambda: daemon.admin.api("a")["memory"]["yielding"])
+            beside = 0
+            while not stream.done():
+                begun = time.monotonic()
+                ask(daemon, "a", timeout=60)
+                beside += not stream.done()
+                assert time.monotonic() - begun < seconds(5)
+                assert stream.done() or not waits.done()
+                time.sleep(0.05)
+            assert beside >= 3 and len(stream.result().text.splitlines()) == 10 * round(seconds(10))
+            waits.result()
+        assert sum("takes no new requests" in e["text"] for e in daemon.admin.events("a")) == 1

@@ -363,7 +363,8 @@ static void sim_yield(struct simulation *s, struct sim_model *m,
 	assert_int_equal(m->m.state, SWAP_IN);
 	assert_false(m->m.yielding);
 	assert_true(claimant->m.oldest >= claimant->m.patience);
-	assert_true(s->now - m->m.in_since >= swap_dwell(&m->m, &sim_rule));
+	assert_true(s->now - MAX(m->m.in_since, m->m.spared_since) >=
+		    swap_dwell(&m->m, &sim_rule));
 	m->m.yielding = true;
 	m->m.yield_since = s->now;
 	s->yields++;
@@ -386,6 +387,11 @@ static void sim_swap(struct simulation *s)
 			break;
 		case SWAP_YIELD:
 			sim_yield(s, m, &s->models[step.claimant]);
+			break;
+		case SWAP_UNYIELD:
+			assert_true(m->m.yielding && m->n_running);
+			m->m.yielding = false;
+			m->m.spared_since = s->now;
 			break;
 		case SWAP_WAIT:
 			assert_true(step.until > s->now);

@@ -272,6 +272,30 @@ static void one_that_does_not_become_empty_is_not_waited_for(void **state)
 	says(&m, SWAP_WAIT, SWAP_FINISHING, C);
 }
 
+/* Nor does it stand still for ever, where no other can take its place. */
+static void one_that_cannot_become_empty_serves_on(void **state)
+{
+	struct swap_step s;
+	struct machine m;
+
+	(void)state;
+	init(&m);
+	m.models[B].kept = true;
+	m.models[A].in_flight = 1;
+	m.models[A].yielding = true;
+	m.models[A].yield_since = m.view.now - S;
+	waits(&m, C, 3 * S);
+	says(&m, SWAP_WAIT, SWAP_FINISHING, C);
+	m.view.now += S;
+	says(&m, SWAP_UNYIELD, SWAP_OVERDUE, A);
+	m.models[A].yielding = false;
+	m.models[A].spared_since = m.view.now;
+	s = says(&m, SWAP_WAIT, SWAP_DWELL, C);
+	assert_true(s.until == m.view.now + 2 * S);
+	m.view.now += 2 * S;
+	says(&m, SWAP_YIELD, SWAP_FAIR, A);
+}
+
 static void leases_come_first(void **state)
 {
 	struct machine m;
@@ -420,6 +444,7 @@ int main(void)
 		cmocka_unit_test(a_moment_without_a_request_is_no_rest),
 		cmocka_unit_test(
 			one_that_does_not_become_empty_is_not_waited_for),
+		cmocka_unit_test(one_that_cannot_become_empty_serves_on),
 		cmocka_unit_test(leases_come_first),
 		cmocka_unit_test(what_loads_or_is_kept_does_not_go),
 		cmocka_unit_test(what_can_never_be_is_refused),
