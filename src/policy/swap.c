@@ -14,8 +14,8 @@ const char *swap_why_word(enum swap_why why)
 		[SWAP_IDLE] = "idle",		[SWAP_EMPTY] = "empty",
 		[SWAP_FAIR] = "fair",		[SWAP_ENDING] = "ending",
 		[SWAP_FINISHING] = "finishing", [SWAP_PATIENCE] = "patience",
-		[SWAP_DWELL] = "dwell",		[SWAP_ELSEWHERE] = "elsewhere",
-		[SWAP_TOO_LARGE] = "too-large",
+		[SWAP_OVERDUE] = "overdue",	[SWAP_DWELL] = "dwell",
+		[SWAP_ELSEWHERE] = "elsewhere", [SWAP_TOO_LARGE] = "too-large",
 	};
 
 	return words[why];
@@ -47,7 +47,7 @@ uint64_t swap_dwell(const struct swap_model *m, const struct swap_rule *rule)
 static uint64_t dwell_ends(const struct swap_model *m,
 			   const struct swap_rule *rule)
 {
-	return m->in_since + swap_dwell(m, rule);
+	return MAX(m->in_since, m->spared_since) + swap_dwell(m, rule);
 }
 
 /* A moment without a request is no rest: its clients may be about to send the
@@ -209,6 +209,7 @@ struct sums {
 	uint64_t dwell_ends; /* of the first whose is not over; UINT64_MAX */
 	uint64_t rests_at;   /* the first of those that are empty is idle */
 	size_t empty;	/* one that has yielded and may go now, or NOBODY */
+	size_t late;	/* one that is overdue */
 	size_t longest; /* of the ready ones, in for the longest */
 };
 
@@ -227,9 +228,10 @@ static void add_in(struct sums *s, const struct swap_view *v, size_t i,
 	} else if (m->yielding) {
 		if (is_empty(m))
 			s->empty = i;
-		else if (is_overdue(m, v->now, rule))
+		else if (is_overdue(m, v->now, rule)) {
 			s->overdue += m->holds;
-		else
+			s->late = i;
+		} else
 			s->yielding += m->holds;
 	} else if (v->now >= dwell_ends(m, rule)) {
 		s->ready += m->holds;
@@ -245,10 +247,12 @@ static void add_in(struct sums *s, const struct swap_view *v, size_t i,
 static struct sums sums_of(const struct swap_view *v, size_t claimant,
 			   const struct swap_rule *rule)
 {
-	struct sums s = {.leaving = v->leaving,
+	struct sums s = {.coming_in = v->coming_in,
+			 .leaving = v->leaving,
 			 .dwell_ends = UINT64_MAX,
 			 .rests_at = UINT64_MAX,
 			 .empty = NOBODY,
+			 .late = NOBODY,
 			 .longest = NOBODY};
 
 	for (size_t i = 0; i < v->n; i++) {
@@ -293,7 +297,12 @@ static struct swap_step of_the_busy(const struct swap_view *v,
 	uint64_t soon = s->leaving + s->idle + s->yielding;
 	uint64_t look = v->now + rule->look;
 
-	if (soon + s->overdue + s->ready + s->not_yet + s->loading < missing)
+	uint64_t others = soon + s->ready + s->not_yet + s->loading;
+
+	/* It does without those that are overdue, or these serve on. */
+	if (s->overdue && others < missing)
+		return act(SWAP_UNYIELD, SWAP_OVERDUE, s->late);
+	if (others < missing)
 		return wait_until(SWAP_ELSEWHERE, i, look);
 	if (m->oldest < m->patience)
 		return wait_until(
@@ -311,7 +320,7 @@ static struct swap_step of_the_busy(const struct swap_view *v,
 	if (s->dwell_ends != UINT64_MAX)
 		return wait_until(SWAP_DWELL, i,
 				  MIN(s->dwell_ends, s->rests_at));
-	return wait_until(s->overdue ? SWAP_FINISHING : SWAP_DWELL, i, look);
+	return wait_until(SWAP_DWELL, i, look);
 }
 
 static struct swap_step step_for(const struct swap_view *v,

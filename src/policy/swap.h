@@ -29,7 +29,9 @@
  *     reached the price spends at most half of the time on loading, whatever
  *     comes (ski rental: Karlin et al., "Competitive snoopy caching", 1988).
  *     One that has not become empty for another dwell counts no longer, and
- *     the next one yields, too.
+ *     the next one yields, too. If no others have what is needed it is not to
+ *     stand still meanwhile, as while a stream lasts for hours: UNYIELD, and
+ *     it yields again after a dwell.
  *  5. REFUSE, when it needs more than there is beside what stays whoever waits.
  *  6. else WAIT.
  *
@@ -72,18 +74,22 @@ struct swap_model {
 	uint64_t oldest;    /* ns that the first of those has waited */
 	uint64_t patience;  /* ns that it may */
 	uint64_t in_since, yield_since; /* times */
-	uint64_t idle_since;		/* that it had no request since; 0: it
-					   had none at all */
-	double reload;			/* s */
-	double per_s;			/* requests to come */
+	uint64_t spared_since; /* that it no longer yields, not being empty; 0:
+				  it never was to */
+	uint64_t idle_since;   /* that it had no request since; 0: it
+				  had none at all */
+	double reload;	       /* s */
+	double per_s;	       /* requests to come */
 };
 
 struct swap_view {
 	uint64_t now;
-	uint64_t total;	  /* bytes that there are in all */
-	uint64_t free;	  /* that are observed to be free */
-	uint64_t leaving; /* that come free by themselves, beside those of
-			     models that are LEAVING */
+	uint64_t total;	    /* bytes that there are in all */
+	uint64_t free;	    /* that are observed to be free */
+	uint64_t leaving;   /* that come free by themselves, beside those of
+			       models that are LEAVING */
+	uint64_t coming_in; /* that others have still to take, beside models
+			       that are LOADING */
 	const struct swap_model *models;
 	size_t n;
 };
@@ -100,6 +106,7 @@ enum swap_act {
 	SWAP_START,
 	SWAP_EVICT,
 	SWAP_YIELD,
+	SWAP_UNYIELD,
 	SWAP_WAIT,
 	SWAP_REFUSE,
 };
@@ -110,6 +117,8 @@ enum swap_why {
 	SWAP_IDLE,	/* EVICT: it has nothing to do, and is worth least */
 	SWAP_EMPTY,	/* EVICT: it has yielded, and has become empty */
 	SWAP_FAIR,	/* YIELD: others have waited for as long as they may */
+	SWAP_OVERDUE,	/* UNYIELD: it does not become empty, and no others
+			   have what is needed */
 	SWAP_ENDING,	/* WAIT: what has been let go has not ended yet */
 	SWAP_FINISHING, /* WAIT: those that yield have requests */
 	SWAP_PATIENCE,	/* WAIT: others are busy, and it may wait */

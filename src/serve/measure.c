@@ -123,11 +123,33 @@ static void on_measured(struct api *a, const struct measured *m)
 void measure_ran_out(struct revision *rev, uint64_t had)
 {
 	uint64_t limit = (uint64_t)rev->spec->compute.mem_limit;
+	uint64_t mapped = rev->measure.shared, ever = swap_ever(rev);
+	struct memory_need need = memory_need(rev);
+	uint64_t own =
+		(had - MIN(had, mapped)) * rev->spec->predictor.processes;
 
-	rev->measure.ran_out = swap_raised(memory_need(rev).own,
-					   had * rev->spec->predictor.processes,
-					   limit, swap_ever(rev));
+	/* All of these are with the files that it maps, which are counted for
+	 * themselves. A limit below these says nothing. */
+	if (limit)
+		limit = MAX(limit - MIN(limit, need.shared), need.own);
+	rev->measure.ran_out = swap_raised(need.own, own, limit,
+					   ever - MIN(ever, need.shared));
 	scale_on_measured(rev->api);
+}
+
+bool measure_lower(struct revision *rev, uint64_t has)
+{
+	uint64_t shared = memory_need(rev).shared, known, before;
+	struct measure *m = &rev->measure;
+
+	before = m->ran_out;
+	m->ran_out = 0;
+	known = memory_need(rev).own;
+	m->ran_out = before;
+	if (before <= known || known + shared > has)
+		return false;
+	m->ran_out = MIN(before, has - shared);
+	return m->ran_out < before;
 }
 
 static const struct replica *ready_one(const struct revision *rev)

@@ -33,6 +33,10 @@ void measure_tick(struct revision *rev);
  * known. */
 void measure_ran_out(struct revision *rev, uint64_t had);
 
+/* It can have no more than so much: what one that ran out is taken to need is
+ * a guess, and no reason never to start it. False: it is known to need more. */
+bool measure_lower(struct revision *rev, uint64_t has);
+
 /* What a look has found. */
 struct measured {
 	struct revision *rev; /* borrowed; NULL: it is gone */

@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "core/str.h"
 #include "serve/serve.h"
+#include "serve/swap.h"
 
 /* Of the machine's memory that much is not given away: what is free by the
  * kernel's word is an estimate, and others live here, too. */
@@ -57,6 +58,12 @@ int memory_check(const struct serve *s, const struct spec *spec,
 
 /* ---- what one takes ---- */
 
+/* Replicas that have processes, or get them. */
+static unsigned running(const struct revision *rev)
+{
+	return revision_places(rev) - revision_resting(rev);
+}
+
 struct memory_need memory_need(const struct revision *rev)
 {
 	const struct measure *m = &rev->measure;
@@ -90,6 +97,15 @@ uint64_t memory_of(const struct revision *rev, unsigned places)
 	return places ? need.own * places + need.shared : 0;
 }
 
+unsigned memory_places(const struct revision *rev)
+{
+	unsigned places = revision_places(rev), runs = running(rev);
+
+	if (runs == places || rev->state != REVISION_LIVE)
+		return runs;
+	return MAX(runs, MIN(places, swap_kept(rev)));
+}
+
 /* Processes of replicas that are to end. */
 static unsigned ending_processes(const struct revision *rev)
 {
@@ -107,14 +123,14 @@ uint64_t memory_leaving(const struct revision *rev)
 {
 	struct memory_need need = memory_need(rev);
 	unsigned n = ending_processes(rev);
-	uint64_t shared = revision_places(rev) ? 0 : need.shared;
+	uint64_t shared = running(rev) ? 0 : need.shared;
 
 	if (!n)
 		return 0;
 	return need.own * n / MAX(rev->spec->predictor.processes, 1u) + shared;
 }
 
-uint64_t memory_taken(const struct revision *rev, unsigned index)
+static uint64_t taken_by(const struct revision *rev, unsigned index)
 {
 	const struct replica *r = NULL;
 	uint64_t sum = 0;
@@ -125,6 +141,24 @@ uint64_t memory_taken(const struct revision *rev, unsigned index)
 	return sum;
 }
 
+struct memory_loading memory_loading(const struct revision *rev)
+{
+	uint64_t has, each = memory_need(rev).own;
+	const struct replica *r = NULL, *last = NULL;
+	struct memory_loading l = {0};
+
+	for (; (r = replica_next(&rev->replicas, r)); last = r) {
+		if (last && last->index == r->index)
+			continue;
+		if (!revision_loads(rev, r->index))
+			continue;
+		has = taken_by(rev, r->index);
+		l.taken += has;
+		l.left += each - MIN(has, each);
+	}
+	return l;
+}
+
 /* ---- what all take ---- */
 
 struct reserved {
@@ -133,23 +167,6 @@ struct reserved {
 	uint64_t frozen;  /* by those that end for others */
 	uint64_t loading; /* that those that start have not taken yet */
 };
-
-/* Of the places that are on their way, what they have still to take. */
-static uint64_t still_to_take(const struct revision *rev)
-{
-	const struct replica *r = NULL;
-	uint64_t sum = 0, each = memory_need(rev).own;
-
-	while ((r = replica_next(&rev->replicas, r))) {
-		uint64_t has;
-
-		if (r->number || replica_is_ready(r))
-			continue;
-		has = memory_taken(rev, r->index);
-		sum += each - MIN(has, each);
-	}
-	return sum;
-}
 
 /* but_those_of: whose api's other revisions are not counted; or NULL. */
 static void add_all(struct reserved *sum, const struct api *a,
@@ -162,11 +179,11 @@ static void add_all(struct reserved *sum, const struct api *a,
 
 		sum->leaving += memory_leaving(rev);
 		sum->frozen += memory_need(rev).own * rev->frozen.n;
-		sum->loading += still_to_take(rev);
+		sum->loading += memory_loading(rev).left;
 		/* Its own other revisions make room for it. */
 		if (!but_those_of || rev == but_those_of ||
 		    a != but_those_of->api)
-			sum->staying += memory_of(rev, revision_places(rev));
+			sum->staying += memory_of(rev, memory_places(rev));
 	}
 }
 
@@ -218,7 +235,7 @@ static bool takes_over(const struct revision *rev)
 		const struct revision *other = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct revision, link);
 
-		if (other != rev && revision_places(other))
+		if (other != rev && running(other))
 			return true;
 	}
 	return false;
@@ -235,7 +252,7 @@ unsigned memory_fits(const struct revision *rev, unsigned *ret_soon)
 	*ret_soon = UINT_MAX;
 	if (!need.own)
 		return UINT_MAX;
-	first = revision_places(rev) ? 0 : need.shared;
+	first = memory_places(rev) ? 0 : need.shared;
 	r = reserved_beside(rev);
 	*ret_soon = fit(need.own, first, total - MIN(r.staying, total));
 	taken = r.staying + r.leaving + r.frozen + s->zygote_bytes;
@@ -250,6 +267,8 @@ unsigned memory_fits(const struct revision *rev, unsigned *ret_soon)
 bool memory_fits_again(const struct revision *rev)
 {
 	const struct serve *s = rev->api->serve;
+	unsigned here = memory_places(rev);
+	unsigned again = running(rev) + (revision_resting(rev) > 0);
 	struct reserved r;
 	uint64_t taken;
 
@@ -257,9 +276,13 @@ bool memory_fits_again(const struct revision *rev)
 		return true;
 	r = reserved_beside(rev);
 	taken = r.staying + r.leaving + r.frozen + s->zygote_bytes;
+	/* It may have nothing reserved itself. */
+	taken += memory_of(rev, MAX(again, here)) - memory_of(rev, here);
 	if (taken > memory_total(s))
 		return false;
-	return takes_over(rev) || r.loading <= memory_observed(s);
+	return takes_over(rev) ||
+	       r.loading + (revision_resting(rev) ? memory_need(rev).own : 0) <=
+		       memory_observed(s);
 }
 
 /* What keeps it out, where that is not what is reserved. */

@@ -32,12 +32,20 @@ uint64_t memory_observed(const struct serve *s);
 uint64_t memory_unreserved(const struct serve *s);
 /* What frozen replicas and zygotes have that end for those that start. */
 uint64_t memory_giving_way(const struct serve *s);
+/* Its replicas that have memory reserved: one in back-off has no process, and
+ * others may have its memory meanwhile, unless it is kept (swap_kept). */
+unsigned memory_places(const struct revision *rev);
 /* What its replicas that are wanted have reserved, with so many of them. */
 uint64_t memory_of(const struct revision *rev, unsigned places);
 /* What those that are to end still hold. */
 uint64_t memory_leaving(const struct revision *rev);
-/* What one that is starting has taken so far; its processes' together. */
-uint64_t memory_taken(const struct revision *rev, unsigned index);
+/* Of its places that load, all of their processes together, whether these are
+ * ready or not: what they have taken so far, and have still to take. Those in
+ * back-off do not load. */
+struct memory_loading {
+	uint64_t taken, left;
+};
+struct memory_loading memory_loading(const struct revision *rev);
 
 /* Fails when not even min_replicas of it would fit, were they alone. */
 int memory_check(const struct serve *s, const struct spec *spec,

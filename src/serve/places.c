@@ -61,6 +61,29 @@ unsigned revision_ready(const struct revision *rev)
 	return n;
 }
 
+unsigned revision_resting(const struct revision *rev)
+{
+	const struct replica *at = replica_next(&rev->replicas, NULL);
+	struct place p;
+	unsigned n = 0;
+
+	while (next_place(rev, &at, &p))
+		n += p.rests;
+	return n;
+}
+
+bool revision_loads(const struct revision *rev, unsigned index)
+{
+	const struct replica *at = replica_next(&rev->replicas, NULL);
+	struct place p;
+
+	while (next_place(rev, &at, &p))
+		if (p.index == index)
+			return !p.rests &&
+			       p.ready < rev->spec->predictor.processes;
+	return false;
+}
+
 unsigned revision_answering(const struct revision *rev)
 {
 	const struct replica *at = replica_next(&rev->replicas, NULL);
@@ -162,12 +185,16 @@ unsigned revision__least_missed(const struct revision *rev)
 struct revision_place revision_next_to_go(const struct revision *rev)
 {
 	const struct replica *at = replica_next(&rev->replicas, NULL);
-	struct place p, next = least_missed(rev);
+	struct place p, next = {.rests = true};
 
-	/* One that yields already is the one. */
-	while (next_place(rev, &at, &p))
-		if (p.yield_ns)
+	/* One that yields already is the one; one that rests has nothing that
+	 * would come free. */
+	while (next_place(rev, &at, &p)) {
+		if (p.rests || next.yield_ns)
+			continue;
+		if (next.rests || p.yield_ns || is_missed_less(&p, &next))
 			next = p;
+	}
 	return (struct revision_place){next.index, next.in_flight,
 				       next.yield_ns};
 }

@@ -8,6 +8,7 @@
 #include "policy/backoff.h"
 #include "serve/memory.h"
 #include "serve/replica_parts.h"
+#include "serve/swap.h"
 #include "serve/told.h"
 
 enum {
@@ -513,13 +514,18 @@ void replica__too_slow(struct replica *r)
 	process_signal(r->process, SIGKILL);
 }
 
+static bool may_start_again(const struct replica *r)
+{
+	return memory_fits_again(r->rev) && swap_allows_again(r->rev);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
 	struct replica *r = timer->data;
 
 	if (r->state == REPLICA_STARTING) {
 		replica__too_slow(r);
-	} else if (r->state == REPLICA_BACKOFF && !memory_fits_again(r->rev)) {
+	} else if (r->state == REPLICA_BACKOFF && !may_start_again(r)) {
 		replica_give_way(r);
 	} else if (r->state == REPLICA_BACKOFF) {
 		r->state = REPLICA_IDLE;

@@ -163,7 +163,7 @@ void replica_thaw(struct replica *r);
 /* From now on it is sent nothing but what it was loaded for; false: again
  * everything. */
 void replica_yield(struct replica *r, bool yielding);
-/* It waits in back-off, and there is no memory to start it again: it goes, and
+/* Its back-off is over, and its memory is others': it goes, and
  * its revision starts another one when there is. */
 void replica_give_way(struct replica *r);
 /* A request of it ended: a leaving one may be done now. */

@@ -407,6 +407,9 @@ void revision_evict(struct revision *rev)
 	rev->stepping = true;
 	end_place(rev, revision_next_to_go(rev).index);
 	rev->stepping = false;
+	/* What it lacked beside that one it no longer waits for. */
+	if (rev->starving)
+		rev->starving_ns = uv_hrtime();
 	scale_on_evicted(rev->api);
 }
 
@@ -461,6 +464,8 @@ void revision_on_exit(struct revision *rev, struct replica *r,
 	cleanup_free char *log = logbook_tail(&a->logs, r->id, 20);
 
 	api_event(a, rev->number, "replica_exit", r->id, log, "%s", cause);
+	/* In back-off it has no memory. */
+	swap_wake(a->serve);
 	if (fatal)
 		revision__failed(rev, r->id, cause);
 	/* It may be that fewer are to try. It may end itself: r is not to be

@@ -42,14 +42,16 @@ struct revision {
 	uint64_t refused_until; /* uv_now: it needs more memory than it can ever
 				   have, as message says; not asked again until
 				   then */
-	uint64_t in_ns; /* uv_hrtime: its first replica is ready since */
-	bool blocked;	/* none can be started, as message says: it has no files
-			   or no environment */
-	char *message;	/* owned: why it failed */
-	char *sample;	/* owned: a request that it takes, as JSON; or NULL */
-	char *imports;	/* owned: what its __init__ imports of Python's own, as
-			   the JSON of a list; or NULL */
-	char *answer;	/* owned: to that, by proof.c; or NULL */
+	uint64_t in_ns;	    /* uv_hrtime: its first replica is ready since */
+	uint64_t spared_ns; /* uv_hrtime: a replica yields no longer since, as
+			       it did not become empty */
+	bool blocked;  /* none can be started, as message says: it has no files
+			  or no environment */
+	char *message; /* owned: why it failed */
+	char *sample;  /* owned: a request that it takes, as JSON; or NULL */
+	char *imports; /* owned: what its __init__ imports of Python's own, as
+			  the JSON of a list; or NULL */
+	char *answer;  /* owned: to that, by proof.c; or NULL */
 	struct environment *env;
 	struct environment_user user;
 	bool waiting_env;
@@ -96,6 +98,11 @@ void revision_on_gone(struct revision *rev);
 unsigned revision_requested(const struct revision *rev);
 unsigned revision_places(const struct revision *rev);
 unsigned revision_ready(const struct revision *rev);
+/* Of those that are there, how many have no process: all of theirs are in
+ * back-off. */
+unsigned revision_resting(const struct revision *rev);
+/* Whether that place has processes, or gets them, and not all are ready. */
+bool revision_loads(const struct revision *rev, unsigned index);
 /* The place that is missed least, which leaves first. */
 struct revision_place {
 	unsigned index;

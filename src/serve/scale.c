@@ -336,10 +336,18 @@ void scale_on_wait(struct api *a)
 uint32_t scale_least(const struct api *a)
 {
 	const struct scale *s = &a->scale;
-	uint64_t now = uv_hrtime();
-	uint32_t n = MAX(s->scheduled, (uint32_t)(now < s->awaited_until));
 
-	return now < s->held_until ? MAX(n, s->held) : n;
+	return uv_hrtime() < s->held_until ? MAX(s->scheduled, s->held)
+					   : s->scheduled;
+}
+
+bool scale_is_awaited(const struct api *a)
+{
+	const struct revision *rev = gate_serving(a);
+
+	/* Of one that fails whoever comes again would find none. */
+	return uv_hrtime() < a->scale.awaited_until &&
+	       !(rev && revision_cannot_start(rev));
 }
 
 void scale_on_evicted(struct api *a)

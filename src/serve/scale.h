@@ -119,8 +119,10 @@ void scale_on_measured(struct api *a);
 /* A replica of it has left so that others have the memory. */
 void scale_on_evicted(struct api *a);
 /* Replicas that are to be there whatever policy says, beside min_replicas: by
- * the schedule, by hand, for who was told to come again. */
+ * the schedule, by hand. */
 uint32_t scale_least(const struct api *a);
+/* One is to be there for whoever was told to come again. */
+bool scale_is_awaited(const struct api *a);
 /* The revision that was asked for is live, and was not. */
 void scale_on_live(struct api *a);
 /* By hand: so many now, and no fewer for a while; 0: none until the next

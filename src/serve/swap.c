@@ -41,17 +41,29 @@ static void yield(struct revision *rev, unsigned index, bool yielding)
 			replica_yield(r, yielding);
 }
 
-/* Nobody waits for their memory any more, or policy says so anew. */
-static void no_more_yields(struct serve *s, const struct swap_look *l)
+static void none_yields(struct revision *rev)
 {
-	s->swap.yielding = false;
-	for (size_t i = 0; i < l->view.n; i++) {
-		struct revision *rev = l->revs[i];
+	struct replica *r = NULL;
 
-		if (!l->models[i].yielding)
-			continue;
-		yield(rev, revision_next_to_go(rev).index, false);
-	}
+	while ((r = replica_next(&rev->replicas, r)))
+		if (r->yielding)
+			replica_yield(r, false);
+}
+
+/* Nobody waits for their memory any more, or policy says so anew. All are
+ * asked: policy sees one place of one revision of an api, and that only while
+ * all of its processes are ready. */
+static void no_more_yields(struct serve *s)
+{
+	struct list *it, *tmp;
+	struct api *a;
+
+	if (!s->swap.yielding)
+		return;
+	s->swap.yielding = false;
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		LIST_EACH (&a->revisions, it, tmp)
+			none_yields(LIST_ENTRY(it, struct revision, link));
 }
 
 static const char *name_of(const struct swap_look *l, size_t i)
@@ -64,7 +76,7 @@ static bool start(const struct swap_look *l, const struct swap_step *step)
 {
 	struct revision *rev = l->revs[step->model];
 
-	no_more_yields(rev->api->serve, l);
+	no_more_yields(rev->api->serve);
 	revision_step(rev);
 	if (!rev->starving)
 		return true;
@@ -97,12 +109,22 @@ static void let_yield(const struct swap_look *l, const struct swap_step *step)
 {
 	struct revision *rev = l->revs[step->model];
 
-	api_event(rev->api, rev->number, "swap", NULL, NULL,
-		  "takes no new requests: those of '%s' have waited for its "
-		  "memory for longer than max_wait",
-		  name_of(l, step->claimant));
+	/* Once, though it may be asked again and again while a stream lasts. */
+	if (rev->spared_ns <= rev->in_ns)
+		api_event(rev->api, rev->number, "swap", NULL, NULL,
+			  "takes no new requests: those of '%s' have waited "
+			  "for its memory for longer than max_wait",
+			  name_of(l, step->claimant));
 	rev->api->serve->swap.yielding = true;
 	yield(rev, revision_next_to_go(rev).index, true);
+}
+
+static void spare(const struct swap_look *l, const struct swap_step *step)
+{
+	struct revision *rev = l->revs[step->model];
+
+	rev->spared_ns = l->view.now;
+	none_yields(rev);
 }
 
 /* Who stays, whoever waits: "a keeps 300 MiB". */
@@ -132,6 +154,8 @@ static void refuse(const struct swap_look *l, const struct swap_step *step)
 	cleanup_free char *text = NULL;
 	char needs[32], has[32], total[32];
 
+	if (measure_lower(rev, step->has))
+		return;
 	text = mem_printf(
 		"a replica needs %s (%s), and of the %s that there are it can "
 		"have %s at most%s%s%s: let it take less, or let others go to "
@@ -177,8 +201,11 @@ static bool follow(struct serve *s, const struct swap_look *l,
 	case SWAP_REFUSE:
 		refuse(l, step);
 		return true;
+	case SWAP_UNYIELD:
+		spare(l, step);
+		return true;
 	case SWAP_NONE:
-		no_more_yields(s, l);
+		no_more_yields(s);
 		return false;
 	default:
 		break;
@@ -242,6 +269,13 @@ unsigned swap_allows(struct revision *rev)
 	return n;
 }
 
+bool swap_allows_again(struct revision *rev)
+{
+	return !rev->api->serve->swap.starving || !revision_resting(rev) ||
+	       (rev->state == REVISION_LIVE && swap_kept(rev)) ||
+	       swap_allows(rev);
+}
+
 /* What comes free by itself, or may go as it is. */
 static uint64_t to_be_had(const struct swap_model *m)
 {
@@ -266,7 +300,8 @@ bool swap_helps(struct revision *rev)
 		return false;
 	l = swap__look(s, rev);
 	own = swap__find(&l, rev);
-	sum = l.view.free + l.view.leaving + memory_giving_way(s);
+	sum = l.view.free - MIN(l.view.coming_in, l.view.free);
+	sum += l.view.leaving + memory_giving_way(s);
 	for (size_t i = 0; i < l.view.n; i++) {
 		const struct swap_model *m = &l.models[i];
 

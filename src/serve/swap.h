@@ -32,6 +32,12 @@ void swap_wake(struct serve *s);
 unsigned swap_allows(struct revision *rev);
 /* Whether it gets its memory without waiting for requests of others. */
 bool swap_helps(struct revision *rev);
+/* Replicas of it that stay, whoever waits and however long. */
+unsigned swap_kept(const struct revision *rev);
+/* Whether one of it whose back-off is over may be started again where it is:
+ * nobody has waited for the memory for longer. Else it gives way, and claims
+ * some like any other. */
+bool swap_allows_again(struct revision *rev);
 /* Memory that it can have at most, whoever else goes. */
 uint64_t swap_ever(struct revision *rev);
 

@@ -7,6 +7,7 @@
 #include "serve/swap_parts.h"
 
 static const uint64_t MS = 1000000;
+enum { AWAITED_MS = 2000 };
 static const double LOAD_GUESS_S = 5; /* of a start, while none was seen */
 
 /* Half a second at least: below that, starting and ending is all that is done.
@@ -32,15 +33,32 @@ struct revision *swap__revision(const struct api *a)
 	return a->want;
 }
 
-/* Replicas that stay, whoever waits. */
-static unsigned kept(const struct revision *rev)
+unsigned swap_kept(const struct revision *rev)
 {
-	unsigned n = MAX(rev->spec->scale.min_replicas, scale_least(rev->api));
+	return rev->api->scale.asleep ? 0
+				      : MAX(rev->spec->scale.min_replicas,
+					    scale_least(rev->api));
+}
 
-	/* A rollout needs it until it is through. */
-	if (rev->api->want != rev)
+/* Who was told to come again comes about when it is ready. */
+static bool is_awaited(const struct revision *rev, uint64_t now)
+{
+	bool in = revision_any_ready(rev);
+
+	return scale_is_awaited(rev->api) && !rev->api->scale.asleep &&
+	       (!in || now < rev->in_ns + AWAITED_MS * MS);
+}
+
+/* The same, with those that stay for a while: that is no reason to refuse
+ * anybody. */
+static unsigned stay_now(const struct revision *rev, uint64_t now)
+{
+	const struct revision *want = rev->api->want;
+
+	/* A rollout needs it until it is through, or has failed. */
+	if (want != rev && want->state == REVISION_UPDATING)
 		return UINT32_MAX;
-	return rev->api->scale.asleep ? 0 : n;
+	return MAX(swap_kept(rev), (unsigned)is_awaited(rev, now));
 }
 
 static void look_out(struct swap_model *m, const struct revision *rev,
@@ -57,28 +75,24 @@ static void look_out(struct swap_model *m, const struct revision *rev,
 	if (!claims)
 		return;
 	m->waiting = a->gate.queued;
-	m->oldest = a->gate.queued ? gate_oldest_ns(&a->gate, now)
-				   : now - MIN(rev->starving_ns, now);
+	/* A short request_timeout is no reason to stay behind: its requests
+	 * go, and others come, but it has lacked memory since. */
+	if (rev->starving)
+		m->oldest = now - MIN(rev->starving_ns, now);
+	m->oldest = MAX(m->oldest, gate_oldest_ns(&a->gate, now));
 	/* Nobody waits, but it is to be there. */
 	if (!m->waiting)
-		m->waiting = rev->state != REVISION_LIVE || kept(rev);
-	if (!rev->starving && !a->gate.queued)
-		m->oldest = 0;
+		m->waiting = rev->state != REVISION_LIVE || stay_now(rev, now);
 }
 
 static void look_loading(struct swap_model *m, const struct revision *rev,
 			 unsigned places, unsigned ready)
 {
 	struct memory_need need = memory_need(rev);
-	const struct replica *r = NULL;
-	uint64_t taken = 0;
 
 	m->state = SWAP_LOADING;
 	m->need = need.own * (places - ready) + (ready ? 0 : need.shared);
-	while ((r = replica_next(&rev->replicas, r)))
-		if (!r->number && !replica_is_ready(r))
-			taken += memory_taken(rev, r->index);
-	m->holds = MIN(taken, m->need);
+	m->holds = MIN(memory_loading(rev).taken, m->need);
 }
 
 static void look_in(struct swap_model *m, const struct revision *rev,
@@ -93,6 +107,7 @@ static void look_in(struct swap_model *m, const struct revision *rev,
 	m->in_flight = next.in_flight;
 	m->yielding = next.yield_ns;
 	m->yield_since = next.yield_ns;
+	m->spared_since = rev->spared_ns;
 	m->waiting = rev->api->gate.queued;
 	if (places == 1) {
 		m->leases = rev->api->gate.leases;
@@ -109,7 +124,8 @@ static struct swap_model look_at(const struct revision *rev,
 				 const struct revision *asking, uint64_t now)
 {
 	const struct api *a = rev->api;
-	unsigned places = revision_places(rev), ready = revision_ready(rev);
+	unsigned places = revision_places(rev) - revision_resting(rev);
+	unsigned ready = revision_ready(rev);
 	uint64_t load_ns = scale_load_ns(rev);
 	struct swap_model m = {
 		.patience = rev->spec->scale.max_wait_ms * MS,
@@ -125,25 +141,26 @@ static struct swap_model look_at(const struct revision *rev,
 		look_loading(&m, rev, places, ready);
 	else
 		look_in(&m, rev, places);
-	m.kept = places && places <= kept(rev);
-	m.keeps = memory_of(rev, MIN(places, kept(rev)));
+	m.kept = places && places <= stay_now(rev, now);
+	m.keeps = memory_of(rev, MIN(memory_places(rev), swap_kept(rev)));
 	return m;
 }
 
-/* Of its other revisions, and of this one if it has replicas, too. */
-static uint64_t leaving_beside(const struct api *a, const struct revision *rev)
+/* Of its other revisions, and of this one what leaves beside replicas. */
+static void add_beside(struct swap_view *v, const struct api *a,
+		       const struct revision *rev)
 {
-	uint64_t sum = 0;
-
 	for (const struct list *it = a->revisions.next; it != &a->revisions;
 	     it = it->next) {
 		const struct revision *each = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct revision, link);
 
-		if (each != rev || revision_places(each))
-			sum += memory_leaving(each);
+		if (each != rev ||
+		    revision_places(each) > revision_resting(each))
+			v->leaving += memory_leaving(each);
+		if (each != rev)
+			v->coming_in += memory_loading(each).left;
 	}
-	return sum;
 }
 
 /* What is neither reserved nor taken; of those that load policy knows what they
@@ -153,6 +170,7 @@ static uint64_t free_now(const struct serve *s, const struct swap_look *l)
 	uint64_t left = memory_unreserved(s), others = memory_giving_way(s);
 
 	left -= MIN(others, left);
+	left += l->view.coming_in;
 	for (size_t i = 0; i < l->view.n; i++)
 		if (l->models[i].state == SWAP_LOADING)
 			left += l->models[i].need - l->models[i].holds;
@@ -169,7 +187,7 @@ struct swap_look swap__look(struct serve *s, const struct revision *asking)
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		struct revision *rev = swap__revision(a);
 
-		l.view.leaving += leaving_beside(a, rev);
+		add_beside(&l.view, a, a->deleting ? NULL : rev);
 		if (!rev || a->deleting)
 			continue;
 		l.revs[l.view.n] = rev;

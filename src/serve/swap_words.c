@@ -46,6 +46,10 @@ static char *what_is_awaited(const struct swap_look *l,
 	case SWAP_FAIR:
 		return mem_printf("'%s' is sent nothing new from now on",
 				  l->revs[step->model]->api->name);
+	case SWAP_OVERDUE:
+		return mem_printf("'%s' is not through with what it has, and "
+				  "serves on for a while",
+				  l->revs[step->model]->api->name);
 	case SWAP_ENDING:
 		return mem_strdup("what was let go has not ended yet");
 	case SWAP_FINISHING:
@@ -60,8 +64,9 @@ static char *what_is_awaited(const struct swap_look *l,
 			"this has waited for max_wait (%s)",
 			str_human_ms((int64_t)(m->patience / MS), patience));
 	case SWAP_DWELL:
-		return mem_strdup("the others are busy and have just been "
-				  "loaded: each stays for as long as its "
+		return mem_strdup("the others are busy, and have just been "
+				  "loaded or serve on while a long request of "
+				  "theirs lasts: each does for as long as its "
 				  "loading took");
 	case SWAP_ELSEWHERE:
 		return mem_strdup("what may make room is not enough: the rest "
@@ -157,10 +162,10 @@ char *swap_need_text(const struct revision *rev)
 
 static const char *state_word(const struct revision *rev)
 {
-	unsigned places = revision_places(rev), ready = revision_ready(rev);
+	unsigned places = revision_places(rev) - revision_resting(rev);
 
 	if (places)
-		return ready < places ? "loading" : "in";
+		return revision_ready(rev) < places ? "loading" : "in";
 	return memory_leaving(rev) ? "leaving" : "out";
 }
 

@@ -37,7 +37,7 @@ class Asked:
         self.right, self.wrong, self.longest = collections.Counter(), [], (0, "")
 
 
-def client(daemon, names, seed, until):
+def client(daemon, names, notes, seed, until):
     """The k-th model is asked a k-th as often as the first."""
     rng, told, number = random.Random(seed), Asked(), 0
     weights = [1 / (k + 1) for k in range(len(names))]
@@ -45,6 +45,7 @@ def client(daemon, names, seed, until):
         name = rng.choices(names, weights)[0]
         number += 1
         begun = time.monotonic()
+        notes.sends(name, f"{seed}-{number}")
         answer = daemon.admin.post(f"/{name}", json=[f"{seed}-{number}", rng.choice([0, 0, 0.01, 0.1])], timeout=400)
         took = time.monotonic() - begun
         if answer.status_code == 200 and answer.json() == [name, f"{seed}-{number}", HOLDS_MIB * MIB]:
@@ -56,11 +57,11 @@ def client(daemon, names, seed, until):
     return told
 
 
-def run(daemon, names):
+def run(daemon, names, notes):
     """What the clients were told, and what was seen meanwhile."""
     with Watch(daemon) as watch, concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
         until = time.monotonic() + RUNS_S
-        return list(pool.map(lambda s: client(daemon, names, s, until), range(CLIENTS))), watch
+        return list(pool.map(lambda s: client(daemon, names, notes, s, until), range(CLIENTS))), watch
 
 
 @pytest.mark.soak
@@ -73,7 +74,7 @@ def test_twelve_models_on_memory_for_five(capsys):
         notes = Notes(daemon)
         daemon.admin.deploy(python_project(SOURCE, *(one(n, notes) for n in names)), timeout=300)
         daemon_pid, since = daemon.daemon_pid, time.monotonic()
-        told, watch = run(daemon, names)
+        told, watch = run(daemon, names, notes)
         killed = kills.count()
         right = sum((t.right for t in told), collections.Counter())
         wrong = [w for t in told for w in t.wrong]

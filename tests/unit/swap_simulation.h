@@ -11,7 +11,10 @@
  *  7. one that runs out of memory is taken to need more, and what it had is run
  *     again only if that may be.
  *
- * A neighbour takes memory and gives it back, and loads die. */
+ * A neighbour takes memory and gives it back, so do replicas that are no
+ * model's; loads die, and are in back-off then; some requests last longer than
+ * any dwell, some wait for a short time only; one model stays always, one can
+ * never be. And each that has requests is served, however short these wait. */
 #ifndef TESTS_SWAP_SIMULATION_H
 #define TESTS_SWAP_SIMULATION_H
 
@@ -21,8 +24,11 @@
 #include "policy/swap.h"
 
 enum {
-	SIM_MODELS = 12,
-	SIM_SLOTS = 4, /* requests that a model runs at once */
+	SIM_MODELS = 13,
+	SIM_LARGE = 10, /* needs the memory of three */
+	SIM_KEPT = 11,	/* stays, whoever waits */
+	SIM_WHALE = 12, /* needs more than there is */
+	SIM_SLOTS = 4,	/* requests that a model runs at once */
 	SIM_QUEUE = 2048,
 	SIM_GHOSTS = 64,
 	SIM_MIB_EACH = 300,
@@ -39,7 +45,6 @@ struct sim_request {
 	uint64_t came, ends;
 	unsigned runs;
 	bool may_repeat, lease;
-	bool cause; /* the model was loaded for it */
 };
 
 struct sim_model {
@@ -48,12 +53,16 @@ struct sim_model {
 	uint64_t ready_at, gone_at; /* LOADING, LEAVING */
 	uint64_t dies_at;	    /* LOADING: 0: it does not */
 	uint64_t taken;		    /* bytes */
+	uint64_t again_at;	    /* its back-off is over */
+	uint64_t timeout;	    /* of its requests; 0: none */
+	uint64_t lacks_since; /* OUT, with requests; 0: it has lacked nothing */
+	uint64_t unserved;    /* it has requests, and has begun none since */
+	unsigned failures;
 	struct sim_request queue[SIM_QUEUE];
 	unsigned queued;
 	struct sim_request running[SIM_SLOTS];
 	unsigned n_running;
 	struct swap_rate rate;
-	unsigned loads_running;
 };
 
 /* What an ended process had, and is not free yet. */
@@ -62,12 +71,14 @@ struct sim_ghost {
 };
 
 struct simulation {
-	uint64_t now, total, neighbour, longest;
+	uint64_t now, total, neighbour, longest, unserved;
+	uint64_t leaving, leaves_at; /* of replicas that are no model's */
 	uint32_t random;
 	struct sim_model models[SIM_MODELS];
 	struct swap_model view[SIM_MODELS];
 	struct sim_ghost ghosts[SIM_GHOSTS];
 	unsigned answered, evictions, yields, died, raised, refused, failed;
+	unsigned late, spared, backoffs;
 };
 
 static uint32_t sim_random(struct simulation *s, uint32_t below)
@@ -82,7 +93,7 @@ static uint32_t sim_random(struct simulation *s, uint32_t below)
  * is in for its dwell, and is gone. */
 static uint64_t simulation_bound(void)
 {
-	const uint64_t load = 1000, dwell = 1000, request = 250, end = 100;
+	const uint64_t load = 1000, dwell = 1000, request = 3250, end = 100;
 
 	return SIM_MODELS * (load + dwell + request + end) * SIM_MS;
 }
@@ -103,13 +114,18 @@ static struct simulation *simulation_new(uint32_t seed)
 		m->m.need = i % 3 ? m->true_need : m->true_need / 2;
 		m->m.patience = 100 * SIM_MS;
 		m->m.reload = (double)m->load_ns / 1e9;
+		m->timeout = i % 4 == 1 ? 800 * SIM_MS : 0;
 	}
+	s->models[SIM_LARGE].true_need *= 3;
+	s->models[SIM_LARGE].m.need *= 3;
+	s->models[SIM_KEPT].m.kept = true;
+	s->models[SIM_WHALE].m.need = 2 * s->total;
 	return s;
 }
 
 static uint64_t sim_free(const struct simulation *s)
 {
-	uint64_t used = s->neighbour;
+	uint64_t used = s->neighbour + s->leaving;
 
 	for (unsigned i = 0; i < SIM_MODELS; i++)
 		used += s->models[i].taken;
@@ -161,6 +177,9 @@ static void sim_begin(struct simulation *s, struct sim_model *m, unsigned k)
 	assert_true(r->runs == 1 || r->may_repeat);
 	r->lease = true;
 	r->ends = s->now + (50 + sim_random(s, 200)) * SIM_MS;
+	if (!sim_random(s, 100))
+		r->ends += (1000 + sim_random(s, 2000)) * SIM_MS;
+	m->unserved = s->now;
 	s->longest = MAX(s->longest, s->now - r->came);
 }
 
@@ -187,6 +206,30 @@ static void sim_finish(struct simulation *s, struct sim_model *m)
 	}
 }
 
+/* Those that have waited for as long as they would. */
+static void sim_give_up(struct simulation *s, struct sim_model *m)
+{
+	unsigned left = 0;
+
+	for (unsigned k = 0; k < m->queued; k++)
+		if (!m->timeout || s->now - m->queue[k].came < m->timeout)
+			m->queue[left++] = m->queue[k];
+	s->late += m->queued - left;
+	m->queued = left;
+}
+
+/* How long it has had requests, and none has begun. */
+static void sim_count(struct simulation *s, struct sim_model *m)
+{
+	if (!m->queued)
+		m->unserved = s->now;
+	s->unserved = MAX(s->unserved, s->now - m->unserved);
+	if (m->m.state == SWAP_IN || !m->queued || s->now < m->again_at)
+		m->lacks_since = 0;
+	else if (!m->lacks_since)
+		m->lacks_since = s->now;
+}
+
 /* ---- lives ---- */
 
 static void sim_ends(struct simulation *s, struct sim_model *m)
@@ -201,17 +244,23 @@ static void sim_ends(struct simulation *s, struct sim_model *m)
 	m->taken = 0;
 	m->m.state = SWAP_OUT;
 	m->m.yielding = false;
-	m->loads_running = 0;
+	m->m.spared_since = 0;
 }
 
 static void sim_dies(struct simulation *s, struct sim_model *m, bool oom)
 {
-	uint64_t known = m->m.need;
+	uint64_t known = m->m.need, most;
 
 	s->died++;
 	if (oom) {
-		m->m.need = swap_raised(known, m->taken, 0, s->total);
-		assert_true(m->m.need > known || known == s->total);
+		/* It has a limit of its own: for what is taken to need all
+		 * that there is, others need not stand still while a
+		 * neighbour has some of it. */
+		most = m == &s->models[SIM_LARGE]
+			       ? m->true_need
+			       : s->total - s->models[SIM_KEPT].true_need;
+		m->m.need = swap_raised(known, m->taken, 0, most);
+		assert_true(m->m.need > known || known == most);
 		s->raised++;
 	}
 	for (unsigned k = m->n_running; k-- > 0;) {
@@ -221,21 +270,22 @@ static void sim_dies(struct simulation *s, struct sim_model *m, bool oom)
 			s->failed++;
 	}
 	m->n_running = 0;
-	for (unsigned k = 0; k < m->queued; k++)
-		m->queue[k].cause = false;
+	m->again_at = s->now + (200 * SIM_MS << MIN(m->failures, 4u));
+	m->failures++;
+	s->backoffs++;
 	sim_ends(s, m);
 }
 
 static void sim_ready(struct simulation *s, struct sim_model *m)
 {
 	m->m.state = SWAP_IN;
-	m->loads_running--;
+	m->failures = 0;
 	/* A look tells what it takes: what was feared fades. */
 	if (m->m.need > m->taken)
 		m->m.need -= (m->m.need - m->taken) / 2;
 	m->m.in_since = m->m.idle_since = s->now;
 	for (unsigned k = 0; k < m->queued; k++)
-		m->queue[k].lease = m->queue[k].cause = true;
+		m->queue[k].lease = true;
 }
 
 static void sim_load(struct simulation *s, struct sim_model *m)
@@ -286,6 +336,12 @@ static void sim_neighbour(struct simulation *s)
 {
 	uint64_t quarter = (uint64_t)(SIM_MIB_EACH / 4) << 20, wants;
 
+	if (s->now >= s->leaves_at)
+		s->leaving = 0;
+	if (!s->leaving && !sim_random(s, 1000)) {
+		s->leaving = MIN(quarter, sim_free(s));
+		s->leaves_at = s->now + 300 * SIM_MS;
+	}
 	if (sim_random(s, 2000))
 		return;
 	wants = quarter * (1 + sim_random(s, 4));
@@ -301,17 +357,22 @@ static struct swap_view sim_view(struct simulation *s)
 
 		m->m.holds = m->taken;
 		m->m.in_flight = m->n_running;
-		m->m.waiting = m->queued;
+		m->m.waiting = s->now < m->again_at ? 0 : m->queued;
+		m->m.keeps =
+			m->m.kept && m->m.state != SWAP_OUT ? m->m.need : 0;
 		m->m.leases = m->n_running;
 		for (unsigned k = 0; k < m->queued; k++)
 			m->m.leases += m->queue[k].lease;
 		m->m.oldest = m->queued ? s->now - m->queue[0].came : 0;
+		if (m->lacks_since)
+			m->m.oldest = MAX(m->m.oldest, s->now - m->lacks_since);
 		m->m.per_s = swap_per_s(&m->rate, s->now);
 		s->view[i] = m->m;
 	}
 	return (struct swap_view){.now = s->now,
 				  .total = s->total,
 				  .free = sim_free(s),
+				  .leaving = s->leaving,
 				  .models = s->view,
 				  .n = SIM_MODELS};
 }
@@ -334,8 +395,7 @@ static void sim_start(struct simulation *s, struct sim_model *m)
 	}
 	assert_true(m->m.need + promised <= sim_free(s)); /* 4 */
 	assert_int_equal(m->m.state, SWAP_OUT);		  /* 5 */
-	assert_int_equal(m->loads_running++, 0);
-	assert_true(m->queued > 0);
+	assert_true(m->queued > 0 && s->now >= m->again_at);
 	m->m.state = SWAP_LOADING;
 	m->ready_at = s->now + m->load_ns;
 	m->dies_at = sim_random(s, 20)
@@ -346,10 +406,12 @@ static void sim_start(struct simulation *s, struct sim_model *m)
 
 static void sim_evict(struct simulation *s, struct sim_model *m)
 {
-	assert_int_equal(m->m.state, SWAP_IN);	 /* 1 */
-	assert_int_equal(m->n_running, 0);	 /* 3 */
+	assert_int_equal(m->m.state, SWAP_IN); /* 1 */
+	assert_int_equal(m->n_running, 0);     /* 3 */
+	assert_false(m->m.kept);
 	for (unsigned k = 0; k < m->queued; k++) /* 2, 6 */
-		assert_true(!m->queue[k].lease && !m->queue[k].cause);
+		assert_true(!m->queue[k].lease &&
+			    m->queue[k].came > m->m.in_since);
 	/* Nobody is idle between two requests. */
 	assert_true(m->m.yielding || s->now >= m->m.idle_since + sim_rule.lull);
 	m->m.state = SWAP_LEAVING;
@@ -363,7 +425,8 @@ static void sim_yield(struct simulation *s, struct sim_model *m,
 	assert_int_equal(m->m.state, SWAP_IN);
 	assert_false(m->m.yielding);
 	assert_true(claimant->m.oldest >= claimant->m.patience);
-	assert_true(s->now - m->m.in_since >= swap_dwell(&m->m, &sim_rule));
+	assert_true(s->now - MAX(m->m.in_since, m->m.spared_since) >=
+		    swap_dwell(&m->m, &sim_rule));
 	m->m.yielding = true;
 	m->m.yield_since = s->now;
 	s->yields++;
@@ -387,12 +450,20 @@ static void sim_swap(struct simulation *s)
 		case SWAP_YIELD:
 			sim_yield(s, m, &s->models[step.claimant]);
 			break;
+		case SWAP_UNYIELD:
+			assert_true(m->m.yielding && m->n_running);
+			m->m.yielding = false;
+			m->m.spared_since = s->now;
+			s->spared++;
+			break;
 		case SWAP_WAIT:
 			assert_true(step.until > s->now);
 			return;
 		case SWAP_REFUSE:
+			assert_true(m == &s->models[SIM_WHALE]);
 			s->refused++;
-			return;
+			m->queued = 0;
+			break;
 		case SWAP_NONE:
 			sim_no_more_yields(s);
 			return;
@@ -408,9 +479,11 @@ static void simulation_run(struct simulation *s, unsigned steps)
 		sim_neighbour(s);
 		for (unsigned i = 0; i < SIM_MODELS; i++)
 			sim_live(s, &s->models[i]);
+		for (unsigned i = 0; i < SIM_MODELS; i++) {
+			sim_give_up(s, &s->models[i]);
+			sim_count(s, &s->models[i]);
+		}
 		sim_swap(s);
-		for (unsigned i = 0; i < SIM_MODELS; i++)
-			assert_true(s->models[i].loads_running <= 1);
 	}
 	/* Those who wait still have waited no longer than others. */
 	for (unsigned i = 0; i < SIM_MODELS; i++)

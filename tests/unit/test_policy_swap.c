@@ -102,6 +102,9 @@ static void a_load_has_its_memory(void **state)
 	says(&m, SWAP_WAIT, SWAP_PATIENCE, C);
 	m.view.free = 500 * MIB;
 	says(&m, SWAP_START, SWAP_ROOM, C);
+	/* Nor what others have that are no models. */
+	m.view.coming_in = 10 * MIB;
+	says(&m, SWAP_WAIT, SWAP_PATIENCE, C);
 }
 
 static void the_idle_one_of_the_least_value_goes(void **state)
@@ -269,6 +272,30 @@ static void one_that_does_not_become_empty_is_not_waited_for(void **state)
 	says(&m, SWAP_WAIT, SWAP_FINISHING, C);
 }
 
+/* Nor does it stand still for ever, where no other can take its place. */
+static void one_that_cannot_become_empty_serves_on(void **state)
+{
+	struct swap_step s;
+	struct machine m;
+
+	(void)state;
+	init(&m);
+	m.models[B].kept = true;
+	m.models[A].in_flight = 1;
+	m.models[A].yielding = true;
+	m.models[A].yield_since = m.view.now - S;
+	waits(&m, C, 3 * S);
+	says(&m, SWAP_WAIT, SWAP_FINISHING, C);
+	m.view.now += S;
+	says(&m, SWAP_UNYIELD, SWAP_OVERDUE, A);
+	m.models[A].yielding = false;
+	m.models[A].spared_since = m.view.now;
+	s = says(&m, SWAP_WAIT, SWAP_DWELL, C);
+	assert_true(s.until == m.view.now + 2 * S);
+	m.view.now += 2 * S;
+	says(&m, SWAP_YIELD, SWAP_FAIR, A);
+}
+
 static void leases_come_first(void **state)
 {
 	struct machine m;
@@ -390,15 +417,21 @@ static void in_simulated_time(void **state)
 		assert_true(s->yields > 20);
 		assert_true(s->died > 10);
 		assert_true(s->raised > 0);
-		assert_int_equal(s->refused, 0);
-		if (s->longest > simulation_bound())
+		assert_true(s->refused > 100);
+		assert_true(s->late > 10);
+		assert_true(s->spared > 0);
+		assert_true(s->backoffs > 10);
+		if (MAX(s->longest, s->unserved) > simulation_bound())
 			fail_msg("seed %u: one waited %.1f s, of %.1f s", seed,
-				 (double)s->longest / 1e9,
+				 (double)MAX(s->longest, s->unserved) / 1e9,
 				 (double)simulation_bound() / 1e9);
 		print_message("seed %u: %u answered, %u evictions, %u yields, "
-			      "%u died, %u raised, longest %.1f s\n",
+			      "%u died, %u raised, %u late, %u spared, %u "
+			      "refused, longest %.1f s, unserved %.1f s\n",
 			      seed, s->answered, s->evictions, s->yields,
-			      s->died, s->raised, (double)s->longest / 1e9);
+			      s->died, s->raised, s->late, s->spared,
+			      s->refused, (double)s->longest / 1e9,
+			      (double)s->unserved / 1e9);
 		free(s);
 	}
 }
@@ -417,6 +450,7 @@ int main(void)
 		cmocka_unit_test(a_moment_without_a_request_is_no_rest),
 		cmocka_unit_test(
 			one_that_does_not_become_empty_is_not_waited_for),
+		cmocka_unit_test(one_that_cannot_become_empty_serves_on),
 		cmocka_unit_test(leases_come_first),
 		cmocka_unit_test(what_loads_or_is_kept_does_not_go),
 		cmocka_unit_test(what_can_never_be_is_refused),

@@ -162,6 +162,48 @@ static void one_that_ran_out_needs_more(void **state)
 	scatter(&c);
 }
 
+/* What it had, may have and can have is with the files that it maps. */
+static void files_are_not_counted_twice(void **state)
+{
+	struct memory_need n;
+	struct swap_step s;
+	struct crowd c;
+	struct revision *rev = &c.f[A].rev;
+	int i;
+
+	(void)state;
+	gather(&c);
+	c.f[A].spec.compute.mem_bytes = 0;
+	rev->measure.own = 4 * MIB;
+	rev->measure.shared = 30 * MIB;
+	measure_ran_out(rev, 42 * MIB);
+	assert_true(memory_need(rev).own == 18 * MIB);
+	rev->measure.ran_out = 0;
+	c.f[A].spec.compute.mem_limit = 44 << 20;
+	measure_ran_out(rev, 44 * MIB);
+	assert_true(memory_need(rev).own == 14 * MIB);
+	rev->measure.ran_out = 0;
+	c.f[A].spec.compute.mem_limit = 0;
+	measure_ran_out(rev, 70 * MIB);
+	n = memory_need(rev);
+	assert_true(n.own + n.shared == 70 * MIB);
+	/* Another one stays by now: the guess is in nobody's way, ... */
+	has_replica(&c, B, true);
+	c.f[B].spec.scale.min_replicas = 1;
+	starves(&c, A, SECOND);
+	s = next(&c, &i);
+	assert_true(s.act == SWAP_REFUSE && s.has == 40 * MIB);
+	assert_true(measure_lower(rev, s.has));
+	n = memory_need(rev);
+	assert_true(n.own + n.shared == 40 * MIB);
+	assert_true(next(&c, &i).act == SWAP_START && i == A);
+	/* ... what was measured is. */
+	rev->measure.own = 11 * MIB;
+	assert_true(next(&c, &i).act == SWAP_REFUSE);
+	assert_false(measure_lower(rev, 40 * MIB));
+	scatter(&c);
+}
+
 /* As it was, or as it is taken to be since. */
 static void one_that_died_starts_where_its_memory_is(void **state)
 {
@@ -254,6 +296,155 @@ static void what_is_kept(void **state)
 	scatter(&c);
 }
 
+/* It has no process: what it had is free for whoever waits, until it is
+ * started again. */
+static void one_in_back_off_holds_nothing(void **state)
+{
+	struct revision *rev;
+	struct swap_step s;
+	struct crowd c;
+	int i;
+
+	(void)state;
+	gather(&c);
+	rev = &c.f[A].rev;
+	has_replica(&c, A, false);
+	has_replica(&c, B, false);
+	c.f[B].api.gate.leases = 1;
+	c.r[A].state = REPLICA_BACKOFF;
+	assert_true(seen(&c, A).state == SWAP_OUT && !seen(&c, A).waiting);
+	assert_true(memory_unreserved(&c.serve) == 40 * MIB);
+	starves(&c, C, SECOND);
+	s = next(&c, &i);
+	assert_true(s.act == SWAP_START && i == C);
+	/* Its back-off is over, and another has waited for longer. */
+	assert_true(memory_fits_again(rev));
+	assert_false(swap_allows_again(rev));
+	/* What is always to be there is kept, unless it never was. */
+	c.f[A].spec.scale.min_replicas = 1;
+	assert_true(memory_places(rev) == 1);
+	assert_true(memory_unreserved(&c.serve) == 10 * MIB);
+	assert_true(swap_allows_again(rev));
+	assert_true(seen(&c, A).keeps == 30 * MIB);
+	rev->state = REVISION_FAILED;
+	assert_true(memory_places(rev) == 0 && !seen(&c, A).keeps);
+	scatter(&c);
+}
+
+/* For a while: nobody is refused for that. */
+static void who_was_told_to_come_again_finds_it(void **state)
+{
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	c.f[A].api.scale.awaited_until = uv_hrtime() + 9 * SECOND;
+	c.f[A].rev.in_ns = uv_hrtime();
+	assert_true(seen(&c, A).kept && !seen(&c, A).keeps);
+	c.f[A].rev.in_ns -= 3 * SECOND;
+	assert_true(!seen(&c, A).kept);
+	/* While it loads, unless it is known to fail. */
+	c.r[A].state = REPLICA_STARTING;
+	assert_true(seen(&c, A).kept);
+	c.r[A].hopeless = true;
+	assert_true(!seen(&c, A).kept);
+	scatter(&c);
+}
+
+/* Where one is ready and one is in back-off the ready one is what may go. */
+static void who_is_ready_goes_before_who_rests(void **state)
+{
+	struct replica second;
+	struct swap_model m;
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	c.r[A].in_flight = 2;
+	add(&c.f[A], &second, 1, 0, false);
+	second.state = REPLICA_BACKOFF;
+	m = seen(&c, A);
+	assert_true(m.state == SWAP_IN && m.in_flight == 2);
+	assert_true(m.holds == 30 * MIB);
+	assert_int_equal(revision_next_to_go(&c.f[A].rev).index, 0);
+	scatter(&c);
+}
+
+/* Only one that is under way. */
+static void a_failed_rollout_keeps_nothing(void **state)
+{
+	struct revision newer = {.number = 2, .state = REVISION_UPDATING};
+	struct replica third;
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	newer.spec = &c.f[A].spec;
+	newer.api = &c.f[A].api;
+	list_init(&newer.replicas);
+	list_init(&newer.gone);
+	list_init(&newer.frozen.replicas);
+	list_push_back(&c.f[A].api.revisions, &newer.link);
+	third = (struct replica){.rev = &newer, .state = REPLICA_STARTING};
+	list_push_back(&newer.replicas, &third.link);
+	c.f[A].api.want = &newer;
+	assert_true(seen(&c, A).kept && !seen(&c, A).keeps);
+	newer.state = REVISION_FAILED;
+	third.state = REPLICA_BACKOFF;
+	assert_true(!seen(&c, A).kept && !seen(&c, A).keeps);
+	assert_true(memory_unreserved(&c.serve) == 40 * MIB);
+	scatter(&c);
+}
+
+/* A place loads until all of its processes are ready; in back-off it does not.
+ */
+static void what_is_still_to_be_taken(void **state)
+{
+	struct replica second, third;
+	struct revision newer = {.number = 2, .state = REVISION_UPDATING};
+	struct swap_look l;
+	struct crowd c;
+	struct revision *rev = &c.f[A].rev;
+
+	(void)state;
+	gather(&c);
+	c.f[A].spec.predictor.processes = 2;
+	has_replica(&c, A, false);
+	add(&c.f[A], &second, 0, 1, false);
+	assert_true(memory_loading(rev).left == 30 * MIB);
+	c.r[A].state = REPLICA_READY;
+	assert_true(memory_loading(rev).left == 30 * MIB);
+	second.state = REPLICA_READY;
+	assert_true(memory_loading(rev).left == 0);
+	c.r[A].state = REPLICA_STARTING;
+	assert_true(memory_loading(rev).left == 30 * MIB);
+	c.r[A].state = second.state = REPLICA_BACKOFF;
+	assert_true(memory_loading(rev).left == 0);
+	c.r[A].state = second.state = REPLICA_READY;
+	/* Policy sees one revision of an api, and hears of the others. */
+	newer.spec = &c.f[A].spec;
+	newer.api = &c.f[A].api;
+	list_init(&newer.replicas);
+	list_init(&newer.gone);
+	list_init(&newer.frozen.replicas);
+	list_push_back(&c.f[A].api.revisions, &newer.link);
+	third = (struct replica){.rev = &newer, .state = REPLICA_STARTING};
+	list_push_back(&newer.replicas, &third.link);
+	c.f[A].api.want = &newer;
+	l = swap__look(&c.serve, NULL);
+	assert_int_equal(swap__find(&l, &newer), SIZE_MAX);
+	assert_true(l.view.coming_in == 30 * MIB);
+	swap__look_fini(&l);
+	third.state = REPLICA_BACKOFF;
+	l = swap__look(&c.serve, NULL);
+	assert_true(l.view.coming_in == 0);
+	swap__look_fini(&l);
+	scatter(&c);
+}
+
 static void the_idle_one_makes_room(void **state)
 {
 	struct swap_step s;
@@ -311,6 +502,31 @@ static void busy_ones_yield(void **state)
 	c.r[A].in_flight = 0;
 	s = next(&c, &i);
 	assert_true(s.act == SWAP_EVICT && i == A && s.why == SWAP_EMPTY);
+	scatter(&c);
+}
+
+/* Also what policy does not see: a place of which one process loads. */
+static void nobody_yields_when_nobody_waits(void **state)
+{
+	struct replica second;
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	c.f[A].spec.predictor.processes = 2;
+	has_replica(&c, A, true);
+	add(&c.f[A], &second, 0, 1, false);
+	c.r[A].yielding = true;
+	c.r[A].yield_ns = 1;
+	assert_true(seen(&c, A).state == SWAP_LOADING);
+	swap_open(&c.serve);
+	c.serve.swap.yielding = true;
+	swap_wake(&c.serve);
+	uv_run(c.serve.loop, UV_RUN_ONCE);
+	assert_false(c.r[A].yielding);
+	assert_false(c.serve.swap.yielding);
+	swap_close(&c.serve);
+	uv_run(c.serve.loop, UV_RUN_ONCE);
 	scatter(&c);
 }
 
@@ -374,6 +590,23 @@ static void memory_goes_to_who_waited_longest(void **state)
 	scatter(&c);
 }
 
+/* Its requests go after a short time, and others come. */
+static void it_has_waited_since_it_lacks_memory(void **state)
+{
+	struct crowd c;
+
+	(void)state;
+	gather(&c);
+	has_replica(&c, A, true);
+	starves(&c, B, SECOND);
+	starves(&c, C, 2 * SECOND);
+	c.f[B].rev.starving_ns = uv_hrtime() - 3 * SECOND;
+	assert_true(seen(&c, B).oldest >= 3 * SECOND);
+	assert_int_equal(swap_allows(&c.f[B].rev), 1);
+	assert_int_equal(swap_allows(&c.f[C].rev), 0);
+	scatter(&c);
+}
+
 static void too_much_is_refused(void **state)
 {
 	struct swap_step s;
@@ -422,15 +655,23 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_a_replica_takes),
 		cmocka_unit_test(one_that_ran_out_needs_more),
+		cmocka_unit_test(files_are_not_counted_twice),
 		cmocka_unit_test(one_that_died_starts_where_its_memory_is),
 		cmocka_unit_test(it_rests_from_its_last_answer_on),
 		cmocka_unit_test(who_is_where),
 		cmocka_unit_test(what_is_kept),
+		cmocka_unit_test(one_in_back_off_holds_nothing),
+		cmocka_unit_test(who_was_told_to_come_again_finds_it),
+		cmocka_unit_test(who_is_ready_goes_before_who_rests),
+		cmocka_unit_test(a_failed_rollout_keeps_nothing),
+		cmocka_unit_test(what_is_still_to_be_taken),
 		cmocka_unit_test(the_idle_one_makes_room),
 		cmocka_unit_test(busy_ones_yield),
+		cmocka_unit_test(nobody_yields_when_nobody_waits),
 		cmocka_unit_test(one_that_yields_takes_none_but_its_own),
 		cmocka_unit_test(all_who_wait_have_a_lease_when_it_is_ready),
 		cmocka_unit_test(memory_goes_to_who_waited_longest),
+		cmocka_unit_test(it_has_waited_since_it_lacks_memory),
 		cmocka_unit_test(too_much_is_refused),
 		cmocka_unit_test(it_is_shown),
 	};

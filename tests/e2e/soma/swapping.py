@@ -3,18 +3,21 @@
 import collections
 import os
 import threading
+import time
 
 from . import procs
 from .projects import predictor, python_api
+from .waiting import SLOW
 
 MIB = 1 << 20
+ON_ITS_WAY = 0.2 * SLOW  # seconds in which a request has arrived
 
 # Holds so many MiB, and says who it is, so that an answer of another's is seen. It notes what happens to it, by the clock of all processes.
 HOLDS = """
 import os, time
 self.name = config["name"]
 notes = open(f"{config['notes']}/{self.name}-{os.getpid()}", "a", buffering=1) if "notes" in config else None
-self.note = lambda what: notes and notes.write(f"{what} {time.monotonic()}\\n")
+self.note = lambda what, of="": notes and notes.write(f"{what} {time.monotonic()} {of}\\n")
 self.note("load")
 time.sleep(config.get("loads_s", 0))
 self.held = b"x" * (config["mib"] << 20)
@@ -22,7 +25,7 @@ self.note("ready")
 """.strip()
 ANSWERS = """
 import time
-self.note("begin")
+self.note("begin", payload[0])
 time.sleep(payload[1])
 self.note("end")
 return [self.name, payload[0], len(self.held)]
@@ -44,6 +47,11 @@ def there(apis):
     return [a["name"] for a in apis for r in a["replicas"] if r["state"] in ("starting", "ready", "backoff")]
 
 
+def holding(apis):
+    """Those that have memory: who ends has its own until it has, who is in back-off has none."""
+    return [a["name"] for a in apis for r in a["replicas"] if r["state"] in ("starting", "ready", "draining", "stopping")]
+
+
 def _rss(pid):
     try:
         return procs.rss(pid)
@@ -52,17 +60,24 @@ def _rss(pid):
 
 
 class Watch:
-    """How many are there at once at most, of one api start at once, and how many bytes all of them have, those that end included."""
+    """How many hold memory at once at most, and how many are not about to end, of one api start at once, and how many bytes all of them have, those that end included."""
 
     def __init__(self, daemon):
-        self.daemon, self.most, self.looks, self.starting, self.bytes = daemon, 0, 0, 0, 0
-        self.ending = threading.Event()
+        self.daemon, self.most, self.running, self.looks, self.starting, self.bytes = daemon, 0, 0, 0, 0, 0
+        self.ending, self.failed = threading.Event(), None
         self.thread = threading.Thread(target=self._watch)
 
     def _watch(self):
+        try:
+            self._look_on()
+        except BaseException as e:  # told to whoever ends the watch: nothing was seen from then on
+            self.failed = e
+
+    def _look_on(self):
         while not self.ending.wait(0.02):
             apis = self.daemon.admin.apis()
-            self.most = max(self.most, len(there(apis)))
+            self.most = max(self.most, len(holding(apis)))
+            self.running = max(self.running, len(there(apis)))
             self.starting = max([self.starting, *(sum(r["state"] == "starting" for r in a["replicas"]) for a in apis)])
             self.bytes = max(self.bytes, sum(_rss(r["pid"]) for a in apis for r in a["replicas"] if r["pid"]))
             self.looks += 1
@@ -71,9 +86,11 @@ class Watch:
         self.thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self.ending.set()
         self.thread.join()
+        if self.failed and not kind:
+            raise self.failed
 
 
 class Life:
@@ -81,7 +98,7 @@ class Life:
 
     def __init__(self, name, pid, load):
         self.name, self.pid, self.load, self.ready = name, pid, load, None
-        self.begun, self.ended = 0, 0
+        self.begun, self.ended, self.requests = 0, 0, []
 
     def __repr__(self):
         return f"{self.name} {self.pid}: loads from {self.load}, ready {self.ready}, {self.begun} begun, {self.ended} ended"
@@ -94,19 +111,25 @@ class Notes:
         self.folder = daemon.parent / "notes"
         self.folder.mkdir()
         self.folder.chmod(0o777)
+        self.sent = {}
+
+    def sends(self, name, number):
+        """Now: a request with that number, no other of which has it."""
+        self.sent[name, str(number)] = time.monotonic()
 
     def lives(self):
         lives = []
         for path in sorted(self.folder.iterdir()):
             name, _, pid = path.name.rpartition("-")
             for line in path.read_text().splitlines():
-                what, at = line.split()
+                what, at, *of = line.split()
                 if what == "load":
                     lives.append(Life(name, int(pid), float(at)))
                 elif what == "ready":
                     lives[-1].ready = float(at)
                 elif what == "begin":
                     lives[-1].begun += 1
+                    lives[-1].requests += of
                 else:
                     lives[-1].ended += 1
         return lives
@@ -125,6 +148,8 @@ class Notes:
             of_one.sort(key=lambda life: life.load)
             for one, other in zip(of_one, of_one[1:]):
                 assert one.ready < other.load, f"two loads at once: {one}; {other}"
+                left = [n for n in other.requests if self.sent.get((other.name, n), one.ready) < one.ready - ON_ITS_WAY]
+                assert left == [], f"they waited when {one} was ready, which ended before it ran them: {left}"
         return len(lives)
 
 
