@@ -213,6 +213,10 @@ def at(path, source):
     return {"path": str(path), "source": source}
 
 
+def in_place(path):
+    return {**at(path, "file://%s" % path), "in_place": True}
+
+
 def later(get, want, seconds=5):
     """get() until it is `want`: a worker looks once a second."""
     end = time.monotonic() + seconds
@@ -265,11 +269,82 @@ def test_models_of_a_folder_come_and_go(serve, tmp_path):
 
 def test_a_file_that_is_replaced_in_place(serve, tmp_path):
     put(tmp_path, {"n.onnx": model(2)})
-    w = serve(PREDICTOR, **onnx_settings(path=at(tmp_path / "n.onnx", "file:///srv/n.onnx")))
+    w = serve(PREDICTOR, **onnx_settings(path=in_place(tmp_path / "n.onnx")))
     assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
     put(tmp_path, {"new": model(6)})
     (tmp_path / "new").rename(tmp_path / "n.onnx")
     later(lambda: w.predict([1, 1, 1, 1]).json(), [[[6] * 4]])
+
+
+READER = """
+    import os
+    class PythonPredictor:
+        def __init__(self, config, python_client):
+            self.client, self.loads = python_client, []
+        def load_model(self, model_path):
+            self.loads.append(os.path.basename(model_path))
+            return open(os.path.join(model_path, "model")).read()
+        def predict(self, query_params):
+            if "loads" in query_params:
+                return self.loads
+            return self.client.get_model(query_params.get("name"), query_params.get("version", "latest"))
+"""
+
+
+def test_versions_that_come_to_a_folder_in_place(serve, tmp_path):
+    put(tmp_path, {"m/iris/1/model": "one"})
+    w = serve(READER, models={"dir": in_place(tmp_path / "m")})
+    iris = "/?name=iris"
+    assert w.predict(path=iris).body.decode() == "one"
+    put(tmp_path, {"m/iris/2/model": "two"})
+    later(lambda: w.predict(path=iris).body.decode(), "two")
+    put(tmp_path, {"m/rose/model": "red"})
+    later(lambda: w.predict(path="/?name=rose").body.decode(), "red")
+    # One that is not there yet keeps none of the others from being seen.
+    (tmp_path / "m/lily").mkdir()
+    put(tmp_path, {"m/iris/2/model": "two, trained again"})
+    later(lambda: w.predict(path=iris).body.decode(), "two, trained again")
+    assert w.predict(path=iris + "&version=1").body.decode() == "one"
+
+
+def test_files_of_a_version_in_place(serve, tmp_path):
+    put(tmp_path, {"m/1/model": "one", "m/2/model": "two"})
+    w = serve(READER, models={"path": in_place(tmp_path / "m")})
+    assert w.predict().body.decode() == "two"
+    put(tmp_path, {"new": "two by a rename"})
+    (tmp_path / "new").rename(tmp_path / "m/2/model")
+    later(lambda: w.predict().body.decode(), "two by a rename")
+    put(tmp_path, {"m/2/model": "two, written over"})
+    later(lambda: w.predict().body.decode(), "two, written over")
+    time.sleep(2.5)
+    assert w.predict(path="/?loads=1").json() == ["2"] * 3  # what has not changed is not loaded again
+
+
+def test_a_version_that_is_being_written(serve, tmp_path):
+    put(tmp_path, {"m/1/model": "one"})
+    w = serve(READER, models={"path": in_place(tmp_path / "m")})
+    assert w.predict().body.decode() == "one"
+    (tmp_path / "m/2").mkdir()
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        assert w.predict().body.decode() == "one"
+        time.sleep(0.1)
+    with open(tmp_path / "m/2/model", "w") as f:
+        for part in range(25):
+            f.write("part %d " % part)
+            f.flush()
+            assert w.predict().body.decode() == "one"
+            time.sleep(0.1)
+    later(lambda: w.predict().body.decode(), "".join("part %d " % part for part in range(25)))
+    assert w.predict(path="/?loads=1").json() == ["1", "2"]
+
+
+def test_one_that_was_half_written_at_the_start(serve, tmp_path):
+    put(tmp_path, {"m/1/model": "ha"})
+    w = serve(READER, models={"path": in_place(tmp_path / "m")})
+    assert w.predict().body.decode() == "ha"
+    put(tmp_path, {"m/1/model": "half, and now whole"})
+    later(lambda: w.predict().body.decode(), "half, and now whole")
 
 
 LRU = """
