@@ -386,6 +386,50 @@ def test_a_prediction_keeps_what_it_has_got(serve):
     assert w.predict().json()[1] == ["a", "b", "a", "b"]
 
 
+BAD = "no such thing"  # what a reader of JSON does not take
+JSON = READER.replace('return open(os.path.join(model_path, "model")).read()', 'return __import__("json").load(open(os.path.join(model_path, "model")))')
+
+
+def loads(w):
+    return w.predict(path="/?loads=1").json()
+
+
+def test_the_newest_cannot_be_loaded(serve, tmp_path):
+    """The one before it goes on, of those that are loaded."""
+    link = tmp_path / "m"
+    lead(link, put(tmp_path / "one", {"1/model": "1"}))
+    w = serve(JSON, models={"path": at(link, "s3://bucket/m"), "cache_size": 1, "disk_cache_size": 3})
+    assert w.predict().json() == 1
+    lead(link, put(tmp_path / "two", {"1/model": "1", "2/model": BAD}))
+    time.sleep(1.2)
+    for _ in range(5):
+        assert w.predict().json() == 1
+    assert loads(w) == ["1", "2"]  # it was tried, once
+    assert w.log.count("what is new of s3://bucket/m/2 cannot be loaded: json.decoder.JSONDecodeError") == 1 and "; version 1 goes on" in w.log
+    assert "JSONDecodeError" in w.predict(path="/?version=2").error["message"]  # who asks for that one is told
+    lead(link, put(tmp_path / "three", {"1/model": "1", "2/model": "22"}))
+    later(lambda: w.predict().json(), 22)
+    assert loads(w) == ["1", "2", "2"]
+
+
+def test_one_that_cannot_be_loaded_costs_the_others_nothing(serve):
+    files = {"predictor.py": JSON.replace('os.path.basename(model_path)', 'model_path[-1]'), "all/a/model": "1", "all/b/model": BAD}
+    w = serve(files, models={"dir": "all", "cache_size": 1, "disk_cache_size": 2})
+    for _ in range(3):
+        assert w.predict(path="/?name=a").json() == 1
+        assert w.predict(path="/?name=b").error["message"].startswith("json.decoder.JSONDecodeError: Expecting value")
+    assert loads(w) == ["a", "b", "a"]
+
+
+def test_one_that_could_not_be_loaded_is_tried_again(serve):
+    """Why may be no fault of its files."""
+    source = JSON.replace("            return __import__", "            if len(self.loads) == 1:\n                raise OSError('no network')\n            return __import__")
+    w = serve({"predictor.py": source, "m/model": "5"}, models={"path": "m"})
+    assert "no network" in w.predict().error["message"] and "no network" in w.predict().error["message"]
+    later(lambda: w.predict().status, 200, 10)
+    assert loads(w) == ["m", "m"]
+
+
 def test_a_small_cache_of_onnx_models(serve):
     files = {"predictor.py": PREDICTOR, **{"all/%s/n.onnx" % name: model(i + 2) for i, name in enumerate("abc")}}
     w = serve(files, **onnx_settings(dir="all", cache_size=1, disk_cache_size=3))
