@@ -48,8 +48,13 @@ class Pick:
         return self.files == other.files
 
 
+def _is_number(text):
+    """Of digits of ASCII: int() takes not all that Unicode has."""
+    return text.isascii() and text.isdigit()
+
+
 def _numbers(folder):
-    return [n for n in os.listdir(folder) if n.isdigit() and os.path.isdir(os.path.join(folder, n))]
+    return sorted(n for n in os.listdir(folder) if _is_number(n) and os.path.isdir(os.path.join(folder, n)))
 
 
 def _mark(place):
@@ -160,7 +165,12 @@ class Store:
     def _versions_of(self, place, title):
         if not os.path.isdir(place):
             return {1: Version(self._in_folder(place), os.path.dirname(place))}
-        folders = {int(n): os.path.join(place, n) for n in _numbers(place)} or {1: place}
+        names = {}
+        for name in _numbers(place):
+            other = names.setdefault(int(name), name)
+            if other != name:
+                raise Failure("init_error", "%s: the folders %s and %s are the same version" % (self._key, title.rstrip("/") + "/" + other, title.rstrip("/") + "/" + name), "rename one of them")
+        folders = {n: os.path.join(place, name) for n, name in names.items()} or {1: place}
         versions = {n: Version(folder) for n, folder in folders.items()}
         versions = {n: version for n, version in versions.items() if version.files}
         if not versions:
@@ -252,7 +262,7 @@ class Store:
         there = models[name][0]
         if version == "latest":
             number = max(there)
-        elif not str(version).isdigit():
+        elif not _is_number(str(version)):
             raise ValueError("model_version is %r: give a number, or 'latest'" % (version,))
         elif int(version) not in there:
             raise ValueError("the model %shas no version %s: choose one of %s" % ("" if self._single else name + " ", version, ", ".join(map(str, sorted(there)))))

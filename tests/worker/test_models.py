@@ -65,7 +65,8 @@ def test_versions(serve):
     for version, factor in [("latest", 10), ("1", 3), ("9", 9)]:
         assert w.predict([1, 1, 1, 1], path="/?model_version=" + version).json() == [[[factor] * 4]]
     assert w.predict([1, 1, 1, 1], path="/?model_version=2").error["message"] == "ValueError: the model has no version 2: choose one of 1, 9, 10"
-    assert "give a number, or 'latest'" in w.predict([1, 1, 1, 1], path="/?model_version=x").error["message"]
+    for version in ("x", "%C2%B2", "-1"):
+        assert "give a number, or 'latest'" in w.predict([1, 1, 1, 1], path="/?model_version=" + version).error["message"]
 
 
 @pytest.mark.parametrize("models", [{"paths": [{"name": "a", "path": "all/a"}, {"name": "b", "path": "all/b/2/n.onnx"}]}, {"dir": "all"}])
@@ -113,6 +114,7 @@ def test_input(serve):
     ({"m/a.txt": ""}, {"path": "m"}, "missing_file", "m has no .onnx file", "put exactly one .onnx file there"),
     ({"m/a.onnx": model(1), "m/b.onnx": b""}, {"path": "m"}, "missing_file", "m has 2 .onnx files (a.onnx, b.onnx)", "name the file"),
     ({"m/1/a.onnx": model(1), "m/2/x": ""}, {"path": "m"}, "missing_file", "m/2 has no .onnx file", "put exactly one"),
+    ({"m/1/a.onnx": model(1), "m/01/a.onnx": model(1)}, {"path": "m"}, "init_error", "predictor.models: the folders m/01 and m/1 are the same version", "rename one of them"),
     ({"m/a.onnx": model(1)}, {"dir": "m"}, "missing_file", "predictor.models.dir: m has no folders", "give each model a folder there"),
     ({"m/a.onnx": model(1)[:40]}, {"path": "m"}, "init_error", "m is not a model that ONNX Runtime 1.", "it may be truncated"),
     ({"m/a.onnx": b"\x93NUMPY"}, {"path": "m"}, "init_error", "m is not a model that ONNX Runtime 1.", "of an opset newer"),
@@ -337,6 +339,22 @@ def test_a_version_that_is_being_written(serve, tmp_path):
             time.sleep(0.1)
     later(lambda: w.predict().body.decode(), "".join("part %d " % part for part in range(25)))
     assert w.predict(path="/?loads=1").json() == ["1", "2"]
+
+
+def test_folders_that_are_no_versions_in_place(serve, tmp_path):
+    put(tmp_path, {"m/1/model": "one"})
+    w = serve(READER, models={"path": in_place(tmp_path / "m")})
+    assert w.predict().body.decode() == "one"
+    put(tmp_path, {"m/\u00b2/model": "superscript", "m/01/model": "once more"})
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        assert w.predict().body.decode() == "one"
+        time.sleep(0.1)
+    assert w.log.count("m/01 and file://%s/m/1 are the same version; what there was before goes on" % tmp_path) == 1
+    put(tmp_path, {"m/2/model": "two"})
+    (tmp_path / "m/01/model").unlink()
+    (tmp_path / "m/01").rmdir()
+    later(lambda: w.predict().body.decode(), "two")
 
 
 def test_one_that_was_half_written_at_the_start(serve, tmp_path):
