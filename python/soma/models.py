@@ -157,7 +157,7 @@ class Store:
             except Failure as failure:
                 if not source.models:
                     raise
-                source.trouble.add(failure.message)  # the others are as good as they were
+                source.trouble.add(failure.in_a_line())  # the others are as good as they were
                 if name in source.models:
                     found[name] = source.models[name]
         return found
@@ -220,7 +220,7 @@ class Store:
                 models = self._read(source)
             source.mark = mark
         except (Failure, OSError) as error:
-            source.trouble.add(error.message if isinstance(error, Failure) else str(error))
+            source.trouble.add(error.in_a_line() if isinstance(error, Failure) else str(error))
         for why in sorted(source.trouble - source.said):
             print("what is new at %s cannot be used: %s; what there was before goes on" % (source.title, why), file=sys.stderr)
         source.said = source.trouble

@@ -92,7 +92,7 @@ class OnnxClient:
         try:
             return self._load(pick)
         except Failure as failure:
-            raise RuntimeError(failure.message)
+            raise RuntimeError(failure.in_a_line())
 
     def get_model(self, model_name=None, model_version="latest"):
         """A dict: session (onnxruntime's), signatures (its inputs), input_signatures (name to shape and type)."""

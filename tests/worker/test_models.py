@@ -250,10 +250,12 @@ def test_what_is_new_and_cannot_be_used(serve, tmp_path):
     lead(link, put(tmp_path / "two", {"n.onnx": model(3)[:40]}))
     time.sleep(1.2)
     assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
+    assert "s3://bucket/m/ is not a model that ONNX Runtime" in w.log and ": check the file: it may be truncated" in w.log
     (tmp_path / "three").mkdir()
     lead(link, tmp_path / "three")
     time.sleep(1.2)
     assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
+    assert "s3://bucket/m/ is empty: put the model there; what there was before goes on" in w.log
     lead(link, put(tmp_path / "four", {"n.onnx": model(4)}))
     later(lambda: w.predict([1, 1, 1, 1]).json(), [[[4] * 4]])
 
@@ -350,7 +352,7 @@ def test_folders_that_are_no_versions_in_place(serve, tmp_path):
     while time.monotonic() < end:
         assert w.predict().body.decode() == "one"
         time.sleep(0.1)
-    assert w.log.count("m/01 and file://%s/m/1 are the same version; what there was before goes on" % tmp_path) == 1
+    assert w.log.count("m/01 and file://%s/m/1 are the same version: rename one of them; what there was before goes on" % tmp_path) == 1
     put(tmp_path, {"m/2/model": "two"})
     (tmp_path / "m/01/model").unlink()
     (tmp_path / "m/01").rmdir()
@@ -449,10 +451,12 @@ def test_one_that_could_not_be_loaded_is_tried_again(serve):
 
 
 def test_a_small_cache_of_onnx_models(serve):
-    files = {"predictor.py": PREDICTOR, **{"all/%s/n.onnx" % name: model(i + 2) for i, name in enumerate("abc")}}
+    files = {"predictor.py": PREDICTOR, "all/d/n.onnx": model(5)[:40], **{"all/%s/n.onnx" % name: model(i + 2) for i, name in enumerate("abc")}}
     w = serve(files, **onnx_settings(dir="all", cache_size=1, disk_cache_size=3))
     for name, factor in [("a", 2), ("b", 3), ("c", 4), ("a", 2)]:
         assert w.predict([1, 1, 1, 1], path="/?model_name=" + name).json() == [[[factor] * 4]]
+    error = w.predict([1, 1, 1, 1], path="/?model_name=d").error["message"]
+    assert error.startswith("RuntimeError: all/d is not a model that ONNX Runtime 1.") and error.endswith(": check the file: it may be truncated, or of an opset newer than this onnxruntime knows")
 
 
 def test_models_that_the_class_opens_itself(serve):
