@@ -117,7 +117,8 @@ static void look_at(struct walk *w, int dir, const char *path, const char *name,
 	add(w->files, whole, (uint64_t)st.st_size);
 }
 
-/* Of those from `first` on, which one model has. */
+/* Of those from `first` on, which are of one folder: there may be several
+ * models below a path. */
 static void leave_other_forms(struct warm_files *f, size_t first)
 {
 	size_t n = first;
@@ -150,6 +151,7 @@ static void look_at_all(struct walk *w, DIR *dir, const char *path,
 		w->left--;
 		look_at(w, dirfd(dir), path, e->d_name, folders);
 	}
+	leave_other_forms(w->files, first);
 	if (w->files->n > first)
 		qsort(w->files->items + first, w->files->n - first,
 		      sizeof *w->files->items, by_path);
@@ -192,19 +194,16 @@ static void walk(struct walk *w, int parent, const char *name, const char *path,
 static void find(struct walk *w, const char *path)
 {
 	struct stat st;
-	size_t first;
 
 	if (stat(path, &st)) {
 		w->files->whole = false;
 		return;
 	}
 	w->device = st.st_dev;
-	first = w->files->n;
 	if (S_ISDIR(st.st_mode))
 		walk(w, AT_FDCWD, path, path, 0);
 	else if (S_ISREG(st.st_mode) && st.st_size >= LEAST_BYTES)
 		add(w->files, path, (uint64_t)st.st_size);
-	leave_other_forms(w->files, first);
 }
 
 void warm_files_find(struct warm_files *f, const char *const *paths,

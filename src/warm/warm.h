@@ -30,9 +30,9 @@ struct warm_files {
 
 /* paths: NULL-ended, of files and of folders. They may be links; a link below
  * counts where it leads to a file, and leads into no folder. Other file systems
- * are not entered. What a path has in the forms of other libraries beside
- * safetensors is left out. stop, which may be NULL, ends it from another
- * thread.
+ * are not entered. What is in the forms of other libraries beside
+ * safetensors of the same folder is left out. stop, which may be NULL, ends it
+ * from another thread.
  */
 void warm_files_find(struct warm_files *f, const char *const *paths,
 		     const atomic_bool *stop);

@@ -137,6 +137,23 @@ static void what_is_not_there_is_no_file(void **state)
 	assert_true(!look.bytes && !look.missing);
 }
 
+/* A folder of models: what one has in safetensors is not another's. */
+static void each_folder_has_its_own_forms(void **state)
+{
+	const char *const paths[] = {dir, NULL};
+	struct warm_files f;
+
+	(void)state;
+	put_dir("a");
+	put_dir("b");
+	put("a/model.safetensors", MIB);
+	put("a/model.bin", MIB);
+	put("b/model.onnx", MIB);
+	warm_files_find(&f, paths, NULL);
+	has(&f, "a/model.safetensors b/model.onnx");
+	warm_files_fini(&f);
+}
+
 /* A link may lead to all of the machine, or round and round. */
 static void no_folder_is_entered_by_a_link(void **state)
 {
@@ -256,6 +273,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(safetensors_are_enough, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(each_folder_has_its_own_forms,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_there_is_no_file,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(no_folder_is_entered_by_a_link,
