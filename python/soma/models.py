@@ -172,8 +172,9 @@ class Store:
                 raise Failure("init_error", "%s: the folders %s and %s are the same version" % (self._key, title.rstrip("/") + "/" + other, title.rstrip("/") + "/" + name), "rename one of them")
         folders = {n: os.path.join(place, name) for n, name in names.items()} or {1: place}
         versions = {n: Version(folder) for n, folder in folders.items()}
-        versions = {n: version for n, version in versions.items() if version.files}
-        if not versions:
+        if names:  # one without files is to become a version
+            versions = {n: version for n, version in versions.items() if version.files}
+        if not versions or not os.listdir(place):
             raise Failure("missing_file", "%s: %s is empty" % (self._key, title), "put the model there")
         return versions
 

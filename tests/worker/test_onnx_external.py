@@ -63,6 +63,11 @@ def test_by_a_link(start):
     assert failure["message"] == "m has weights in 'w.bin', which leads out of its folder"
 
 
+def test_a_folder_of_that_name(start):
+    failure = start({"predictor.py": PREDICTOR}, before=lambda w: os.makedirs(w.project / "m/net.onnx"), **settings()).failed()
+    assert failure["message"] == "m has 'net.onnx', which is no file" and failure["remedy"] == "put the model there"
+
+
 SIDE = 4096  # of the weights, which have 64 MiB
 MEASURE = """
     import numpy, onnxruntime
