@@ -41,6 +41,9 @@ class Failure(Exception):
     def as_dict(self):
         return {"code": self.code, "message": self.message, "traceback": self.trace, "remedy": self.remedy}
 
+    def in_a_line(self):
+        return "%s: %s" % (self.message, self.remedy)
+
     def for_log(self):
         return "%ssoma: %s\nsoma: remedy: %s\n" % (self.trace, self.message, self.remedy)
 

@@ -3,7 +3,9 @@
 Each model is a directory for each of its versions. A path may hold versions
 (directories whose names are numbers) or the model itself, which is version 1; a
 file is a model in a directory of its own. A place may be a link that the daemon
-turns to what is new at the model's source: it is looked at now and then.
+turns to what is new at the model's source: it is looked at now and then. What is
+used in place may be written to at any time: all of it is looked at, and a version
+is taken when two looks in a row find it the same.
 """
 import os
 import shutil
@@ -15,6 +17,7 @@ from _soma.scratch import Scratch
 
 SINGLE = "_cortex_default"  # the name of a model that was given none
 LOOK_S = 1  # between two looks at whether there is something new
+LOOK_PART = 50  # ... and at least so many times what a look takes
 
 
 def _stat(path):
@@ -45,26 +48,57 @@ class Pick:
         return self.files == other.files
 
 
+def _is_number(text):
+    """Of digits of ASCII: int() takes not all that Unicode has."""
+    return text.isascii() and text.isdigit()
+
+
 def _numbers(folder):
-    return [n for n in os.listdir(folder) if n.isdigit() and os.path.isdir(os.path.join(folder, n))]
+    return sorted(n for n in os.listdir(folder) if _is_number(n) and os.path.isdir(os.path.join(folder, n)))
 
 
 def _mark(place):
-    """What tells whether something else is there now: a link leads elsewhere, a file was replaced, a folder has others."""
+    """What tells whether something else is there now, of what is never written to: a link leads elsewhere."""
     real = os.path.realpath(place)
     stat = os.stat(real)
     return real, stat.st_ino, stat.st_mtime_ns
 
 
+def _version(models, name, number):
+    return models[name][0].get(number) if name in models else None
+
+
+def _settled(there, before, now):
+    """The models to use of those that are there, if before is what the last look found: what is being written to waits."""
+    models = {}
+    for name, (versions, title) in now.items():
+        taken = {}
+        for number, version in versions.items():
+            old, last = _version(there, name, number), _version(before, name, number)
+            if old and old.files == version.files:
+                taken[number] = old
+            elif last and last.files == version.files:
+                taken[number] = version
+            elif old:
+                taken[number] = old
+        if not taken and name in there:
+            taken = there[name][0]
+        if taken:
+            models[name] = taken, title
+    return models
+
+
 class _Source:
     """A place that the config names, and what is there."""
 
-    def __init__(self, name, place, title):
+    def __init__(self, name, place, title, in_place=False):
         self.name = name  # None: a folder of models
         self.place, self.title = place, title
+        self.in_place = in_place  # others write there, whenever they like
         self.mark = None  # of what was read; None: nothing yet
         self.models = {}  # name: ({number: Version}, how to name it to people)
-        self.grumbled = None
+        self.seen = {}  # the same, as the last look found it
+        self.trouble, self.said = set(), set()  # what this look, and the last, found to be wrong
 
 
 class Store:
@@ -75,7 +109,8 @@ class Store:
         self._key = "%s.%s" % (kind.key, block)
         self._project = os.path.realpath(settings["project"])
         self._scratch = Scratch("soma-models-")
-        self._looked = time.monotonic()
+        self._folders = {}  # of files: the directory that has one alone
+        self._looked, self._pause = time.monotonic(), LOOK_S
         models = settings["models"]
         self.cache_size = models.get("cache_size")
         self._single = bool(models.get("path"))
@@ -86,13 +121,14 @@ class Store:
         else:
             self._sources = [self._source("dir", None, models["dir"])]
         for source in self._sources:
-            self._read(source)
+            source.mark = _mark(source.place)
+            source.models = source.seen = self._read(source)
         self._gather()
 
     def _source(self, key, name, given):
         """What CONFIG says of one: where it is and what the config file calls it; a text is a path of the project."""
         if isinstance(given, dict):
-            return _Source(name, given["path"], given["source"])
+            return _Source(name, given["path"], given["source"], given.get("in_place", False))
         key = "%s.%s" % (self._key, key)
         place = os.path.realpath(os.path.join(self._project, given))
         if place != self._project and not place.startswith(self._project + os.sep):
@@ -104,34 +140,51 @@ class Store:
     # --- reading
 
     def _read(self, source):
-        mark = _mark(source.place)
+        place = os.path.realpath(source.place)
         if source.name is None:
-            source.models = self._read_all(mark[0], source.title)
-        else:
-            source.models = {source.name: (self._versions_of(mark[0], source.title), source.title)}
-        source.mark = mark
+            return self._read_all(source, place)
+        return {source.name: (self._versions_of(place, source.title), source.title)}
 
-    def _read_all(self, folder, title):
+    def _read_all(self, source, folder):
         names = sorted(n for n in os.listdir(folder) if os.path.isdir(os.path.join(folder, n)) and not n.startswith(".")) if os.path.isdir(folder) else []
         if not names:
-            raise Failure("missing_file", "%s.dir: %s has no folders" % (self._key, title), "give each model a folder there, named as the model is to be")
+            raise Failure("missing_file", "%s.dir: %s has no folders" % (self._key, source.title), "give each model a folder there, named as the model is to be")
         found = {}
         for name in names:
-            below = title.rstrip("/") + "/" + name
-            found[name] = self._versions_of(os.path.join(folder, name), below), below
+            title = source.title.rstrip("/") + "/" + name
+            try:
+                found[name] = self._versions_of(os.path.join(folder, name), title), title
+            except Failure as failure:
+                if not source.models:
+                    raise
+                source.trouble.add(failure.in_a_line())  # the others are as good as they were
+                if name in source.models:
+                    found[name] = source.models[name]
         return found
 
     def _versions_of(self, place, title):
         if not os.path.isdir(place):
             return {1: Version(self._in_folder(place), os.path.dirname(place))}
-        if not os.listdir(place):
+        names = {}
+        for name in _numbers(place):
+            other = names.setdefault(int(name), name)
+            if other != name:
+                raise Failure("init_error", "%s: the folders %s and %s are the same version" % (self._key, title.rstrip("/") + "/" + other, title.rstrip("/") + "/" + name), "rename one of them")
+        folders = {n: os.path.join(place, name) for n, name in names.items()} or {1: place}
+        versions = {n: Version(folder) for n, folder in folders.items()}
+        if names:  # one without files is to become a version
+            versions = {n: version for n, version in versions.items() if version.files}
+        if not versions or not os.listdir(place):
             raise Failure("missing_file", "%s: %s is empty" % (self._key, title), "put the model there")
-        folders = {int(n): os.path.join(place, n) for n in _numbers(place)} or {1: place}
-        return {n: Version(folder) for n, folder in folders.items()}
+        return versions
 
     def _in_folder(self, file):
         """A directory that has this file alone."""
-        folder = self._scratch.folder()
+        stat = os.stat(file)
+        key = file, stat.st_ino, stat.st_size, stat.st_mtime_ns  # for a copy would not change with it
+        if key in self._folders:
+            return self._folders[key]
+        folder = self._folders[key] = self._scratch.folder()
         link = os.path.join(folder, os.path.basename(file))
         try:
             os.symlink(file, link)
@@ -144,31 +197,38 @@ class Store:
         self._models = {name: model for source in self._sources for name, model in source.models.items()}
 
     def refresh(self):
-        """Whether something is new. Looks once a second, whoever asks."""
-        now = time.monotonic()
-        if now - self._looked < LOOK_S:
+        """Whether something is new. Looks once a second, whoever asks; more seldom where there is much to look at."""
+        began = time.monotonic()
+        if began - self._looked < self._pause:
             return False
-        self._looked = now
         changed = [source for source in self._sources if self._reread(source)]
+        self._looked = time.monotonic()
+        self._pause = max(LOOK_S, LOOK_PART * (self._looked - began))
         if changed:
             self._gather()
         return bool(changed)
 
     def _reread(self, source):
         """What cannot be used is said once, and what there was goes on."""
-        mark = None
+        models, source.trouble = source.models, set()
         try:
             mark = _mark(source.place)
-            if mark == source.mark or mark == source.grumbled:
-                return False
-            self._read(source)
-            return True
+            if source.in_place:
+                now = self._read(source)
+                models = _settled(source.models, source.seen, now)
+                source.seen = now
+            elif mark != source.mark:
+                models = self._read(source)
+            source.mark = mark
         except (Failure, OSError) as error:
-            if source.grumbled is None or source.grumbled != mark:
-                why = error.message if isinstance(error, Failure) else error
-                print("what is new at %s cannot be used: %s; what there was before goes on" % (source.title, why), file=sys.stderr)
-            source.grumbled = mark or ()
+            source.trouble.add(error.in_a_line() if isinstance(error, Failure) else str(error))
+        for why in sorted(source.trouble - source.said):
+            print("what is new at %s cannot be used: %s; what there was before goes on" % (source.title, why), file=sys.stderr)
+        source.said = source.trouble
+        if models == source.models:
             return False
+        source.models = models
+        return True
 
     # --- what is there
 
@@ -203,7 +263,7 @@ class Store:
         there = models[name][0]
         if version == "latest":
             number = max(there)
-        elif not str(version).isdigit():
+        elif not _is_number(str(version)):
             raise ValueError("model_version is %r: give a number, or 'latest'" % (version,))
         elif int(version) not in there:
             raise ValueError("the model %shas no version %s: choose one of %s" % ("" if self._single else name + " ", version, ", ".join(map(str, sorted(there)))))

@@ -71,12 +71,15 @@ class OnnxClient:
         there = self._runtime.get_available_providers()
         file = _model_file(pick.folder, title)
         try:
-            file = onnx_external.check(file, pick.home)
+            file, is_mapped = onnx_external.check(file, pick.home)
         except ValueError as error:
             what, _, remedy = str(error).rpartition(": ")
             raise Failure("init_error", "%s %s" % (title, what), remedy)
         except OSError as error:  # a link to nothing, a socket
             raise Failure("missing_file", "%s: %s cannot be opened: %s" % (title, os.path.basename(file), error.strerror), "put the model there")
+        if is_mapped:
+            # Else each replica would copy them all into another layout.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             session = self._runtime.InferenceSession(file, options, providers=[p for p in PROVIDERS if p in there])
         except Exception as error:
@@ -89,7 +92,7 @@ class OnnxClient:
         try:
             return self._load(pick)
         except Failure as failure:
-            raise RuntimeError(failure.message)
+            raise RuntimeError(failure.in_a_line())
 
     def get_model(self, model_name=None, model_version="latest"):
         """A dict: session (onnxruntime's), signatures (its inputs), input_signatures (name to shape and type)."""

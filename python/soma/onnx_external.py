@@ -103,18 +103,21 @@ def _check(folder, location):
 
 
 def _check_all(path, fd):
+    """How many files it names."""
     if not os.fstat(fd).st_size:
-        return
+        return 0
     with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as data:
         # Most models have none, and Python would take long over all their nodes.
         if data.find(b"location") < 0:
-            return
-        for location in set(_locations(data, "model", 0, len(data))):
-            _check(os.path.dirname(path), location)
+            return 0
+        locations = set(_locations(data, "model", 0, len(data)))
+    for location in locations:
+        _check(os.path.dirname(path), location)
+    return len(locations)
 
 
 def check(path, folder):
-    """The true path of a model of that folder. ValueError says which file of another place it is, or wants."""
+    """The true path of a model of that folder, and whether it has weights in other files. ValueError says which file of another place it is, or wants."""
     real = os.path.realpath(path)
     name = os.path.basename(path)
     if not _is_inside(real, folder):
@@ -124,7 +127,7 @@ def check(path, folder):
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ValueError("has %r, which is no file: put the model there" % name)
-        _check_all(real, fd)
+        count = _check_all(real, fd)
     finally:
         os.close(fd)
-    return real
+    return real, count > 0

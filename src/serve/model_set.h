@@ -63,7 +63,8 @@ void model_set_on_secret(struct model_set *set);
  * seconds until they are there (below 0: not known). False: there are none. */
 bool model_set_loading(const struct model_set *set, uint64_t *ret_done,
 		       uint64_t *ret_total, double *ret_eta_s);
-/* CONFIG.models: the spec's block with each source as {"path", "source"}. */
+/* CONFIG.models: the spec's block with each source as {"path", "source",
+ * "in_place"}. */
 yyjson_mut_val *model_set_config(const struct model_set *set,
 				 yyjson_mut_doc *doc);
 /* "models" of an api's object. */

@@ -27,6 +27,7 @@ static yyjson_mut_val *place(const struct model_set *set, yyjson_mut_doc *doc,
 
 	yyjson_mut_obj_add_strcpy(doc, o, "path", path ? path : "");
 	yyjson_mut_obj_add_strcpy(doc, o, "source", item->source);
+	yyjson_mut_obj_add_bool(doc, o, "in_place", !item->model);
 	return o;
 }
 

@@ -150,7 +150,8 @@ static void on_look(uv_work_t *work)
 {
 	struct look *l = work->data;
 
-	l->found = warm_look((const char *const *)l->paths, l->most);
+	l->found = warm_look((const char *const *)l->paths, l->most,
+			     &l->serve->looks_end);
 }
 
 static void decide(struct revision *rev, const struct look *l)

@@ -434,6 +434,7 @@ void serve_stop(struct serve *s, void (*on_stopped)(struct serve *s))
 	struct api *a;
 
 	s->stopping = true;
+	atomic_store(&s->looks_end, true);
 	s->on_stopped = on_stopped;
 	models_stop(&s->models);
 	serve_is_busy(s);

@@ -3,6 +3,7 @@
 #ifndef SERVE_SERVE_H
 #define SERVE_SERVE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -48,7 +49,9 @@ struct serve {
 		      */
 	bool stopping;
 	bool collecting, collect_again; /* private: garbage */
-	unsigned measuring; /* private: looks at memory on the pool */
+	unsigned measuring;    /* private: looks at memory on the pool */
+	atomic_bool looks_end; /* private: those at files of models are to end
+				*/
 	/* private: what all replicas that are ready may claim of the
 	 * processors (weigh.h): as far as they are counted anew, and when they
 	 * were counted last */

@@ -1,6 +1,8 @@
 /* look.c: how much of some files is in the page cache, by samples. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/mem.h"
@@ -25,12 +27,24 @@ static size_t missing_at(void *at, size_t bytes, size_t page, size_t *ret_pages)
 	return missing;
 }
 
-/* A pipe of that name is not waited for. */
+/* What has that name may be another by now, and to open some things does
+ * something: a plain file is opened, or nothing. */
+static int open_file(const char *path)
+{
+	cleanup_close int there = open(path, O_PATH | O_CLOEXEC);
+	char again[32];
+	struct stat st;
+
+	if (there < 0 || fstat(there, &st) || !S_ISREG(st.st_mode))
+		return -1;
+	snprintf(again, sizeof again, "/proc/self/fd/%d", there);
+	return open(again, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
 static uint64_t missing_of(const struct warm_file *f)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (size_t)f->size;
-	cleanup_close int fd =
-		open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	cleanup_close int fd = open_file(f->path);
 	size_t looked = 0, missing = 0;
 	char *map;
 
@@ -52,14 +66,17 @@ static uint64_t missing_of(const struct warm_file *f)
 		      : 0;
 }
 
-struct warm_look warm_look(const char *const *paths, uint64_t most)
+struct warm_look warm_look(const char *const *paths, uint64_t most,
+			   const atomic_bool *stop)
 {
 	struct warm_look look = {0};
 	struct warm_files f;
 
-	warm_files_find(&f, paths);
+	warm_files_find(&f, paths, stop);
 	look.bytes = f.bytes;
-	for (size_t i = 0; f.whole && f.bytes <= most && i < f.n; i++)
+	for (size_t i = 0; f.whole && f.bytes <= most && i < f.n &&
+			   !(stop && atomic_load(stop));
+	     i++)
 		look.missing += missing_of(&f.items[i]);
 	warm_files_fini(&f);
 	return look;

@@ -22,7 +22,7 @@ int warm_main(int argc, char **argv)
 		fputs("usage: soma warm PATH...\n", stderr);
 		return 2;
 	}
-	warm_files_find(&f, (const char *const *)argv + 1);
+	warm_files_find(&f, (const char *const *)argv + 1, NULL);
 	bytes = warm_read(&f);
 	warm_files_fini(&f);
 	printf("{\"bytes\":%" PRIu64 ",\"ms\":%" PRIu64 "}\n", bytes,

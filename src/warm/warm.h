@@ -9,6 +9,7 @@
 #ifndef WARM_WARM_H
 #define WARM_WARM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,13 +24,18 @@ struct warm_files {
 	struct warm_file *items; /* owned */
 	size_t n;
 	uint64_t bytes;
-	bool whole; /* all were found: there are not too many, and none is
-		       hidden */
+	bool whole; /* all were found: there are not too many, none is hidden
+		       or too deep, and nobody said stop */
 };
 
-/* paths: NULL-ended, of files and of folders, which may hold links. What a
- * folder has in the forms of other libraries beside safetensors is left out. */
-void warm_files_find(struct warm_files *f, const char *const *paths);
+/* paths: NULL-ended, of files and of folders. They may be links; a link below
+ * counts where it leads to a file, and leads into no folder. Other file systems
+ * are not entered. What is in the forms of other libraries beside
+ * safetensors of the same folder is left out. stop, which may be NULL, ends it
+ * from another thread.
+ */
+void warm_files_find(struct warm_files *f, const char *const *paths,
+		     const atomic_bool *stop);
 void warm_files_fini(struct warm_files *f);
 
 struct warm_look {
@@ -39,8 +45,9 @@ struct warm_look {
 
 /* most: of models that have more it is not looked what is there. The kernel
  * tells of files that are ours, or that we may write; the others seem to be
- * there. */
-struct warm_look warm_look(const char *const *paths, uint64_t most);
+ * there. stop: as above. */
+struct warm_look warm_look(const char *const *paths, uint64_t most,
+			   const atomic_bool *stop);
 
 /* Reads all that is not there. Bytes of all files that could be opened. */
 uint64_t warm_read(const struct warm_files *f);

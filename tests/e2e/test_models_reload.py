@@ -216,6 +216,18 @@ def test_replicas_that_a_restart_leaves_alone(own_daemon_with, bucket):
     comes(d, ["newer", pid], "over")
 
 
+def test_a_version_that_is_added_in_place(daemon):
+    folder = daemon.parent / "placed"
+    for version, text in [("1", "one"), ("2", "two")]:
+        (folder / "iris" / version).mkdir(parents=True)
+        (folder / "iris" / version / "m.txt").write_text(text)
+        if version == "1":
+            daemon.admin.deploy(reader("placed", {"dir": str(folder)}))
+            assert texts(daemon, "placed", "?name=iris") == "one"
+    wait_for("the newest is used", lambda: texts(daemon, "placed", "?name=iris") == "two", SOON)
+    daemon.admin.delete("placed")
+
+
 @pytest.fixture
 def own_daemon_with(moto, bucket):
     with Daemon(env={**KEYS, "AWS_ENDPOINT_URL": moto}.items(), args=["--models-check", "300ms"]) as d:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -127,6 +128,19 @@ def test_what_is_larger_than_memory_is_said(own_daemon):
     assert re.match(r"its models, 1.0 TiB, are not read ahead, for .* of memory are free for them: they are read from the disk where they are used", text), text
     assert daemon.admin.post("/large", json={}).json() == 1
     assert events(daemon, "large", "model_warmed") == []
+
+
+def test_links_to_all_of_the_machine(own_daemon, model):
+    """They are not followed, and a daemon that is to stop does not wait for who looks."""
+    daemon = own_daemon
+    (model / "all").symlink_to("/")
+    (model / "round").symlink_to("/proc/self/task")
+    daemon.admin.deploy(python_project(READS, api("links", model)))
+    wait_for("it was read ahead", lambda: events(daemon, "links", "model_warmed"))
+    assert daemon.admin.post("/links", json={}).json() == 1
+    began = time.monotonic()
+    daemon.stop()
+    assert time.monotonic() - began < seconds(10)
 
 
 def warm(*paths, **kwargs):

@@ -91,12 +91,12 @@ static void a_models_files(void **state)
 	assert_int_equal(symlink("../b", in), 0);
 	/* What a pipe would give nobody waits for. */
 	assert_int_equal(mkfifo(out, 0644), 0);
-	warm_files_find(&f, both);
+	warm_files_find(&f, both, NULL);
 	has(&f, "a b in/c in/link");
 	assert_true(f.bytes == 8 * MIB && f.whole);
 	warm_files_fini(&f);
 	/* Once more, by one of its files. */
-	warm_files_find(&f, (const char *const[]){in, NULL});
+	warm_files_find(&f, (const char *const[]){in, NULL}, NULL);
 	has(&f, "in/link");
 	warm_files_fini(&f);
 }
@@ -109,12 +109,12 @@ static void safetensors_are_enough(void **state)
 	(void)state;
 	put("pytorch_model.bin", MIB);
 	put("vocabulary", MIB);
-	warm_files_find(&f, paths);
+	warm_files_find(&f, paths, NULL);
 	has(&f, "pytorch_model.bin vocabulary");
 	warm_files_fini(&f);
 	put("model.safetensors", MIB);
 	put("model.onnx", MIB);
-	warm_files_find(&f, paths);
+	warm_files_find(&f, paths, NULL);
 	has(&f, "model.safetensors vocabulary");
 	assert_true(f.bytes == 2 * MIB);
 	warm_files_fini(&f);
@@ -127,13 +127,97 @@ static void what_is_not_there_is_no_file(void **state)
 	struct warm_look look;
 
 	(void)state;
-	warm_files_find(&f, (const char *const[]){none, NULL});
+	warm_files_find(&f, (const char *const[]){none, NULL}, NULL);
 	assert_true(!f.n && !f.whole);
 	assert_true(warm_read(&f) == 0);
 	warm_files_fini(&f);
 	assert_int_equal(symlink("loop", loop), 0);
-	look = warm_look((const char *const[]){loop, none, NULL}, UINT64_MAX);
+	look = warm_look((const char *const[]){loop, none, NULL}, UINT64_MAX,
+			 NULL);
 	assert_true(!look.bytes && !look.missing);
+}
+
+/* A folder of models: what one has in safetensors is not another's. */
+static void each_folder_has_its_own_forms(void **state)
+{
+	const char *const paths[] = {dir, NULL};
+	struct warm_files f;
+
+	(void)state;
+	put_dir("a");
+	put_dir("b");
+	put("a/model.safetensors", MIB);
+	put("a/model.bin", MIB);
+	put("b/model.onnx", MIB);
+	warm_files_find(&f, paths, NULL);
+	has(&f, "a/model.safetensors b/model.onnx");
+	warm_files_fini(&f);
+}
+
+/* A link may lead to all of the machine, or round and round. */
+static void no_folder_is_entered_by_a_link(void **state)
+{
+	cleanup_free char *all = in_dir("in/all"), *up = in_dir("in/up"),
+			  *none = in_dir("in/none"), *link = in_dir("link"),
+			  *in = in_dir("in");
+	struct warm_files f;
+
+	(void)state;
+	put_dir("in");
+	put("in/a", MIB);
+	assert_int_equal(symlink("/", all), 0);
+	assert_int_equal(symlink("..", up), 0);
+	assert_int_equal(symlink("nowhere", none), 0);
+	assert_int_equal(symlink("in", link), 0);
+	warm_files_find(&f, (const char *const[]){in, NULL}, NULL);
+	has(&f, "in/a");
+	assert_true(f.whole);
+	warm_files_fini(&f);
+	/* The path itself may be one, as those that the daemon turns. */
+	warm_files_find(&f, (const char *const[]){link, NULL}, NULL);
+	has(&f, "link/a");
+	warm_files_fini(&f);
+}
+
+static void no_walk_is_without_end(void **state)
+{
+	const char *const paths[] = {dir, NULL};
+	cleanup_free char *deep = in_dir("d");
+	const atomic_bool stop = true;
+	struct warm_files f;
+
+	(void)state;
+	put("a", MIB);
+	warm_files_find(&f, paths, &stop);
+	assert_true(!f.n && !f.whole);
+	warm_files_fini(&f);
+	for (int i = 0; i < 40; i++) {
+		char *deeper;
+
+		assert_int_equal(mkdir(deep, 0755), 0);
+		deeper = mem_printf("%s/d", deep);
+		free(deep);
+		deep = deeper;
+	}
+	warm_files_find(&f, paths, NULL);
+	assert_true(f.n == 1 && !f.whole);
+	warm_files_fini(&f);
+}
+
+static void no_more_names_than_a_model_has(void **state)
+{
+	const char *const paths[] = {dir, NULL};
+	struct warm_files f;
+
+	(void)state;
+	for (int i = 0; i <= 100000; i++) {
+		cleanup_free char *path = mem_printf("%s/%d", dir, i);
+
+		assert_int_equal(symlink("nowhere", path), 0);
+	}
+	warm_files_find(&f, paths, NULL);
+	assert_true(!f.n && !f.whole);
+	warm_files_fini(&f);
 }
 
 static void read_ahead(void **state)
@@ -145,17 +229,17 @@ static void read_ahead(void **state)
 	(void)state;
 	put("a", 40 * MIB);
 	put("b", 9 * MIB + 4711);
-	look = warm_look(paths, UINT64_MAX);
+	look = warm_look(paths, UINT64_MAX, NULL);
 	assert_true(look.bytes == 49 * MIB + 4711);
 	if (look.missing < 40 * MIB)
 		skip(); /* of memory, or one that keeps all */
 	/* What there is no room for is not looked at. */
-	look = warm_look(paths, look.bytes - 1);
+	look = warm_look(paths, look.bytes - 1, NULL);
 	assert_true(look.bytes == 49 * MIB + 4711 && !look.missing);
-	warm_files_find(&f, paths);
+	warm_files_find(&f, paths, NULL);
 	assert_true(warm_read(&f) == f.bytes);
 	warm_files_fini(&f);
-	look = warm_look(paths, UINT64_MAX);
+	look = warm_look(paths, UINT64_MAX, NULL);
 	assert_true(look.missing == 0);
 }
 
@@ -170,15 +254,15 @@ static void a_part_is_missing(void **state)
 
 	(void)state;
 	put("a", 64 * MIB);
-	if (warm_look(paths, UINT64_MAX).missing < 60 * MIB)
+	if (warm_look(paths, UINT64_MAX, NULL).missing < 60 * MIB)
 		skip();
-	warm_files_find(&f, paths);
+	warm_files_find(&f, paths, NULL);
 	warm_read(&f);
 	warm_files_fini(&f);
 	fd = open(path, O_RDONLY);
 	posix_fadvise(fd, 0, 16 * MIB, POSIX_FADV_DONTNEED);
 	close(fd);
-	look = warm_look(paths, UINT64_MAX);
+	look = warm_look(paths, UINT64_MAX, NULL);
 	assert_true(look.missing >= 12 * MIB && look.missing <= 20 * MIB);
 }
 
@@ -189,7 +273,15 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(safetensors_are_enough, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(each_folder_has_its_own_forms,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_not_there_is_no_file,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(no_folder_is_entered_by_a_link,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(no_walk_is_without_end, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(no_more_names_than_a_model_has,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(read_ahead, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_part_is_missing, set_up,

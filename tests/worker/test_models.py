@@ -65,7 +65,8 @@ def test_versions(serve):
     for version, factor in [("latest", 10), ("1", 3), ("9", 9)]:
         assert w.predict([1, 1, 1, 1], path="/?model_version=" + version).json() == [[[factor] * 4]]
     assert w.predict([1, 1, 1, 1], path="/?model_version=2").error["message"] == "ValueError: the model has no version 2: choose one of 1, 9, 10"
-    assert "give a number, or 'latest'" in w.predict([1, 1, 1, 1], path="/?model_version=x").error["message"]
+    for version in ("x", "%C2%B2", "-1"):
+        assert "give a number, or 'latest'" in w.predict([1, 1, 1, 1], path="/?model_version=" + version).error["message"]
 
 
 @pytest.mark.parametrize("models", [{"paths": [{"name": "a", "path": "all/a"}, {"name": "b", "path": "all/b/2/n.onnx"}]}, {"dir": "all"}])
@@ -113,6 +114,7 @@ def test_input(serve):
     ({"m/a.txt": ""}, {"path": "m"}, "missing_file", "m has no .onnx file", "put exactly one .onnx file there"),
     ({"m/a.onnx": model(1), "m/b.onnx": b""}, {"path": "m"}, "missing_file", "m has 2 .onnx files (a.onnx, b.onnx)", "name the file"),
     ({"m/1/a.onnx": model(1), "m/2/x": ""}, {"path": "m"}, "missing_file", "m/2 has no .onnx file", "put exactly one"),
+    ({"m/1/a.onnx": model(1), "m/01/a.onnx": model(1)}, {"path": "m"}, "init_error", "predictor.models: the folders m/01 and m/1 are the same version", "rename one of them"),
     ({"m/a.onnx": model(1)}, {"dir": "m"}, "missing_file", "predictor.models.dir: m has no folders", "give each model a folder there"),
     ({"m/a.onnx": model(1)[:40]}, {"path": "m"}, "init_error", "m is not a model that ONNX Runtime 1.", "it may be truncated"),
     ({"m/a.onnx": b"\x93NUMPY"}, {"path": "m"}, "init_error", "m is not a model that ONNX Runtime 1.", "of an opset newer"),
@@ -213,6 +215,10 @@ def at(path, source):
     return {"path": str(path), "source": source}
 
 
+def in_place(path):
+    return {**at(path, "file://%s" % path), "in_place": True}
+
+
 def later(get, want, seconds=5):
     """get() until it is `want`: a worker looks once a second."""
     end = time.monotonic() + seconds
@@ -244,10 +250,12 @@ def test_what_is_new_and_cannot_be_used(serve, tmp_path):
     lead(link, put(tmp_path / "two", {"n.onnx": model(3)[:40]}))
     time.sleep(1.2)
     assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
+    assert "s3://bucket/m/ is not a model that ONNX Runtime" in w.log and ": check the file: it may be truncated" in w.log
     (tmp_path / "three").mkdir()
     lead(link, tmp_path / "three")
     time.sleep(1.2)
     assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
+    assert "s3://bucket/m/ is empty: put the model there; what there was before goes on" in w.log
     lead(link, put(tmp_path / "four", {"n.onnx": model(4)}))
     later(lambda: w.predict([1, 1, 1, 1]).json(), [[[4] * 4]])
 
@@ -265,11 +273,98 @@ def test_models_of_a_folder_come_and_go(serve, tmp_path):
 
 def test_a_file_that_is_replaced_in_place(serve, tmp_path):
     put(tmp_path, {"n.onnx": model(2)})
-    w = serve(PREDICTOR, **onnx_settings(path=at(tmp_path / "n.onnx", "file:///srv/n.onnx")))
+    w = serve(PREDICTOR, **onnx_settings(path=in_place(tmp_path / "n.onnx")))
     assert w.predict([1, 1, 1, 1]).json() == [[[2] * 4]]
     put(tmp_path, {"new": model(6)})
     (tmp_path / "new").rename(tmp_path / "n.onnx")
     later(lambda: w.predict([1, 1, 1, 1]).json(), [[[6] * 4]])
+
+
+READER = """
+    import os
+    class PythonPredictor:
+        def __init__(self, config, python_client):
+            self.client, self.loads = python_client, []
+        def load_model(self, model_path):
+            self.loads.append(os.path.basename(model_path))
+            return open(os.path.join(model_path, "model")).read()
+        def predict(self, query_params):
+            if "loads" in query_params:
+                return self.loads
+            return self.client.get_model(query_params.get("name"), query_params.get("version", "latest"))
+"""
+
+
+def test_versions_that_come_to_a_folder_in_place(serve, tmp_path):
+    put(tmp_path, {"m/iris/1/model": "one"})
+    w = serve(READER, models={"dir": in_place(tmp_path / "m")})
+    iris = "/?name=iris"
+    assert w.predict(path=iris).body.decode() == "one"
+    put(tmp_path, {"m/iris/2/model": "two"})
+    later(lambda: w.predict(path=iris).body.decode(), "two")
+    put(tmp_path, {"m/rose/model": "red"})
+    later(lambda: w.predict(path="/?name=rose").body.decode(), "red")
+    # One that is not there yet keeps none of the others from being seen.
+    (tmp_path / "m/lily").mkdir()
+    put(tmp_path, {"m/iris/2/model": "two, trained again"})
+    later(lambda: w.predict(path=iris).body.decode(), "two, trained again")
+    assert w.predict(path=iris + "&version=1").body.decode() == "one"
+
+
+def test_files_of_a_version_in_place(serve, tmp_path):
+    put(tmp_path, {"m/1/model": "one", "m/2/model": "two"})
+    w = serve(READER, models={"path": in_place(tmp_path / "m")})
+    assert w.predict().body.decode() == "two"
+    put(tmp_path, {"new": "two by a rename"})
+    (tmp_path / "new").rename(tmp_path / "m/2/model")
+    later(lambda: w.predict().body.decode(), "two by a rename")
+    put(tmp_path, {"m/2/model": "two, written over"})
+    later(lambda: w.predict().body.decode(), "two, written over")
+    time.sleep(2.5)
+    assert w.predict(path="/?loads=1").json() == ["2"] * 3  # what has not changed is not loaded again
+
+
+def test_a_version_that_is_being_written(serve, tmp_path):
+    put(tmp_path, {"m/1/model": "one"})
+    w = serve(READER, models={"path": in_place(tmp_path / "m")})
+    assert w.predict().body.decode() == "one"
+    (tmp_path / "m/2").mkdir()
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        assert w.predict().body.decode() == "one"
+        time.sleep(0.1)
+    with open(tmp_path / "m/2/model", "w") as f:
+        for part in range(25):
+            f.write("part %d " % part)
+            f.flush()
+            assert w.predict().body.decode() == "one"
+            time.sleep(0.1)
+    later(lambda: w.predict().body.decode(), "".join("part %d " % part for part in range(25)))
+    assert w.predict(path="/?loads=1").json() == ["1", "2"]
+
+
+def test_folders_that_are_no_versions_in_place(serve, tmp_path):
+    put(tmp_path, {"m/1/model": "one"})
+    w = serve(READER, models={"path": in_place(tmp_path / "m")})
+    assert w.predict().body.decode() == "one"
+    put(tmp_path, {"m/\u00b2/model": "superscript", "m/01/model": "once more"})
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end:
+        assert w.predict().body.decode() == "one"
+        time.sleep(0.1)
+    assert w.log.count("m/01 and file://%s/m/1 are the same version: rename one of them; what there was before goes on" % tmp_path) == 1
+    put(tmp_path, {"m/2/model": "two"})
+    (tmp_path / "m/01/model").unlink()
+    (tmp_path / "m/01").rmdir()
+    later(lambda: w.predict().body.decode(), "two")
+
+
+def test_one_that_was_half_written_at_the_start(serve, tmp_path):
+    put(tmp_path, {"m/1/model": "ha"})
+    w = serve(READER, models={"path": in_place(tmp_path / "m")})
+    assert w.predict().body.decode() == "ha"
+    put(tmp_path, {"m/1/model": "half, and now whole"})
+    later(lambda: w.predict().body.decode(), "half, and now whole")
 
 
 LRU = """
@@ -311,11 +406,57 @@ def test_a_prediction_keeps_what_it_has_got(serve):
     assert w.predict().json()[1] == ["a", "b", "a", "b"]
 
 
+BAD = "no such thing"  # what a reader of JSON does not take
+JSON = READER.replace('return open(os.path.join(model_path, "model")).read()', 'return __import__("json").load(open(os.path.join(model_path, "model")))')
+
+
+def loads(w):
+    return w.predict(path="/?loads=1").json()
+
+
+def test_the_newest_cannot_be_loaded(serve, tmp_path):
+    """The one before it goes on, of those that are loaded."""
+    link = tmp_path / "m"
+    lead(link, put(tmp_path / "one", {"1/model": "1"}))
+    w = serve(JSON, models={"path": at(link, "s3://bucket/m"), "cache_size": 1, "disk_cache_size": 3})
+    assert w.predict().json() == 1
+    lead(link, put(tmp_path / "two", {"1/model": "1", "2/model": BAD}))
+    time.sleep(1.2)
+    for _ in range(5):
+        assert w.predict().json() == 1
+    assert loads(w) == ["1", "2"]  # it was tried, once
+    assert w.log.count("what is new of s3://bucket/m/2 cannot be loaded: json.decoder.JSONDecodeError") == 1 and "; version 1 goes on" in w.log
+    assert "JSONDecodeError" in w.predict(path="/?version=2").error["message"]  # who asks for that one is told
+    lead(link, put(tmp_path / "three", {"1/model": "1", "2/model": "22"}))
+    later(lambda: w.predict().json(), 22)
+    assert loads(w) == ["1", "2", "2"]
+
+
+def test_one_that_cannot_be_loaded_costs_the_others_nothing(serve):
+    files = {"predictor.py": JSON.replace('os.path.basename(model_path)', 'model_path[-1]'), "all/a/model": "1", "all/b/model": BAD}
+    w = serve(files, models={"dir": "all", "cache_size": 1, "disk_cache_size": 2})
+    for _ in range(3):
+        assert w.predict(path="/?name=a").json() == 1
+        assert w.predict(path="/?name=b").error["message"].startswith("json.decoder.JSONDecodeError: Expecting value")
+    assert loads(w) == ["a", "b", "a"]
+
+
+def test_one_that_could_not_be_loaded_is_tried_again(serve):
+    """Why may be no fault of its files."""
+    source = JSON.replace("            return __import__", "            if len(self.loads) == 1:\n                raise OSError('no network')\n            return __import__")
+    w = serve({"predictor.py": source, "m/model": "5"}, models={"path": "m"})
+    assert "no network" in w.predict().error["message"] and "no network" in w.predict().error["message"]
+    later(lambda: w.predict().status, 200, 10)
+    assert loads(w) == ["m", "m"]
+
+
 def test_a_small_cache_of_onnx_models(serve):
-    files = {"predictor.py": PREDICTOR, **{"all/%s/n.onnx" % name: model(i + 2) for i, name in enumerate("abc")}}
+    files = {"predictor.py": PREDICTOR, "all/d/n.onnx": model(5)[:40], **{"all/%s/n.onnx" % name: model(i + 2) for i, name in enumerate("abc")}}
     w = serve(files, **onnx_settings(dir="all", cache_size=1, disk_cache_size=3))
     for name, factor in [("a", 2), ("b", 3), ("c", 4), ("a", 2)]:
         assert w.predict([1, 1, 1, 1], path="/?model_name=" + name).json() == [[[factor] * 4]]
+    error = w.predict([1, 1, 1, 1], path="/?model_name=d").error["message"]
+    assert error.startswith("RuntimeError: all/d is not a model that ONNX Runtime 1.") and error.endswith(": check the file: it may be truncated, or of an opset newer than this onnxruntime knows")
 
 
 def test_models_that_the_class_opens_itself(serve):

@@ -63,6 +63,45 @@ def test_by_a_link(start):
     assert failure["message"] == "m has weights in 'w.bin', which leads out of its folder"
 
 
+def test_a_folder_of_that_name(start):
+    failure = start({"predictor.py": PREDICTOR}, before=lambda w: os.makedirs(w.project / "m/net.onnx"), **settings()).failed()
+    assert failure["message"] == "m has 'net.onnx', which is no file" and failure["remedy"] == "put the model there"
+
+
+SIDE = 4096  # of the weights, which have 64 MiB
+MEASURE = """
+    import numpy, onnxruntime
+
+    def anonymous():
+        with open("/proc/self/smaps_rollup") as f:
+            [kib] = [int(line.split()[1]) for line in f if line.startswith("Anonymous:")]
+        return kib // 1024
+
+    BEFORE = anonymous()
+
+    class ONNXPredictor:
+        def __init__(self, onnx_client, config):
+            self.client = onnx_client
+        def predict(self):
+            [y] = self.client.predict(numpy.ones((1, %d), "f4"))
+            return [y.shape[1], anonymous() - BEFORE]
+""" % SIDE
+
+
+def test_they_are_mapped(serve):
+    """And not copied into a layout of ONNX Runtime's own: replicas share them."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[SIDE, SIDE], data_location=TensorProto.EXTERNAL)
+    for key, value in [("location", "w.bin"), ("offset", "0"), ("length", str(4 * SIDE * SIDE))]:
+        tensor.external_data.add(key=key, value=value)
+    value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, SIDE])
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [value("x")], [value("y")], [tensor])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    made.ir_version = 7
+    w = serve({"predictor.py": MEASURE, "m/net.onnx": made.SerializeToString(), "m/w.bin": bytes(4 * SIDE * SIDE)}, **settings())
+    size, mib = w.predict().json()
+    assert size == SIDE and mib < 32
+
+
 def test_models_without_such_files(serve):
     """The word is somewhere in the file, and no file is named."""
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "location", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])])
