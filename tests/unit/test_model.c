@@ -213,10 +213,12 @@ static void config_says_where_models_are(void **state)
 		     "\"cache_size\":null,\"disk_cache_size\":null}");
 	cleanup_free char *want = mem_printf(
 		"{\"paths\":[{\"name\":\"own\",\"path\":{\"path\":\"%s/m/a\","
-		"\"source\":\"m/a\"}},{\"name\":\"tmp\",\"path\":{\"path\":"
-		"\"/tmp\",\"source\":\"/tmp\"}},{\"name\":\"url\",\"path\":{"
+		"\"source\":\"m/"
+		"a\",\"in_place\":true}},{\"name\":\"tmp\",\"path\":{\"path\":"
+		"\"/tmp\",\"source\":\"/"
+		"tmp\",\"in_place\":true}},{\"name\":\"url\",\"path\":{"
 		"\"path\":\"/tmp\",\"source\":\"file:///"
-		"tmp\"}}],\"cache_size\":"
+		"tmp\",\"in_place\":true}}],\"cache_size\":"
 		"null,\"disk_cache_size\":null}",
 		f->dir);
 	const char *needs[3];
@@ -274,7 +276,7 @@ static void what_was_pinned_is_there_at_once(void **state)
 	assert_int_equal(model_set_step(set), MODELS_THERE);
 	assert_null(set->items[0].model->process);
 	want = mem_printf("{\"path\":{\"path\":\"%s\",\"source\":"
-			  "\"s3://bucket/m\"}}",
+			  "\"s3://bucket/m\",\"in_place\":false}}",
 			  pin);
 	says(set, want); /* by the link, which may be turned */
 	trees = models_in_use(&f->serve.models, &n);
