@@ -89,7 +89,7 @@ def test_what_is_on_the_disk_is_read_ahead(own_daemon, model):
     wait_for("it was read ahead", lambda: events(daemon, "cold", "model_warmed"))
     (text,) = events(daemon, "cold", "model_warmed")
     assert re.fullmatch(r"its models, 96 MiB, were not in memory: read from the disk in .*, .*/s", text), text
-    assert cached(path) == 1
+    wait_for("the disk has given all of it", lambda: cached(path) == 1)
     assert daemon.admin.post("/cold", json={}).json() == 1
     # Who has read it pays for it: not the replica.
     charged = file_pages(daemon, "cold")
@@ -100,7 +100,7 @@ def test_what_is_on_the_disk_is_read_ahead(own_daemon, model):
     drop(path)
     cold_start(daemon, "cold")
     wait_for("it was read ahead again", lambda: len(events(daemon, "cold", "model_warmed")) == 2)
-    assert cached(path) == 1
+    wait_for("the disk has given all of it", lambda: cached(path) == 1)
 
 
 def test_one_that_loads_some_reads_those_alone(own_daemon, model):
@@ -151,7 +151,7 @@ def test_the_program_by_itself(model):
     path = model / "model.safetensors"
     done = warm(model)
     assert done.returncode == 0 and json.loads(done.stdout)["bytes"] == SIZE
-    assert cached(path) == 1
+    wait_for("the disk has given all of it", lambda: cached(path) == 1)
     assert warm().returncode == 2
     assert warm(model / "none").returncode == 1
 
