@@ -28,7 +28,7 @@ struct shelf_guise shelf__worn(const struct shelf *s);
 /* False: the kernel does not let us; it is to be taken off all the same. */
 bool shelf__wear(struct shelf_guise *g, const struct shelf *s);
 void shelf__take_off(struct shelf_guise *g);
-#define cleanup_guise __attribute__((cleanup(shelf__take_off)))
+#define cleanup_guise __attribute__((cleanup(shelf__take_off), unused))
 
 /* Takes a flock of the file NAME of the shelf; the lock is gone when *ret_fd is
  * closed. E_BUSY with LOCK_NB where somebody else has it. */

@@ -181,7 +181,8 @@ static void who_builds_writes_nothing(void **state)
 	others_close(&o);
 }
 
-static void plant(const struct others *o, const char *to, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void
+plant(const struct others *o, const char *to, const char *fmt, ...)
 {
 	cleanup_free char *at = NULL;
 	char name[300];
