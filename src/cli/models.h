@@ -13,14 +13,21 @@ int models__pull(struct admin *ad, const char *url, enum output output);
  * found. The exit code. */
 int models__verify(struct admin *ad, const char *url, enum output output);
 
-/* A bar with numbers where lines can be redrawn, else a line now and then. */
+/* What the daemon says while it is at a model. */
 struct models_progress {
 	struct display d;
 	const char *what; /* borrowed: its name */
 	int64_t said_ms;  /* where lines stay: when the last was said */
+	bool (*is_end)(const char *state); /* of a line: it is the last */
+	yyjson_doc *last;		   /* owned: that one */
 };
-/* Shows {"state","done","total","rate"}. */
-void models__progress(struct models_progress *p, yyjson_val *line);
+/* Posts the body, and shows {"state","done","total","rate"} line by line: a bar
+ * with numbers where lines can be redrawn, else a line now and then. CLI_OK:
+ * p->last is there, which is the caller's to free. Else why it is not was told,
+ * with `again` for when the daemon has ended. */
+int models__follow(struct models_progress *p, struct admin *ad,
+		   const char *path, const char *body, enum output output,
+		   const char *again);
 
 /* {"url": URL}, or "" for NULL; mem_printf. */
 char *models__body(const char *url);

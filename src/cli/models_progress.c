@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "cli/models.h"
+#include "cli/stream.h"
 #include "cli/term.h"
 #include "core/mem.h"
 
-enum { PLAIN_MS = 5000, BAR = 24 };
+enum { PLAIN_MS = 5000, TURN_MS = 200, BAR = 24 };
 
 /* "[######..................]" */
 static void draw_bar(char out[BAR + 3], uint64_t done, uint64_t total)
@@ -44,7 +45,7 @@ static char *numbers(yyjson_val *line)
 			     left));
 }
 
-void models__progress(struct models_progress *p, yyjson_val *line)
+static void show(struct models_progress *p, yyjson_val *line)
 {
 	const char *state = json_str(line, "state", "");
 	int64_t now = term_now_ms();
@@ -65,6 +66,62 @@ void models__progress(struct models_progress *p, yyjson_val *line)
 	else
 		return;
 	p->said_ms = now;
+}
+
+static void on_line(void *data, yyjson_val *line)
+{
+	struct models_progress *p = data;
+	cleanup_free char *text = NULL;
+	size_t len;
+
+	if (!p->is_end(json_str(line, "state", ""))) {
+		show(p, line);
+		return;
+	}
+	text = json_write_val(line, &len);
+	yyjson_doc_free(p->last);
+	p->last = yyjson_read(text, len, 0);
+}
+
+static int tell_no_end(struct admin *ad, struct stream *s, const char *again)
+{
+	struct answer an = {.status = s->status};
+	int rc;
+
+	if (s->status == 0)
+		return admin_unreachable(ad, s->curl, s->result, s->detail);
+	if (s->status < 300)
+		return term_fail(CLI_FAILED, "the daemon ended meanwhile; %s",
+				 again);
+	an.json = yyjson_read(s->rest.data, s->rest.len, 0);
+	rc = admin_refused(ad, &an);
+	yyjson_doc_free(an.json);
+	return rc;
+}
+
+int models__follow(struct models_progress *p, struct admin *ad,
+		   const char *path, const char *body, enum output output,
+		   const char *again)
+{
+	CURLM *multi = curl_multi_init();
+	struct stream s;
+	int rc = CLI_OK;
+
+	display_init(&p->d, output != OUTPUT_TABLE);
+	stream_start(&s, multi, ad, path, on_line, p);
+	s.headers =
+		curl_slist_append(s.headers, "Content-Type: application/json");
+	curl_easy_setopt(s.curl, CURLOPT_HTTPHEADER, s.headers);
+	curl_easy_setopt(s.curl, CURLOPT_POSTFIELDS, body);
+	while (!s.ended)
+		streams_turn(multi, TURN_MS);
+	if (!p->last || s.status >= 300) {
+		display_settle(&p->d);
+		rc = tell_no_end(ad, &s, again);
+	}
+	stream_stop(&s, multi);
+	curl_multi_cleanup(multi);
+	return rc;
 }
 
 char *models__body(const char *url)

@@ -3,17 +3,9 @@
 #include <string.h>
 
 #include "cli/models.h"
-#include "cli/stream.h"
 #include "cli/term.h"
 #include "core/mem.h"
 #include "spec/source.h"
-
-enum { TURN_MS = 200 };
-
-struct verify {
-	struct models_progress progress;
-	yyjson_doc *last; /* owned: what was found */
-};
 
 static void print_verified(yyjson_val *root)
 {
@@ -40,22 +32,12 @@ static void print_verified(yyjson_val *root)
 	}
 }
 
-static void on_line(void *data, yyjson_val *line)
+static bool is_end(const char *state)
 {
-	struct verify *v = data;
-	cleanup_free char *text = NULL;
-	size_t len;
-
-	if (strcmp(json_str(line, "state", ""), "verifying") == 0) {
-		models__progress(&v->progress, line);
-		return;
-	}
-	text = json_write_val(line, &len);
-	yyjson_doc_free(v->last);
-	v->last = yyjson_read(text, len, 0);
+	return strcmp(state, "verifying") != 0;
 }
 
-static int tell_end(const struct verify *v, enum output output)
+static int tell_end(const struct models_progress *v, enum output output)
 {
 	cleanup_json_mut yyjson_mut_doc *doc =
 		yyjson_doc_mut_copy(v->last, NULL);
@@ -74,48 +56,19 @@ static int tell_end(const struct verify *v, enum output output)
 	return json_bool(root, "whole", false) ? CLI_OK : CLI_FAILED;
 }
 
-static int ended(struct verify *v, struct admin *ad, struct stream *s,
-		 enum output output)
-{
-	struct answer an = {.status = s->status};
-	int rc;
-
-	display_settle(&v->progress.d);
-	if (s->status >= 300) {
-		an.json = yyjson_read(s->rest.data, s->rest.len, 0);
-		rc = admin_refused(ad, &an);
-		yyjson_doc_free(an.json);
-		return rc;
-	}
-	if (v->last)
-		return tell_end(v, output);
-	if (s->status == 0)
-		return admin_unreachable(ad, s->curl, s->result, s->detail);
-	return term_fail(CLI_FAILED,
-			 "the daemon ended meanwhile; verify again");
-}
-
 int models__verify(struct admin *ad, const char *url, enum output output)
 {
 	cleanup_free char *body = models__body(url);
 	cleanup_free char *shown = url ? source_shown(url) : NULL;
-	struct verify v = {.progress.what = shown ? shown : "all models"};
-	CURLM *multi = curl_multi_init();
-	struct stream s;
-	int rc;
+	struct models_progress v = {.what = shown ? shown : "all models",
+				    .is_end = is_end};
+	int rc = models__follow(&v, ad, "/v1/models/verify?progress=true", body,
+				output, "verify again");
 
-	display_init(&v.progress.d, output != OUTPUT_TABLE);
-	stream_start(&s, multi, ad, "/v1/models/verify?progress=true", on_line,
-		     &v);
-	s.headers =
-		curl_slist_append(s.headers, "Content-Type: application/json");
-	curl_easy_setopt(s.curl, CURLOPT_HTTPHEADER, s.headers);
-	curl_easy_setopt(s.curl, CURLOPT_POSTFIELDS, body);
-	while (!s.ended)
-		streams_turn(multi, TURN_MS);
-	rc = ended(&v, ad, &s, output);
-	stream_stop(&s, multi);
-	curl_multi_cleanup(multi);
+	if (rc == CLI_OK) {
+		display_settle(&v.d);
+		rc = tell_end(&v, output);
+	}
 	yyjson_doc_free(v.last);
 	return rc;
 }

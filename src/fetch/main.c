@@ -163,20 +163,29 @@ static int list(struct fetch *f, struct listing *l)
 	return listing_check(l, f->source.shown, &f->why);
 }
 
+/* True: nothing is to be fetched, and that was told. */
+static bool tell_same(struct fetch *f, const struct listing *l)
+{
+	struct shelf_ref ref;
+
+	if (!is_same(f, l, &ref))
+		return false;
+	/* That it cannot be noted does not make it another. */
+	shelf_checked(&f->shelf, f->name, NULL);
+	report_ready(&f->report, "same", &f->shelf, &ref);
+	shelf_ref_fini(&ref);
+	return true;
+}
+
 /* Lists, and fetches what is not there yet. */
 static int pull_once(struct fetch *f, struct parts *parts)
 {
-	struct shelf_ref ref;
 	struct listing l;
 	int rc;
 
 	listing_init(&l);
 	rc = list(f, &l);
-	if (rc == 0 && is_same(f, &l, &ref)) {
-		/* That it cannot be noted does not make it another. */
-		shelf_checked(&f->shelf, f->name, NULL);
-		report_ready(&f->report, "same", &f->shelf, &ref);
-		shelf_ref_fini(&ref);
+	if (rc == 0 && tell_same(f, &l)) {
 		parts_clear(parts);
 	} else if (rc == 0) {
 		rc = bring(f, &l, parts);
@@ -207,19 +216,13 @@ static int pull(struct fetch *f)
 
 static int check(struct fetch *f)
 {
-	struct shelf_ref ref;
 	struct listing l;
 	int rc;
 
 	listing_init(&l);
 	rc = list(f, &l);
-	if (rc == 0 && is_same(f, &l, &ref)) {
-		shelf_checked(&f->shelf, f->name, NULL);
-		report_ready(&f->report, "same", &f->shelf, &ref);
-		shelf_ref_fini(&ref);
-	} else if (rc == 0) {
+	if (rc == 0 && !tell_same(f, &l))
 		report_changed(&f->report);
-	}
 	listing_fini(&l);
 	return rc;
 }
