@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from soma import projects
+from soma import projects, sources
 from soma.daemon import BIN, Daemon
+from soma.shelves import Shelf
 
 IS_ROOT = os.geteuid() == 0
 
@@ -44,3 +45,16 @@ def folder(tmp_path):
     def make(files, name="project"):
         return projects.write(tmp_path / name, files)
     return make
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """Of models, and `soma fetch` into it."""
+    return Shelf(tmp_path)
+
+
+@pytest.fixture
+def server():
+    """Of files, over http."""
+    with sources.Server() as s:
+        yield s
