@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/sha256.h"
+#include "core/str.h"
 #include "store/shelf.h"
 #include "tmpdir.h"
 
@@ -78,6 +79,77 @@ static inline int publish(struct shelf *s, const char *url, const char *text,
 	if (rc != 0)
 		fprintf(stderr, "publishing: %s\n", err.msg);
 	return rc;
+}
+
+static inline char *in_tree(struct shelf *s, const char *tree, const char *path)
+{
+	cleanup_free char *root = shelf_tree_path(s, tree);
+
+	return mem_printf("%s/%s", root, path);
+}
+
+static inline void check_text(struct shelf *s, const char *tree,
+			      const char *path, const char *text)
+{
+	cleanup_free char *at = in_tree(s, tree, path);
+	cleanup_free char *data = NULL;
+	size_t len;
+
+	assert_int_equal(file_read(at, 1 << 20, &data, &len, NULL), 0);
+	assert_string_equal(data, text);
+}
+
+static inline bool is_there(struct shelf *s, const char *url)
+{
+	struct shelf_ref ref;
+	struct err err = {0};
+	int rc = shelf_find(s, url, &ref, &err);
+
+	if (rc != 0) {
+		assert_int_equal(rc, E_NOTFOUND);
+		return false;
+	}
+	shelf_ref_fini(&ref);
+	return true;
+}
+
+static inline bool has_text(struct shelf *s, const char *text)
+{
+	char hash[65];
+
+	hash_of(text, hash);
+	return shelf_has(s, hash, strlen(text));
+}
+
+static inline size_t count(const char *dir)
+{
+	cleanup_free char *command =
+		mem_printf("find '%s' -mindepth 1 -name '.tmp-*' | wc -l", dir);
+	FILE *pipe = popen(command, "re");
+	char line[32];
+	uint64_t n;
+
+	assert_non_null(pipe);
+	assert_non_null(fgets(line, sizeof line, pipe));
+	pclose(pipe);
+	line[strcspn(line, "\n")] = '\0';
+	assert_true(str_u64(str_trim(str_of(line)), &n));
+	return (size_t)n;
+}
+
+static inline void check_whole(struct shelf *s, const char *url,
+			       const char *text)
+{
+	struct err err = {0};
+	struct shelf_ref ref;
+	char *bad = NULL;
+
+	assert_int_equal(shelf_find(s, url, &ref, &err), 0);
+	assert_true(shelf_whole(s, &ref));
+	check_text(s, ref.tree, "weights/w.bin", text);
+	shelf_ref_fini(&ref);
+	assert_int_equal(shelf_verify(s, url, NULL, NULL, &bad, &err), 0);
+	assert_null(bad);
 }
 
 #endif

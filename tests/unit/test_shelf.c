@@ -17,76 +17,6 @@
 
 static bool own_mounts;
 
-/* ---- a process that dies at a step ---- */
-
-/* What changes a disk goes through here (the linker's --wrap): before the step
- * of this number the process is gone. 0: never. */
-static int die_at, steps;
-
-static void step(void)
-{
-	if (++steps == die_at)
-		_exit(42);
-}
-
-#define WRAP(name, params, args)                                               \
-	int __real_##name params;                                              \
-	int __wrap_##name params;                                              \
-	int __wrap_##name params                                               \
-	{                                                                      \
-		step();                                                        \
-		return __real_##name args;                                     \
-	}
-
-WRAP(rename, (const char *from, const char *to), (from, to))
-WRAP(link, (const char *from, const char *to), (from, to))
-WRAP(symlink, (const char *to, const char *at), (to, at))
-WRAP(mkdir, (const char *path, mode_t mode), (path, mode))
-WRAP(fsync, (int fd), (fd))
-WRAP(unlink, (const char *path), (path))
-WRAP(unlinkat, (int dir, const char *path, int flags), (dir, path, flags))
-WRAP(remove, (const char *path), (path))
-
-static char *in_tree(struct shelf *s, const char *tree, const char *path)
-{
-	cleanup_free char *root = shelf_tree_path(s, tree);
-
-	return mem_printf("%s/%s", root, path);
-}
-
-static void check_text(struct shelf *s, const char *tree, const char *path,
-		       const char *text)
-{
-	cleanup_free char *at = in_tree(s, tree, path);
-	cleanup_free char *data = NULL;
-	size_t len;
-
-	assert_int_equal(file_read(at, 1 << 20, &data, &len, NULL), 0);
-	assert_string_equal(data, text);
-}
-
-static bool is_there(struct shelf *s, const char *url)
-{
-	struct shelf_ref ref;
-	struct err err = {0};
-	int rc = shelf_find(s, url, &ref, &err);
-
-	if (rc != 0) {
-		assert_int_equal(rc, E_NOTFOUND);
-		return false;
-	}
-	shelf_ref_fini(&ref);
-	return true;
-}
-
-static bool has_text(struct shelf *s, const char *text)
-{
-	char hash[65];
-
-	hash_of(text, hash);
-	return shelf_has(s, hash, strlen(text));
-}
-
 /* As if it had been used so long ago. */
 static void age_ref(struct shelf *s, const char *url, int64_t used_at)
 {
@@ -105,22 +35,6 @@ static void age_ref(struct shelf *s, const char *url, int64_t used_at)
 			     (long long)used_at, end);
 	assert_int_equal(file_write(path, changed, strlen(changed), 0600, NULL),
 			 0);
-}
-
-static size_t count(const char *dir)
-{
-	cleanup_free char *command =
-		mem_printf("find '%s' -mindepth 1 -name '.tmp-*' | wc -l", dir);
-	FILE *pipe = popen(command, "re");
-	char line[32];
-	uint64_t n;
-
-	assert_non_null(pipe);
-	assert_non_null(fgets(line, sizeof line, pipe));
-	pclose(pipe);
-	line[strcspn(line, "\n")] = '\0';
-	assert_true(str_u64(str_trim(str_of(line)), &n));
-	return (size_t)n;
 }
 
 /* ---- publishing ---- */
@@ -251,167 +165,6 @@ static void one_url_by_two_ways_is_two_models(void **state)
 	assert_int_equal(shelf_remove(&f->s, name, &err), 0);
 	assert_true(is_there(&f->s, "s3://b/m"));
 	assert_int_equal(publish(&f->s, "s3://b/m\nx", "a", one), -1);
-}
-
-/* ---- a process that dies ---- */
-
-/* Publishes in a child that dies at a step. True: it did not get that far. */
-static bool publish_and_die(struct fixture *f, const char *url,
-			    const char *text, int at)
-{
-	char tree[65];
-	int status;
-	pid_t pid = fork();
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		steps = 0;
-		die_at = at;
-		_exit(publish(&f->s, url, text, tree) == 0 ? 0 : 1);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 42)
-		return false;
-	assert_int_equal(WEXITSTATUS(status), 0);
-	return true;
-}
-
-static void reopen(struct fixture *f)
-{
-	cleanup_free char *dir = mem_strdup(f->s.dir);
-	struct err err = {0};
-
-	shelf_close(&f->s);
-	assert_int_equal(shelf_open(&f->s, dir, &err), 0);
-}
-
-static void check_whole(struct shelf *s, const char *url, const char *text)
-{
-	struct err err = {0};
-	struct shelf_ref ref;
-	char *bad = NULL;
-
-	assert_int_equal(shelf_find(s, url, &ref, &err), 0);
-	assert_true(shelf_whole(s, &ref));
-	check_text(s, ref.tree, "weights/w.bin", text);
-	shelf_ref_fini(&ref);
-	assert_int_equal(shelf_verify(s, url, NULL, NULL, &bad, &err), 0);
-	assert_null(bad);
-}
-
-/* Dead at any step, the model is there whole or not at all; another try has
- * it; nothing half done is left. */
-static void a_death_at_any_step_shows_nothing_half(void **state)
-{
-	struct fixture *f = *state;
-	int seen = 0, at = 1;
-	bool through = false;
-
-	for (; !through; at++) {
-		cleanup_free char *url = mem_printf("hf://o/m%d", at);
-		cleanup_free char *text = mem_printf("weights %d", at);
-
-		through = publish_and_die(f, url, text, at);
-		reopen(f);
-		assert_int_equal(count(f->dir), 0);
-		if (is_there(&f->s, url)) {
-			check_whole(&f->s, url, text);
-			seen++;
-		}
-		assert_true(publish_and_die(f, url, text, 0));
-		check_whole(&f->s, url, text);
-	}
-	assert_true(at > 12);
-	assert_true(seen >= 1);
-}
-
-/* The same for a new version of a model that is there: old or new. */
-static void a_death_at_any_step_leaves_the_old_one(void **state)
-{
-	struct fixture *f = *state;
-	bool through = false;
-
-	assert_true(publish_and_die(f, "s3://b/m", "old", 0));
-	for (int at = 1; !through; at++) {
-		cleanup_free char *text = mem_printf("new %d", at);
-		struct shelf_ref ref;
-		struct err err = {0};
-
-		through = publish_and_die(f, "s3://b/m", text, at);
-		reopen(f);
-		assert_int_equal(shelf_find(&f->s, "s3://b/m", &ref, &err), 0);
-		assert_true(shelf_whole(&f->s, &ref));
-		shelf_ref_fini(&ref);
-		if (through)
-			check_whole(&f->s, "s3://b/m", text);
-	}
-}
-
-static void a_gc_that_dies_at_any_step_harms_nothing(void **state)
-{
-	struct fixture *f = *state;
-	bool through = false;
-
-	assert_true(publish_and_die(f, "s3://b/keep", "kept", 0));
-	for (int at = 1; !through; at++) {
-		int status;
-		pid_t pid;
-
-		assert_true(publish_and_die(f, "s3://b/go", "gone", 0));
-		pid = fork();
-		assert_true(pid >= 0);
-		if (pid == 0) {
-			steps = 0;
-			die_at = at;
-			_exit(shelf_remove(&f->s, "s3://b/go", NULL) == 0 &&
-					      shelf_gc(&f->s, 0, NULL, 0, NULL,
-						       NULL) == 0
-				      ? 0
-				      : 1);
-		}
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 1);
-		through = WEXITSTATUS(status) == 0;
-		reopen(f);
-		assert_int_equal(count(f->dir), 0);
-		check_whole(&f->s, "s3://b/keep", "kept");
-		if (is_there(&f->s, "s3://b/go"))
-			check_whole(&f->s, "s3://b/go", "gone");
-	}
-	assert_false(is_there(&f->s, "s3://b/go"));
-	assert_false(has_text(&f->s, "gone"));
-}
-
-static void many_may_publish_the_same_at_once(void **state)
-{
-	struct fixture *f = *state;
-	pid_t pids[6];
-
-	for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
-		pids[i] = fork();
-		assert_true(pids[i] >= 0);
-		if (pids[i] == 0) {
-			cleanup_free char *url = mem_printf("s3://b/%zu", i);
-			char tree[65];
-			int rc = 0;
-
-			for (int n = 0; rc == 0 && n < 20; n++)
-				rc = publish(&f->s, i % 2 ? "s3://b/m" : url,
-					     "weights", tree);
-			_exit(rc == 0 ? 0 : 1);
-		}
-	}
-	for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
-		int status;
-
-		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-		assert_int_equal(status, 0);
-	}
-	check_whole(&f->s, "s3://b/m", "weights");
-	check_whole(&f->s, "s3://b/0", "weights");
-	reopen(f);
-	assert_int_equal(count(f->dir), 0);
 }
 
 /* ---- gc ---- */
@@ -734,10 +487,6 @@ int main(void)
 		T(what_is_the_same_is_there_once),
 		T(what_cannot_be_a_tree_is_refused),
 		T(one_url_by_two_ways_is_two_models),
-		T(a_death_at_any_step_shows_nothing_half),
-		T(a_death_at_any_step_leaves_the_old_one),
-		T(a_gc_that_dies_at_any_step_harms_nothing),
-		T(many_may_publish_the_same_at_once),
 		T(gc_takes_what_nobody_needs),
 		T(gc_leaves_a_tree_in_use),
 		T(above_the_budget_the_longest_unused_goes),
