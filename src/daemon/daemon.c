@@ -320,8 +320,9 @@ static void (*adopted_all)(struct local *l);
 static void on_adopted_all(struct local *l)
 {
 	struct daemon *d = CONTAINER_OF(l, struct daemon, serve.local);
-	const char *const published[] = {d->serve.worker_dir,
-					 d->serve.host_dir};
+	const char *const published[] = {d->serve.worker_dir, d->serve.host_dir,
+					 d->serve.own_dir ? d->serve.own_dir
+							  : d->serve.host_dir};
 	struct err err = {0};
 
 	/* Children from before may still load files of the version before. */
@@ -362,6 +363,7 @@ static int open_all(struct daemon *d, struct err *err)
 	if (token_get(d->data_dir, &d->admin.token, err) ||
 	    publish_worker(d->data_dir, &s->worker_dir, err) ||
 	    publish_host(d->data_dir, &s->host_dir, err) ||
+	    publish_libraries(d->data_dir, &s->own_dir, err) ||
 	    store_open(&s->store, &d->loop, d->data_dir, err) ||
 	    blobs_init(&s->blobs, &d->loop, d->data_dir, err))
 		return err->code;

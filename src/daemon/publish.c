@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,12 +73,54 @@ static char *find(const struct folder *f, struct err *err)
 	return NULL;
 }
 
+/* Paths of files, whose names differ. */
+struct files {
+	char **paths; /* owned */
+	size_t n;
+};
+
+static void files_add(struct files *f, char *path)
+{
+	f->paths = mem_grow(f->paths, (f->n + 1) * sizeof *f->paths);
+	f->paths[f->n++] = path;
+}
+
+static void files_fini(struct files *f)
+{
+	while (f->n > 0)
+		free(f->paths[--f->n]);
+	free(f->paths);
+	f->paths = NULL;
+}
+
+static const char *name_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 /* Regular files, by name. */
 static int is_file(const struct dirent *e)
 {
 	return e->d_name[0] != '.' &&
 	       (e->d_type == DT_REG || e->d_type == DT_LNK ||
 		e->d_type == DT_UNKNOWN);
+}
+
+static int files_of(const char *dir, struct files *ret, struct err *err)
+{
+	struct dirent **list;
+	int n = scandir(dir, &list, is_file, alphasort);
+
+	if (n < 0)
+		return err_sys(err, errno, "reading '%s'", dir);
+	for (int i = 0; i < n; i++) {
+		files_add(ret, mem_printf("%s/%s", dir, list[i]->d_name));
+		free(list[i]);
+	}
+	free(list);
+	return 0;
 }
 
 /* A big library is the same file under another name where that can be: each
@@ -93,13 +136,11 @@ static bool share(const char *from, const char *to)
 	       linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) == 0;
 }
 
-static int copy_files(const char *from, const char *to, struct dirent **list,
-		      int n, struct err *err)
+static int copy_files(const struct files *f, const char *to, struct err *err)
 {
-	for (int i = 0; i < n; i++) {
-		cleanup_free char *a =
-			mem_printf("%s/%s", from, list[i]->d_name);
-		cleanup_free char *b = mem_printf("%s/%s", to, list[i]->d_name);
+	for (size_t i = 0; i < f->n; i++) {
+		const char *a = f->paths[i];
+		cleanup_free char *b = mem_printf("%s/%s", to, name_of(a));
 		mode_t mode = access(a, X_OK) == 0 ? 0755 : 0644;
 
 		if (!share(a, b) && file_copy(a, b, mode, err))
@@ -127,18 +168,17 @@ static int hash_file(struct sha256 *h, const char *path, struct err *err)
 	return 0;
 }
 
-static int hash_files(const char *from, struct dirent **list, int n,
-		      char out[SHA256_HEX], struct err *err)
+static int hash_files(const struct files *f, char out[SHA256_HEX],
+		      struct err *err)
 {
 	struct sha256 h;
 
 	sha256_init(&h);
-	for (int i = 0; i < n; i++) {
-		cleanup_free char *path =
-			mem_printf("%s/%s", from, list[i]->d_name);
+	for (size_t i = 0; i < f->n; i++) {
+		const char *name = name_of(f->paths[i]);
 
-		sha256_add(&h, list[i]->d_name, strlen(list[i]->d_name) + 1);
-		if (hash_file(&h, path, err)) {
+		sha256_add(&h, name, strlen(name) + 1);
+		if (hash_file(&h, f->paths[i], err)) {
 			sha256_fini(&h);
 			return err->code;
 		}
@@ -148,41 +188,80 @@ static int hash_files(const char *from, struct dirent **list, int n,
 	return 0;
 }
 
-static int publish(const struct folder *f, const char *data_dir, char **ret_dir,
-		   struct err *err)
+/* Where nobody has yet: into DATA/lib/HASH/NAME, which is free()d by the
+ * caller. */
+static int publish_files(const struct files *f, const char *name,
+			 const char *data_dir, char **ret_dir, struct err *err)
 {
-	cleanup_free char *from = find(f, err), *home = NULL, *tmp = NULL;
-	cleanup_free char *inside = NULL;
-	struct dirent **list;
+	cleanup_free char *home = NULL, *tmp = NULL, *inside = NULL;
 	char hash[SHA256_HEX];
-	int n, rc;
+	int rc = hash_files(f, hash, err);
 
-	if (!from)
-		return err->code;
-	n = scandir(from, &list, is_file, alphasort);
-	if (n < 0)
-		return err_sys(err, errno, "reading '%s'", from);
-	rc = hash_files(from, list, n, hash, err);
-	home = mem_printf("%s/lib/%s", data_dir, rc ? "" : hash);
+	if (rc)
+		return rc;
+	home = mem_printf("%s/lib/%s", data_dir, hash);
 	tmp = mem_printf("%s.tmp.%d", home, (int)getpid());
-	inside = mem_printf("%s/%s", tmp, f->name);
-	if (!rc && access(home, F_OK) < 0) {
+	inside = mem_printf("%s/%s", tmp, name);
+	if (access(home, F_OK) < 0) {
 		rc = file_mkdirs(inside, 0755, err);
 		if (!rc)
-			rc = copy_files(from, inside, list, n, err);
+			rc = copy_files(f, inside, err);
 		if (!rc && rename(tmp, home) < 0 && errno != EEXIST &&
 		    errno != ENOTEMPTY)
 			rc = err_sys(err, errno, "making '%s'", home);
 		if (rc)
 			file_remove_tree(tmp, NULL);
 	}
-	while (n > 0)
-		free(list[--n]);
-	free(list);
-	if (rc)
-		return err_wrap(err, "copying %s", f->text);
-	*ret_dir = mem_printf("%s/%s", home, f->name);
+	if (!rc)
+		*ret_dir = mem_printf("%s/%s", home, name);
+	return rc;
+}
+
+static int publish(const struct folder *f, const char *data_dir, char **ret_dir,
+		   struct err *err)
+{
+	cleanup_free char *from = find(f, err);
+	struct files files = {0};
+	int rc;
+
+	if (!from)
+		return err->code;
+	rc = files_of(from, &files, err);
+	if (!rc)
+		rc = publish_files(&files, f->name, data_dir, ret_dir, err);
+	files_fini(&files);
+	return rc ? err_wrap(err, "copying %s", f->text) : 0;
+}
+
+/* Of the system: every user may read them. */
+static bool is_of_system(const char *path)
+{
+	return strncmp(path, "/usr/", 5) == 0 || strncmp(path, "/lib", 4) == 0;
+}
+
+static int on_object(struct dl_phdr_info *info, size_t size, void *data)
+{
+	const char *path = info->dlpi_name;
+
+	(void)size;
+	/* The program itself has no name here, what the kernel brings no
+	 * path. */
+	if (path && strchr(path, '/') && !is_of_system(path))
+		files_add(data, mem_strdup(path));
 	return 0;
+}
+
+int publish_libraries(const char *data_dir, char **ret_dir, struct err *err)
+{
+	struct files files = {0};
+	int rc = 0;
+
+	*ret_dir = NULL;
+	dl_iterate_phdr(on_object, &files);
+	if (files.n)
+		rc = publish_files(&files, "own", data_dir, ret_dir, err);
+	files_fini(&files);
+	return rc ? err_wrap(err, "copying Soma's libraries") : 0;
 }
 
 int publish_worker(const char *data_dir, char **ret_dir, struct err *err)

@@ -100,3 +100,24 @@ void environ_free(char **env)
 		free(*e);
 	free(env);
 }
+
+char **environ_own(const char *libs, char *const *extra)
+{
+	const char *before = getenv("LD_LIBRARY_PATH");
+	char **more, **env;
+	size_t n = 0;
+
+	while (extra && extra[n])
+		n++;
+	more = mem_alloc((n + 2) * sizeof *more);
+	if (n)
+		memcpy(more, extra, n * sizeof *more);
+	if (libs)
+		more[n] = mem_printf("LD_LIBRARY_PATH=%s%s%s", libs,
+				     before && *before ? ":" : "",
+				     before ? before : "");
+	env = environ_make(NULL, more);
+	free(more[n]);
+	free(more);
+	return env;
+}

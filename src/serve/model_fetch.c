@@ -155,7 +155,7 @@ static char **variables(const struct model *m)
 	extra[n] = mem_printf("SOMA_MODEL_URL=%s", m->url);
 	extra[n + 1] = mem_printf("SOMA_MODEL_VIA=%s",
 				  m->name[url] ? m->name + url + 1 : "");
-	env = environ_make(NULL, extra);
+	env = environ_own(m->all->serve->own_dir, extra);
 	free(extra[n]);
 	free(extra[n + 1]);
 	free(extra);

@@ -106,7 +106,7 @@ static int start(struct revision *rev, char **paths, struct err *err)
 		mem_printf("{\"name\":\"%s\",\"kind\":\"warm\"}", name);
 	/* This program, wherever it lies: its user may not get there. */
 	static char self[] = "/proc/self/exe", word[] = "warm";
-	char **argv, **env = environ_make(NULL, NULL);
+	char **argv, **env = environ_own(s->own_dir, NULL);
 	struct process_spec spec;
 	size_t n = 0;
 	int rc;

@@ -474,6 +474,7 @@ void serve_close(struct serve *s)
 	local_close(&s->local);
 	free(s->worker_dir);
 	free(s->host_dir);
+	free(s->own_dir);
 	free(s->data_url);
 }
 

@@ -26,6 +26,7 @@ struct serve {
 	const char *data_dir; /* borrowed; absolute */
 	char *worker_dir; /* owned: DATA/lib/HASH/soma, readable by replicas */
 	char *host_dir;	  /* owned: DATA/lib/HASH/host, likewise */
+	char *own_dir;	  /* owned: DATA/lib/HASH/own, our libraries; or NULL */
 	char *data_url;	  /* owned: "http://127.0.0.1:8000" */
 	struct store *store;
 	struct blobs blobs;

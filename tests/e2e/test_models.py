@@ -239,6 +239,29 @@ def test_a_signature_is_read_by_nobody(daemon, place):
     daemon.cli("models", "rm", url, check=0)
 
 
+def own_libraries(pid):
+    """Those that a process has loaded which are none of the system's."""
+    maps = pathlib.Path(f"/proc/{pid}/maps").read_text()
+    found = {line.split(maxsplit=5)[5] for line in maps.splitlines() if ".so" in line}
+    return {path for path in found if not path.startswith(("/usr/", "/lib"))}
+
+
+def test_libraries_that_its_user_cannot_get_to(daemon, place):
+    """What this program was built with may lie in somebody's home; a fetch has it from where all users get to."""
+    if not own_libraries(daemon.daemon_pid):
+        pytest.skip("all libraries are the system's")
+    place.put("/slow.bin", b"s" * 3_000_000, rate=1_000_000)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pull = pool.submit(daemon.cli, "models", "pull", place.url + "/slow.bin", check=0, timeout=60)
+        wait_for("it comes", lambda: len(place.requests("/slow.bin")) > 1, 20)
+        words = {int(p.parent.name): p.read_bytes().split(b"\0") for p in pathlib.Path("/proc").glob("[0-9]*/cmdline") if p.exists()}
+        pids = [pid for pid, w in words.items() if w[1:2] == [b"fetch"] and str(daemon.data / "models").encode() in w]
+        loaded = [own_libraries(pid) for pid in pids]
+        pull.result()
+    assert loaded and all(each and all(path.startswith(str(daemon.data / "lib")) for path in each) for each in loaded), loaded
+    daemon.cli("models", "rm", place.url + "/slow.bin", check=0)
+
+
 def test_what_an_endpoint_of_ones_own_says_is_for_oneself(daemon, place):
     """Under one URL and one commit: nobody gets what another's endpoint calls that."""
     good = Hub(place, "org/shared", {"config.json": b"good"})
