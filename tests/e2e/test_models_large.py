@@ -58,7 +58,7 @@ def right():
 def project(source, *names):
     return {"predictor.py": PREDICTOR, "soma.yaml": json.dumps([
         {"name": name, "predictor": {"type": "python", "path": "predictor.py", "models": {"path": source}, "zygote": "none", "freeze": "never"},
-         "compute": {"mem": "36Mi"}, "autoscaling": {"min_replicas": 0}} for name in names])}
+         "compute": {"mem": "36Mi"}, "autoscaling": {"min_replicas": 0, "keep_idle": "10m"}} for name in names])}
 
 
 def test_models_larger_than_memory_are_served_side_by_side(source, right):
