@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -21,6 +22,9 @@ HERE, FOLDER = APPS / "weights", WORK / "weights-4g"
 PYTHON = os.environ.get("BENCH_TORCH_PYTHON")
 SIZE, QUICK_SIZE = 4 << 30, 256 << 20
 SOMA, MAP, READ = "Soma, `soma.models.open`", "floor: a bare `mmap`", "floor: a bare `read`"
+FIO = "floor: fio through the page cache"  # cold alone, and sums nothing
+WARM = 2       # measurements in a round: each takes less than a second
+SETTLE_S = 5   # memory that was freed a moment ago is quicker to get again, where a hypervisor takes back what is free: all wait as long
 PEERS = {"safetensors": "`safetensors.torch.load_file`", "torch": "`torch.load(mmap=True)`", "fastsafetensors": "fastsafetensors, CPU"}
 FASTSAFETENSORS = ["--no-deps", "fastsafetensors==0.5.0"]
 
@@ -67,6 +71,11 @@ def install_fastsafetensors():
     return site
 
 
+def drop(path):
+    disk.drop(path)
+    time.sleep(SETTLE_S)
+
+
 # --- who is compared ---------------------------------------------------------
 
 
@@ -94,12 +103,17 @@ def scale(apis, n):
     return [r["pid"] for r in apis.api(name)["replicas"]]
 
 
-def _soma(apis, prepare):
-    """A process that has not opened it before; prepare() is called when it is there."""
+def _soma(apis, prepare, state):
+    """A process that has not opened it before. Warm, it is there when prepare() is called. Cold, there is none: reading ahead begins with the
+    start of a process, so that start is a part of what is measured, from the request to its answer."""
     apis.to_zero()
-    scale(apis, 1)
+    if state == "warm":
+        scale(apis, 1)
     prepare()
+    begun = time.perf_counter()
     told = ask(apis)
+    if state == "cold":
+        told["ms"] = (time.perf_counter() - begun) * 1e3
     apis.to_zero()
     return told
 
@@ -142,12 +156,13 @@ def _second(apis):
 
 
 def _contenders(apis, files):
-    """{name: (the file, function that takes what prepares the page cache)}"""
+    """{name: (the file, function that takes what prepares the page cache, and "cold" or "warm")}"""
     one = files["safetensors"]
 
     def after(measure):
-        return lambda prepare: (prepare(), measure())[1]
-    told = {SOMA: (one, lambda prepare: _soma(apis, prepare)), MAP: (one, after(lambda: floor("map", one))), READ: (one, after(lambda: floor("read", one)))}
+        return lambda prepare, state: (prepare(), measure())[1]
+    told = {SOMA: (one, lambda *how: _soma(apis, *how)), MAP: (one, after(lambda: floor("map", one))), READ: (one, after(lambda: floor("read", one))),
+            FIO: (one, after(lambda: {"ms": one.stat().st_size / disk.fio(one, False) * 1e3}))}
     for how, name in PEERS.items():
         told[name] = (files["torch" if how == "torch" else "safetensors"], after(lambda how=how: _peer(how, files)))
     return told
@@ -158,7 +173,7 @@ def run(options):
         raise RuntimeError("BENCH_TORCH_PYTHON names no Python with torch")
     size = QUICK_SIZE if options.quick else SIZE
     files, watch, sums = make_files(size), rounds.Watch(), {}
-    told = {"size": size, "ms": {"cold": {}, "warm": {}}, "open_ms": {}, "second": [], "fio": {"direct": [], "buffered": []}, "copy": [], "failed": {}}
+    told = {"size": size, "ms": {"cold": {}, "warm": {}}, "open_ms": {}, "second": [], "direct": [], "copy": [], "failed": {}}
     try:
         with peers.all_ended() as started:
             soma = peers.Soma(core=machine.ALL_CORES)
@@ -168,9 +183,11 @@ def run(options):
                              models={"path": str(FOLDER / "model")}, config={"library": str(library())})
             names = list(_contenders(apis, files).items())
             for i in range(options.rounds):
-                for state, prepare in (("cold", disk.drop), ("warm", disk.warm)):
-                    for name, (path, measure) in names[i % len(names):] + names[:i % len(names)]:
-                        _one(told, sums, watch, state, name, lambda measure=measure, path=path: measure(lambda: prepare(path)))
+                for state, prepare in (("cold", drop), *(("warm", disk.warm) for _ in range(WARM))):
+                    names = names[1:] + names[:1]
+                    for name, (path, measure) in names:
+                        if state == "cold" or name != FIO:
+                            _one(told, sums, watch, state, name, lambda measure=measure, path=path: measure(lambda: prepare(path), state))
                 with watch:
                     told["second"].append(_second(apis))
                 _floors(told, files["safetensors"], size)
@@ -194,39 +211,43 @@ def _one(told, sums, watch, state, name, measure):
         told["failed"][name] = str(e)[-300:]
         print(f"bench: {name} is left out: {e}", flush=True)
         return
-    what = "the file" if name in (MAP, READ) else "the tensors"  # the bare floors sum the head, too
-    if sums.setdefault(what, now["sum"]) != now["sum"]:
-        raise RuntimeError(f"{name} sums {what} to {now['sum']}, others to {sums[what]}")
+    if name != FIO:
+        what = "the file" if name in (MAP, READ) else "the tensors"  # the bare floors sum the head, too
+        if sums.setdefault(what, now["sum"]) != now["sum"]:
+            raise RuntimeError(f"{name} sums {what} to {now['sum']}, others to {sums[what]}")
     told["ms"][state].setdefault(name, []).append(now["ms"])
     told["open_ms"].setdefault(name, []).append(now.get("open_ms", 0))
     rounds.progress(f"{state}: {name}: {now['ms']:.0f} ms")
 
 
 def _floors(told, path, size):
-    for how in ("direct", "buffered"):
-        disk.drop(path)
-        told["fio"][how].append(disk.fio(path, how == "direct"))
+    disk.drop(path)
+    told["direct"].append(disk.fio(path, True))
     told["copy"].append(size / floor("copy", str(size))["ms"] * 1e3)
 
 
+def _fast(gigabytes, ms):
+    return f"{gigabytes / results.quantile(ms, 0.5) * 1e3:.2f}"
+
+
 def render(told):
-    gigabytes, ms = told["size"] / 1e9, told["ms"]
-    rows, median = [], {name: results.quantile(warm, 0.5) for name, warm in ms["warm"].items()}
-    for name, warm in ms["warm"].items():
-        cold = ms["cold"][name]
-        rows.append([name, results.spread(told["open_ms"][name], 1) if max(told["open_ms"][name]) else "", results.spread(cold, 0), f"{gigabytes / results.quantile(cold, 0.5) * 1e3:.2f}",
-                     results.spread(warm, 0), f"{gigabytes / median[name] * 1e3:.2f}", f"{median[name] / median[MAP]:.2f}"])
+    gigabytes, cold, warm = told["size"] / 1e9, told["ms"]["cold"], told["ms"]["warm"]
+    rows, median = [], {name: results.quantile(ms, 0.5) for name, ms in warm.items()}
+    for name, ms in cold.items():
+        opening = told["open_ms"][name]
+        seen = [results.spread(warm[name], 0), _fast(gigabytes, warm[name]), f"{median[name] / median[MAP]:.2f}"] if name in warm else [""] * 3
+        rows.append([name, results.spread(opening, 1) if max(opening) else "", results.spread(ms, 0), _fast(gigabytes, ms), *seen])
     best = min((name for name in median if name in PEERS.values()), key=median.get, default=None)
     second = {key: [each[key] for each in told["second"]] for key in told["second"][0]}
-    buffered = results.quantile(told["fio"]["buffered"], 0.5)
-    cold = told["size"] / results.quantile(ms["cold"][SOMA], 0.5) * 1e3
+    of_fio = results.quantile(cold[FIO], 0.5) / results.quantile(cold[SOMA], 0.5)
     text = [f"{disk.gib(told['size'])} of 32-bit weights in matrices of 64 MiB; milliseconds from opening the file until every byte has been summed once, by one "
-            "thread and the same code everywhere, in a process that has not seen the file (medians of the rounds, least to most). Cold: its pages have been dropped from the page "
-            "cache; warm: all are there. Opening it is a part of both.", "",
+            "thread and the same code everywhere, in a process that has not seen the file (medians, least to most). Cold, once a round: its pages have been dropped from the page "
+            f"cache {SETTLE_S} s before; warm, {WARM} times a round: all are there. Opening it is a part of both; of Soma's "
+            "cold load so are the way of a request and the start of a process (while which the file is read ahead): its api is at zero. fio reads it from its begin to its end, and sums nothing.", "",
             *results.table(["", "opening, ms", "cold, ms", "GB/s", "warm, ms", "GB/s", "warm, bare `mmap`s"], rows), "",
-            f"Floors: fio reads it at {results.spread([v / 1e9 for v in told['fio']['buffered']], 2)} GB/s through the page cache, and at "
-            f"{results.spread([v / 1e9 for v in told['fio']['direct']], 2)} GB/s past it (`O_DIRECT`, 16 requests at once), which fills no cache; memory is copied at "
-            f"{results.spread([v / 1e9 for v in told['copy']])} GB/s. Soma's cold load is {cold / buffered:.2f} of fio's through the page cache; warm it takes "
+            f"The disk's ceiling, past the page cache and without filling it (fio, `O_DIRECT`, 16 requests at once, behind all others of a round): "
+            f"{results.spread([v / 1e9 for v in told['direct']], 2)} GB/s; memory is copied at {results.spread([v / 1e9 for v in told['copy']])} GB/s. "
+            f"Soma's cold load is as fast as {of_fio:.2f} fios through the page cache; warm it takes "
             f"{median[SOMA] / median[MAP]:.2f} of the time of a bare `mmap`" + (f", and {median[SOMA] / median[best]:.2f} of that of {best}, the best of the others." if best else "."), "",
             f"A second replica: {results.spread(second['ms'], 0)} ms beside the first, which sums at the same time; with all of it mapped {max(second['read'])} bytes were read from the disk, "
             f"and it has {results.spread([v / (1 << 20) for v in second['private']])} MiB of private memory more, and {results.spread([v / (1 << 20) for v in second['tables']])} MiB of page tables."]

@@ -3,7 +3,9 @@ import ctypes
 import os
 import time
 
+import numpy  # noqa: F401, as of the others: what is imported is imported before
 import soma
+import soma.models
 
 
 class PythonPredictor:
