@@ -23,6 +23,8 @@ static const struct resource resources[] = {
 	{"GET", "/v1/apis/*", admin_get_api},
 	{"DELETE", "/v1/apis/*", admin_delete_api},
 	{"POST", "/v1/apis/*/refresh", admin_refresh_api},
+	{"POST", "/v1/apis/*/rollback", admin_roll_back_api},
+	{"GET", "/v1/apis/*/revisions", admin_history},
 	{"POST", "/v1/apis/*/scale", admin_scale_api},
 	{"GET", "/v1/apis/*/explain", admin_explain_api},
 	{"GET", "/v1/apis/*/events", admin_events},

@@ -32,10 +32,10 @@ typedef void admin_handler(struct http_req *req, const char *arg);
 admin_handler admin_plan, admin_deploy, admin_patch; /* deploy.c */
 admin_handler admin_put_blob;			     /* blobs.c */
 admin_handler admin_list_apis, admin_get_api, admin_delete_api,
-	admin_refresh_api;			  /* apis.c */
-admin_handler admin_scale_api, admin_explain_api; /* scale.c */
-admin_handler admin_events, admin_logs;		  /* feeds.c */
-admin_handler admin_models, admin_models_df;	  /* models.c */
+	admin_refresh_api, admin_roll_back_api, admin_history; /* apis.c */
+admin_handler admin_scale_api, admin_explain_api;	       /* scale.c */
+admin_handler admin_events, admin_logs;			       /* feeds.c */
+admin_handler admin_models, admin_models_df;		       /* models.c */
 admin_handler admin_models_pull, admin_models_verify, admin_models_remove,
 	admin_models_gc; /* models_change.c */
 admin_handler admin_list_secrets, admin_put_secret,

@@ -38,6 +38,8 @@ int cmd_logs(const struct args *a);
 int cmd_predict(const struct args *a);
 int cmd_delete(const struct args *a);
 int cmd_refresh(const struct args *a);
+int cmd_history(const struct args *a);
+int cmd_rollback(const struct args *a);
 int cmd_scale(const struct args *a);
 int cmd_explain(const struct args *a);
 int cmd_models(const struct args *a);

@@ -180,6 +180,34 @@ static const struct command commands[] = {
 		.fn = cmd_refresh,
 	},
 	{
+		.name = "history",
+		.words = "API",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "show an api's revisions and what became of them",
+		.help = "The newest twenty: when each was made and by what, "
+			"and "
+			"whether it is live, was, or has failed, and why.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_history,
+	},
+	{
+		.name = "rollback",
+		.words = "API",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "go back to an older revision of an api",
+		.help = "Makes a new revision with the content of an older one "
+			"and rolls it out like any other: without --to of the "
+			"newest that was live before the one asked for. A "
+			"revision that does not get ready need not be rolled "
+			"back: that happens by itself.",
+		.flags = {{"to", 0, "N",
+			   "this revision; 'soma history' shows them"},
+			  OUTPUT_FLAG},
+		.fn = cmd_rollback,
+	},
+	{
 		.name = "scale",
 		.words = "API N",
 		.min_words = 2,

@@ -70,6 +70,7 @@ void api_free(struct api *a)
 {
 	list_remove(&a->busy);
 	gate_fini(&a->gate);
+	history_fini(&a->history);
 	scale_fini(a);
 	logbook_close(&a->logs, on_logs_closed);
 }
@@ -145,10 +146,38 @@ void api_on_live(struct api *a, struct revision *rev)
 	if (rev != a->want || old == rev)
 		return;
 	a->live = rev;
-	store_mark_live(a->serve->store, a->name, rev->number);
+	history_live(a, rev->number);
 	route(a, rev->spec->endpoint);
 	if (old)
 		revision_leave(old);
+}
+
+void api_on_failed(struct api *a, struct revision *rev, const char *why)
+{
+	bool back = a->live && a->live != rev && rev == a->want;
+
+	history_failed(a, rev->number, why, back ? a->live->number : 0);
+	/* The tick does it. */
+	if (back)
+		api_is_busy(a);
+}
+
+void api_step_back(struct api *a)
+{
+	struct revision *rev = a->want;
+
+	if (!rev || rev->state != REVISION_FAILED || !a->live ||
+	    a->live == rev || a->deleting || a->serve->stopping)
+		return;
+	api_event(a, rev->number, "rolled_back", NULL, NULL,
+		  "revision %lld goes on serving; this one is given up",
+		  (long long)a->live->number);
+	a->want = a->live;
+	scale_begin(a);
+	revision_leave(rev);
+	/* It had been made smaller for the other, or none of it was to start.
+	 */
+	revision_step(a->live);
 }
 
 void api_on_revision_gone(struct api *a, struct revision *rev)
@@ -437,6 +466,7 @@ char *api_json(const struct api *a)
 	yyjson_mut_obj_add_int(doc, root, "revision", rev ? rev->number : 0);
 	yyjson_mut_obj_add_str(doc, root, "status", status);
 	put_null_or(doc, root, "message", message);
+	history_put(a, doc, root);
 	yyjson_mut_obj_add_uint(doc, root, "requested",
 				rev ? revision_requested(rev) : 0);
 	yyjson_mut_obj_add_uint(doc, root, "ready",

@@ -9,6 +9,7 @@
 #include "policy/swap.h"
 #include "serve/feed.h"
 #include "serve/gate.h"
+#include "serve/history.h"
 #include "serve/logbook.h"
 #include "serve/revision.h"
 #include "serve/scale.h"
@@ -35,6 +36,7 @@ struct api {
 	struct revision *want; /* the revision asked for; in revisions */
 	struct revision *live; /* the newest that was live; or NULL */
 	struct list revisions;
+	struct history history;
 	struct gate gate;
 	struct scale scale;
 	struct swap_rate came; /* its requests, for what its memory is worth */
@@ -57,6 +59,12 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms);
 /* An older revision that serves until the one asked for is live: from before a
  * restart. */
 void api_restore_live(struct api *a, struct revision *rev);
+/* The revision asked for has failed. Where an older one serves, that is the one
+ * asked for again, and the other leaves; not at once, the caller may stand on
+ * it. */
+void api_on_failed(struct api *a, struct revision *rev, const char *why);
+/* Does so now. */
+void api_step_back(struct api *a);
 /* Everything ends; then the store forgets it and it frees itself. */
 void api_delete(struct api *a);
 /* It has requests, replicas or an end to come: it is looked after from now on,

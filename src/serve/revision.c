@@ -148,6 +148,7 @@ void revision__failed(struct revision *rev, const char *replica,
 	rev->state = REVISION_FAILED;
 	log = logbook_tail(&rev->api->logs, replica, 20);
 	api_event(rev->api, rev->number, "failed", replica, log, "%s", text);
+	api_on_failed(rev->api, rev, text);
 }
 
 /* Nothing of it can be started, until something else is done about that. */

@@ -105,6 +105,12 @@ void serve_refresh(struct serve *s, struct api *api,
 		   void (*done)(void *data, const struct err *err,
 				enum serve_change change, struct api *api),
 		   void *data);
+/* A new revision with the content of an older one; number 0: of the newest that
+ * was live before the one asked for. */
+void serve_roll_back(struct serve *s, struct api *api, int64_t number,
+		     void (*done)(void *data, const struct err *err,
+				  enum serve_change change, struct api *api),
+		     void *data);
 void serve_delete(struct serve *s, struct api *api,
 		  void (*done)(void *data, const struct err *err), void *data);
 
