@@ -157,10 +157,15 @@ void history_put(const struct api *a, yyjson_mut_doc *doc, yyjson_mut_val *root)
 {
 	const struct history *h = &a->history;
 	const struct history_row *r = h->n ? &h->rows[h->n - 1] : NULL;
+	yyjson_mut_val *o;
 
-	if (r && r->failed_ms && a->want && a->want->number != r->number)
-		put_row(doc, yyjson_mut_obj_add_obj(doc, root, "rolled_back"),
-			a, r);
-	else
+	/* From the moment it has failed: that it leaves is a matter of a tick.
+	 */
+	if (!r || !r->failed_ms || !a->live || a->live->number == r->number) {
 		yyjson_mut_obj_add_null(doc, root, "rolled_back");
+		return;
+	}
+	o = yyjson_mut_obj_add_obj(doc, root, "rolled_back");
+	put_row(doc, o, a, r);
+	yyjson_mut_obj_add_int(doc, o, "serves", a->live->number);
 }

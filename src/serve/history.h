@@ -39,7 +39,7 @@ const struct history_row *history_before(const struct history *h,
 /* REVISIONS of admin-api.md, the newest first; free() it. */
 char *history_json(const struct api *a);
 /* "rolled_back" of admin-api.md's API object: the newest revision, if it has
- * failed and an older one is asked for again. */
+ * failed and an older one serves. */
 void history_put(const struct api *a, yyjson_mut_doc *doc,
 		 yyjson_mut_val *root);
 
