@@ -15,6 +15,7 @@ struct resource {
 static const struct resource resources[] = {
 	{"GET", "/metrics", admin_metrics},
 	{"GET", "/v1/info", admin_info},
+	{"POST", "/v1/upgrade", admin_upgrade},
 	{"POST", "/v1/plan", admin_plan},
 	{"POST", "/v1/deploy", admin_deploy},
 	{"POST", "/v1/patch", admin_patch},
