@@ -173,6 +173,10 @@ int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
 	if (n < 0)
 		return err_sys(err, errno, "reading /proc/self/exe");
 	self[n] = 0;
+	/* What this daemon runs was replaced: replicas are started by the
+	 * program that has its name now. */
+	if (n > 10 && strcmp(self + n - 10, " (deleted)") == 0)
+		self[n - 10] = 0;
 	l->loop = loop;
 	l->data_dir = data_dir;
 	l->keeper = getppid();

@@ -73,3 +73,209 @@ def run(daemon, upgrades):
 
 def test_3_upgrades_under_load(own_daemon):
     run(own_daemon, 3)
+
+
+# --- what is under way in the old one ---
+
+
+def ask(daemon, path, **kwargs):
+    """In a thread; .answer is what came, or the error."""
+    def run():
+        try:
+            thread.answer = daemon.admin.http.request(
+                kwargs.pop("method", "GET"), daemon.url + path, timeout=seconds(60), **kwargs)
+        except Exception as e:  # pylint: disable=broad-except
+            thread.answer = e
+    thread = threading.Thread(target=run)
+    thread.answer = None
+    thread.start()
+    return thread
+
+
+def text_of(thread):
+    thread.join(seconds(60))
+    assert not isinstance(thread.answer, (Exception, type(None))), thread.answer
+    assert thread.answer.status_code == 200, thread.answer.text
+    return thread.answer
+
+
+def holds(daemon, name, n):
+    def ready():
+        lines = [line["line"] for line in daemon.admin.logs(name)]
+        return sum("held" in line for line in lines) >= n
+    wait_for(f"{n} requests are held in {name}", ready, 30)
+
+
+SLOW = """import time
+time.sleep(payload.get("sleep", 0))
+return {"n": payload.get("n"), "forwarded": headers.get("x-forwarded-for"), "at": time.monotonic()}
+"""
+
+
+def one_place(daemon):
+    daemon.admin.deploy(projects.python_project(projects.predictor(SLOW), projects.python_api(
+        "one", predictor={"threads_per_process": 1, "max_in_flight": 1}, autoscaling={"max_replicas": 1})))
+
+
+def go(daemon, name):
+    return daemon.admin.http.get(f"{daemon.url}/{name}/go", timeout=seconds(30))
+
+
+def test_what_a_replica_has_is_answered_by_the_old_one(own_daemon):
+    daemon = own_daemon
+    daemon.admin.deploy(projects.probe_project())
+    pids = daemon.admin.pids("probe")
+    held = ask(daemon, "/probe/hold")
+    holds(daemon, "probe", 1)
+    old = daemon.daemon_pid
+    upgrade(daemon)
+    assert procs.alive(old), "it left a request behind"
+    wait_for("the replica is ready", lambda: daemon.admin.pids("probe") == pids)
+    go(daemon, "probe")
+    answer = text_of(held)
+    assert answer.headers["Connection"] == "close"
+    wait_for("it has ended", lambda: not procs.alive(old), 20)
+
+
+def test_a_stream_goes_on(own_daemon):
+    daemon = own_daemon
+    daemon.admin.deploy(projects.probe_project())
+    stream = daemon.admin.http.get(f"{daemon.url}/probe/stream?n=4", stream=True, timeout=seconds(60))
+    chunks = stream.iter_content(None)
+    got = [next(chunks)]
+    for _ in range(3):
+        upgrade(daemon)
+        go(daemon, "probe")
+        got.append(next(chunks))
+    assert len(got) == 4 and list(chunks) == []
+
+
+def test_who_waits_is_passed_on(own_daemon):
+    daemon = own_daemon
+    one_place(daemon)
+    first = ask(daemon, "/one", method="POST", json={"sleep": 4})
+    wait_for("it runs", lambda: daemon.admin.api("one")["in_flight"] == 1)
+    waiting = [ask(daemon, "/one", method="POST", json={"n": n}, headers={"X-Forwarded-For": "10.0.0.1"})
+               for n in range(5)]
+    wait_for("they wait", lambda: daemon.admin.api("one")["in_flight"] == 6)
+    upgrade(daemon)
+    wait_for("the new one has them", lambda: daemon.admin.api("one")["in_flight"] == 5)
+    assert first.is_alive()
+    at = text_of(first).json()["at"]
+    told = [text_of(t).json() for t in waiting]
+    assert [t["n"] for t in told] == list(range(5))
+    assert {t["forwarded"] for t in told} == {"10.0.0.1, 127.0.0.1"}
+    # The replica has one place, which the old one's request had.
+    assert all(t["at"] >= at for t in told)
+
+
+def test_the_next_request_on_a_kept_connection(own_daemon):
+    daemon = own_daemon
+    daemon.admin.deploy(projects.probe_project())
+    kept = [socket.create_connection(("127.0.0.1", daemon.port), timeout=seconds(20)) for _ in range(3)]
+    old = daemon.daemon_pid
+    upgrade(daemon)
+    upgrade(daemon)
+    for s in kept:
+        s.sendall(b"POST /probe/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+        answer = b"".join(iter(lambda s=s: s.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        assert b"connection: close" in answer.lower() and b'"body": "hi"' in answer, answer
+    wait_for("it has ended", lambda: not procs.alive(old), 20)
+
+
+# --- how it is asked for, and what is refused ---
+
+
+def test_by_signal(own_daemon):
+    old = own_daemon.daemon_pid
+    os.kill(own_daemon.keeper_pid, signal.SIGUSR2)
+    wait_for("another daemon", lambda: own_daemon.daemon_pid != old and not procs.alive(old), 30)
+    wait_for("it is ready", own_daemon.admin.is_ready)
+
+
+def script(path, text, mode=0o755):
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+BAD = {
+    "not executable": ("", 0o644, ["is not executable"]),
+    "another program": ("#!/bin/sh\necho hello\n", 0o755, ["is no Soma that can take over", "hello"]),
+    "a missing library": ("#!/bin/sh\necho 'error while loading shared libraries: libx.so' >&2\nexit 127\n",
+                          0o755, ["cannot take over", "libx.so", "exit code 127"]),
+    "a missing interpreter": ("#!/no/such/thing\n", 0o755, ["is missing"]),
+    "no format": ("\x7fELF nonsense", 0o755, ["no program for this machine"]),
+    "others may write it": ("#!/bin/sh\n", 0o777, ["may write"]),
+    "dies at once": ("#!/bin/sh\n[ \"$2\" = --check ] && echo soma-daemon 9.9 && exit\nkill -SEGV $$\n", 0o755,
+                     ["ended before it could take over", "signal 11"]),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_program_that_cannot_is_refused(daemon, tmp_path, what):
+    if what == "others may write it" and os.geteuid():
+        pytest.skip("only root minds")
+    text, mode, words = BAD[what]
+    before = daemon.daemon_pid
+    said = daemon.cli("upgrade", "--binary", script(tmp_path / "soma-new", text, mode), check=1)
+    said.says(*words)
+    assert daemon.daemon_pid == before and daemon.admin.is_ready()
+    assert daemons(daemon) == [before]
+
+
+def test_a_store_that_is_newer(own_daemon):
+    import sqlite3
+    with sqlite3.connect(own_daemon.data / "state.db") as db:
+        version, = db.execute("PRAGMA user_version").fetchone()
+        db.execute("PRAGMA user_version=99")
+    own_daemon.cli("upgrade", check=1).says("was written by a newer Soma", "schema 99")
+    with sqlite3.connect(own_daemon.data / "state.db") as db:
+        db.execute(f"PRAGMA user_version={version}")
+    upgrade(own_daemon)
+
+
+def test_what_was_deployed_is_not_run(own_daemon):
+    own_daemon.cli("upgrade", "--binary", script(own_daemon.data / "x", "#!/bin/sh\n"), check=1).says(
+        "lies in the data directory")
+
+
+# --- deaths ---
+
+
+def wrapper(tmp_path, text):
+    """A program that is Soma, but for what `text` does before the daemon that takes over begins."""
+    return script(tmp_path / "soma-new", f"#!/bin/sh\ncase \"$*\" in *--take-over*) {text};; esac\nexec {BIN} \"$@\"\n")
+
+
+def test_the_new_one_dies_once_it_has_taken_over(own_daemon, tmp_path):
+    """The program that served before is started again; nobody is refused."""
+    daemon = own_daemon
+    targets = deploy(daemon)
+    pids = pids_of(daemon, targets)
+    old = daemon.daemon_pid
+    # Its store cannot be opened by then: it ends behind GO.
+    text = f"(until grep -q yielded {daemon.log_path}; do :; done; kill -9 $$) & sleep 0"
+    with Load(daemon.port, targets, seed=SEED) as load:
+        wait_for("answers", lambda: load.answered > 50)
+        said = daemon.cli("upgrade", "--binary", wrapper(tmp_path, text))
+        wait_for("a daemon serves", lambda: daemon.daemon_pid != old and daemon.admin.is_ready(), 30)
+        wait_for("answers after it", lambda n=load.answered: load.answered > n + 50)
+    assert load.wrong == [] and load.refused == []
+    assert pids_of(daemon, targets) == pids
+    print(said)
+
+
+def test_the_old_one_is_killed_behind_it(own_daemon):
+    daemon = own_daemon
+    daemon.admin.deploy(projects.probe_project())
+    held = ask(daemon, "/probe/hold")
+    holds(daemon, "probe", 1)
+    old = daemon.daemon_pid
+    upgrade(daemon)
+    os.kill(old, signal.SIGKILL)
+    held.join(seconds(20))
+    assert isinstance(held.answer, Exception)
+    go(daemon, "probe")
+    assert daemon.admin.is_ready()
