@@ -19,6 +19,7 @@ enum {
 	CHECK_MS = 15000, /* to load the program, and to look at the store */
 	START_MS = 30000, /* until READY: what replicas need is copied */
 	YIELD_MS = 40000, /* longer than the old one waits for what is begun */
+	TAKE_MS = 60000,  /* to load the store, and to adopt */
 	SAID_MAX = 2000,
 };
 
@@ -348,8 +349,8 @@ static void hand_over(struct keeper *k)
 {
 	struct upgrade *u = &k->upgrade;
 
-	uv_timer_stop(&u->timer);
 	u->state = UPGRADE_TAKING;
+	uv_timer_start(&u->timer, on_late, TAKE_MS, 0);
 	keeper__instal(k, mem_take(&u->next));
 	tenant_say(k->daemon, KEEP_GO, 0, 0, NULL, NULL, 0);
 }
@@ -410,9 +411,11 @@ bool upgrade_on_death(struct keeper *k)
 		return true;
 	}
 	if (u->state == UPGRADE_TAKING)
-		refuse(k, mem_printf("the new daemon ended before it served; "
-				     "one is started from the program that "
-				     "served before"));
+		refuse(k, mem_printf("the new daemon %s; one is started from "
+				     "the program that served before",
+				     u->killed ? "took too long to take over "
+						 "and was ended"
+					       : "ended before it served"));
 	return false;
 }
 
@@ -426,6 +429,9 @@ static void on_late(uv_timer_t *timer)
 		kill(-u->check, SIGKILL);
 	if (u->next)
 		kill(u->next->pid, SIGKILL);
+	/* Everybody waits for it. */
+	if (u->state == UPGRADE_TAKING && k->daemon)
+		kill(k->daemon->pid, SIGKILL);
 }
 
 void upgrade_init(struct keeper *k)

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from soma import procs, projects
-from soma.daemon import BIN
+from soma.daemon import BIN, Daemon
 from soma.load import Load, Target
 from soma.waiting import seconds, wait_for
 
@@ -73,6 +73,11 @@ def run(daemon, upgrades):
 
 def test_3_upgrades_under_load(own_daemon):
     run(own_daemon, 3)
+
+
+@pytest.mark.soak
+def test_20_upgrades_under_load(own_daemon):
+    run(own_daemon, 20)
 
 
 # --- what is under way in the old one ---
@@ -244,27 +249,57 @@ def test_what_was_deployed_is_not_run(own_daemon):
 # --- deaths ---
 
 
-def wrapper(tmp_path, text):
-    """A program that is Soma, but for what `text` does before the daemon that takes over begins."""
-    return script(tmp_path / "soma-new", f"#!/bin/sh\ncase \"$*\" in *--take-over*) {text};; esac\nexec {BIN} \"$@\"\n")
+PEER = f"""#!{projects.PYTHON}
+import os, socket, struct, sys
+if "--check" in sys.argv:
+    print("soma-daemon 9.9")
+    sys.exit()
+if "--take-over" not in sys.argv:
+    os.execv("{BIN}", sys.argv)
+keeper = socket.socket(fileno=3)
+keeper.send(struct.pack("=HHiQ", 9, 0, 0, 0))  # READY
+%s
+os.kill(os.getpid(), 9)
+"""
 
 
-def test_the_new_one_dies_once_it_has_taken_over(own_daemon, tmp_path):
-    """The program that served before is started again; nobody is refused."""
-    daemon = own_daemon
+def dies(daemon, tmp_path, behind):
+    """The new one dies behind READY; a daemon of the program from before serves, and nobody is refused."""
     targets = deploy(daemon)
     pids = pids_of(daemon, targets)
     old = daemon.daemon_pid
-    # Its store cannot be opened by then: it ends behind GO.
-    text = f"(until grep -q yielded {daemon.log_path}; do :; done; kill -9 $$) & sleep 0"
     with Load(daemon.port, targets, seed=SEED) as load:
         wait_for("answers", lambda: load.answered > 50)
-        said = daemon.cli("upgrade", "--binary", wrapper(tmp_path, text))
+        said = daemon.cli("upgrade", "--binary", script(tmp_path / "soma-new", PEER % behind), check=1)
         wait_for("a daemon serves", lambda: daemon.daemon_pid != old and daemon.admin.is_ready(), 30)
         wait_for("answers after it", lambda n=load.answered: load.answered > n + 50)
     assert load.wrong == [] and load.refused == []
     assert pids_of(daemon, targets) == pids
-    print(said)
+    upgrade(daemon)
+    return said
+
+
+def test_the_new_one_dies_when_it_has_taken_over(own_daemon, tmp_path):
+    dies(own_daemon, tmp_path, "keeper.recv(100)").says("ended before it served", "the program that served before")
+
+
+def test_the_new_one_dies_while_the_old_one_yields(own_daemon, tmp_path):
+    dies(own_daemon, tmp_path, "").says("ended before it could take over")
+
+
+def test_the_old_one_dies_before_it_has_yielded(own_daemon, tmp_path):
+    """Its connections are lost, as with any kill; the new one takes over."""
+    daemon = own_daemon
+    daemon.admin.deploy(projects.probe_project())
+    old = daemon.daemon_pid
+    os.kill(old, signal.SIGSTOP)
+    os.kill(daemon.keeper_pid, signal.SIGUSR2)
+    wait_for("the new one has been started", lambda: len(daemons(daemon)) == 2, 30)
+    time.sleep(1)
+    os.kill(old, signal.SIGKILL)
+    wait_for("it serves", lambda: daemon.daemon_pid != old and daemon.admin.is_ready(), 30)
+    wait_for("it answers", lambda: daemon.admin.http.get(daemon.url + "/probe/echo").status_code == 200, 30)
+    assert "--take-over" in procs.command_line(daemon.daemon_pid)
 
 
 def test_the_old_one_is_killed_behind_it(own_daemon):
@@ -279,3 +314,52 @@ def test_the_old_one_is_killed_behind_it(own_daemon):
     assert isinstance(held.answer, Exception)
     go(daemon, "probe")
     assert daemon.admin.is_ready()
+
+
+# --- the grace time, and the end of Soma meanwhile ---
+
+
+def test_the_grace_is_over():
+    with Daemon(args=["--upgrade-grace", "2s"]) as daemon:
+        daemon.admin.deploy(projects.probe_project())
+        held = ask(daemon, "/probe/hold")
+        holds(daemon, "probe", 1)
+        old = daemon.daemon_pid
+        upgrade(daemon)
+        held.join(seconds(20))
+        assert held.answer.status_code == 504, held.answer
+        wait_for("it has ended", lambda: not procs.alive(old), 20)
+        go(daemon, "probe")
+
+
+def test_soma_stops_while_the_old_one_has_a_request(own_daemon):
+    """The end of Soma waits for it, too."""
+    daemon = own_daemon
+    one_place(daemon)
+    slow = ask(daemon, "/one", method="POST", json={"sleep": 3})
+    wait_for("it runs", lambda: daemon.admin.api("one")["in_flight"] == 1)
+    upgrade(daemon)
+    wait_for("the replica is known", lambda: daemon.admin.pids("one"))
+    daemon.stop()
+    text_of(slow)
+
+
+def test_a_replica_that_the_old_one_needs_is_not_ended(own_daemon):
+    """A deploy behind the upgrade: the old revision's replica ends with its last request."""
+    daemon = own_daemon
+    one_place(daemon)
+    slow = ask(daemon, "/one", method="POST", json={"sleep": 4})
+    wait_for("it runs", lambda: daemon.admin.api("one")["in_flight"] == 1)
+    pid, = daemon.admin.pids("one")
+    upgrade(daemon)
+    wait_for("the replica is known", lambda: daemon.admin.pids("one") == [pid])
+    one_place_again(daemon)
+    assert procs.alive(pid) and slow.is_alive()
+    text_of(slow)
+    wait_for("it has ended", lambda: not procs.alive(pid), 20)
+
+
+def one_place_again(daemon):
+    daemon.admin.ok("POST", "/v1/apis/one/refresh")
+    wait_for("the next revision serves", lambda: daemon.admin.api("one")["revision"] == 2
+             and len(daemon.admin.pids("one")) >= 1, 30)
