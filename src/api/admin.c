@@ -191,6 +191,14 @@ void admin_on_request(struct http_req *req, void *data)
 
 	if (refuse(req, admin))
 		return;
+	/* It was on its way while another took over. */
+	if (admin->serve->yielded) {
+		http_reply_header(req, "Retry-After", "1");
+		http_reply_error(req, E_UNAVAILABLE,
+				 "Soma has just been upgraded, and another "
+				 "daemon serves now: ask again");
+		return;
+	}
 	if (str_eq(req->path, STR("/healthz"))) {
 		http_reply(req, 200, "text/plain", "ok\n", 3);
 		return;

@@ -60,9 +60,30 @@ static void yield(struct daemon *d)
 	uv_timer_start(&d->yield.timer, on_timer, 0, HOLDS_MS);
 }
 
-static void look(struct daemon *d)
+static bool changes(const struct http_req *req, void *data)
+{
+	const struct daemon *d = data;
+
+	return req != d->yield.asker && !str_eq(req->method_name, STR("GET"));
+}
+
+/* Who sends a project, or a model on its way, is not to begin again. */
+static const char *why_not(struct daemon *d)
 {
 	const char *why = serve_why_not_yield(&d->serve);
+	const struct http_req *req;
+
+	if (why)
+		return why;
+	req = http_server_find(&d->control, changes, d);
+	return req ? "a request to the admin API that changes something is "
+		     "under way"
+		   : NULL;
+}
+
+static void look(struct daemon *d)
+{
+	const char *why = why_not(d);
 	cleanup_free char *text = NULL;
 
 	if (!why) {

@@ -183,6 +183,21 @@ void http_server_drain(struct http_server *s,
 	park__end_all(s);
 }
 
+struct http_req *
+http_server_find(struct http_server *s,
+		 bool (*is)(const struct http_req *req, void *data), void *data)
+{
+	struct list *it, *tmp;
+
+	LIST_EACH (&s->conns, it, tmp) {
+		struct request *r = LIST_ENTRY(it, struct conn, link)->req;
+
+		if (r && r->handed && !r->over && is(&r->pub, data))
+			return &r->pub;
+	}
+	return NULL;
+}
+
 void http_server_leave(struct http_server *s,
 		       void (*on_server_closed)(struct http_server *))
 {

@@ -119,6 +119,12 @@ int http_server_open(struct http_server *s, struct lane *lane, int fd,
  * is left. The listening socket itself is only closed in this process. */
 void http_server_drain(struct http_server *s,
 		       void (*on_closed)(struct http_server *));
+/* The first of the requests that handlers have for which `is` says so, or NULL.
+ */
+struct http_req *http_server_find(struct http_server *s,
+				  bool (*is)(const struct http_req *req,
+					     void *data),
+				  void *data);
 /* Stops accepting likewise, and keeps the connections that are there until
  * their next answer, which says Connection: close: what their clients may be
  * sending now is not lost. A drain may follow. */

@@ -7,16 +7,16 @@ a broken one counts as wrong.
 import json
 import os
 import random
-import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 
 from soma import procs, projects
-from soma.daemon import BIN, Daemon
+from soma.daemon import BIN, Daemon, clean_environment
 from soma.load import Load, Target
 from soma.waiting import seconds, wait_for
 
@@ -53,6 +53,13 @@ def daemons(daemon):
     return [p for p in procs.children(daemon.keeper_pid) if mark in procs.command_line(p)]
 
 
+def logged(daemon):
+    """The ids of all requests in the access log."""
+    lines = [json.loads(line) for line in (daemon.data / "logs/access.jsonl").read_text().splitlines()]
+    assert all(line["status"] == 200 for line in lines)
+    return [line["request_id"] for line in lines]
+
+
 def run(daemon, upgrades):
     rng = random.Random(SEED)
     targets = deploy(daemon)
@@ -66,6 +73,8 @@ def run(daemon, upgrades):
         assert pids_of(daemon, targets) == pids, "replicas did not keep their pids"
     print(f"{upgrades} upgrades, {load.right} right")
     assert load.wrong == [] and load.refused == [], f"seed {SEED}"
+    wait_for("each request is logged once", lambda: len(logged(daemon)) == load.right)
+    assert len(set(logged(daemon))) == load.right
     wait_for("those that have yielded have ended", lambda: daemons(daemon) == [daemon.daemon_pid], 30)
     assert procs.fd_count(daemon.keeper_pid) <= keeper_fds + 4
     assert procs.zombies_of(daemon.keeper_pid) == []
@@ -363,3 +372,35 @@ def one_place_again(daemon):
     daemon.admin.ok("POST", "/v1/apis/one/refresh")
     wait_for("the next revision serves", lambda: daemon.admin.api("one")["revision"] == 2
              and len(daemon.admin.pids("one")) >= 1, 30)
+
+
+def test_a_deploy_goes_on(own_daemon, folder):
+    """Its rollout is followed from one daemon to the next, by the command line as well."""
+    daemon = own_daemon
+    project = folder(projects.python_project(projects.predictor("return 1", init="import time; time.sleep(4)"),
+                                             projects.python_api("slow")))
+    done = []
+    thread = threading.Thread(target=lambda: done.append(daemon.cli("deploy", project)))
+    thread.start()
+    wait_for("it is starting", lambda: [a for a in daemon.admin.apis() if a["name"] == "slow"])
+    upgrade(daemon)
+    upgrade(daemon)
+    thread.join(seconds(60))
+    assert done[0].code == 0, done
+    assert daemon.admin.api("slow")["status"] == "live"
+
+
+def test_logs_are_followed_on(own_daemon):
+    daemon = own_daemon
+    daemon.admin.deploy(projects.probe_project())
+    process = subprocess.Popen([BIN, "logs", "probe", "-f"], stdout=subprocess.PIPE, text=True,
+                               env=clean_environment(HOME=daemon.parent, SOMA_ADMIN=daemon.admin_url))
+    try:
+        for n in range(2):
+            daemon.admin.http.get(f"{daemon.url}/probe/print?text=line-{n}-")
+            assert any(f"line-{n}-" in line for line in iter(process.stdout.readline, ""))
+            upgrade(daemon)
+            time.sleep(2)
+    finally:
+        process.kill()
+        process.wait()
