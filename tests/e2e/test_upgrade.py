@@ -7,13 +7,16 @@ a broken one counts as wrong.
 import json
 import os
 import random
+import re
 import signal
+import shutil
 import socket
 import subprocess
 import threading
 import time
 
 import pytest
+import requests
 
 from soma import procs, projects
 from soma.daemon import BIN, Daemon, clean_environment
@@ -53,6 +56,47 @@ def daemons(daemon):
     return [p for p in procs.children(daemon.keeper_pid) if mark in procs.command_line(p)]
 
 
+STREAM = """import time
+for n in range(payload["n"]):
+    yield f"{n},"
+    time.sleep(0.1)
+"""
+
+
+class Streams:
+    """So many at any time, each of a second or so on a connection of its own; `cut` are those that did not come whole."""
+
+    def __init__(self, daemon, n):
+        keys = {"predictor": {"threads_per_process": max(1, n // REPLICAS)}, "autoscaling": {"min_replicas": REPLICAS}}
+        daemon.admin.deploy(projects.python_project(projects.predictor(STREAM), projects.python_api("stream", **keys)))
+        self.url, self.whole, self.cut, self.ending = daemon.url + "/stream", 0, [], threading.Event()
+        self.threads = [threading.Thread(target=self._client, args=(random.Random(SEED + i),)) for i in range(n)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _client(self, rng):
+        while not self.ending.is_set():
+            n = rng.randrange(5, 20)
+            try:
+                answer = requests.post(self.url, json={"n": n}, timeout=seconds(60))
+                right = answer.status_code == 200 and answer.text == "".join(f"{i}," for i in range(n))
+                said = answer.text
+            except requests.RequestException as e:
+                right, said = False, repr(e)
+            if right:
+                self.whole += 1
+            else:
+                self.cut.append(said)
+
+
 def logged(daemon):
     """The ids of all requests in the access log."""
     lines = [json.loads(line) for line in (daemon.data / "logs/access.jsonl").read_text().splitlines()]
@@ -60,33 +104,35 @@ def logged(daemon):
     return [line["request_id"] for line in lines]
 
 
-def run(daemon, upgrades):
+def run(daemon, upgrades, streams):
     rng = random.Random(SEED)
     targets = deploy(daemon)
     pids = pids_of(daemon, targets)
+    live = Streams(daemon, streams)
     keeper_fds = procs.fd_count(daemon.keeper_pid)
-    with Load(daemon.port, targets, seed=SEED) as load:
+    with live, Load(daemon.port, targets, seed=SEED) as load:
         for _ in range(upgrades):
             wait_for("answers", lambda n=load.answered + 20 + rng.randrange(40): load.answered > n)
             upgrade(daemon).says("upgraded from")
         wait_for("answers after the last", lambda n=load.answered: load.answered > n + 50)
         assert pids_of(daemon, targets) == pids, "replicas did not keep their pids"
-    print(f"{upgrades} upgrades, {load.right} right")
+    print(f"{upgrades} upgrades, {load.right} right, {live.whole} streams")
+    assert live.cut == [] and live.whole >= streams
     assert load.wrong == [] and load.refused == [], f"seed {SEED}"
-    wait_for("each request is logged once", lambda: len(logged(daemon)) == load.right)
-    assert len(set(logged(daemon))) == load.right
+    wait_for("each request is logged once", lambda: len(logged(daemon)) == load.right + live.whole)
+    assert len(set(logged(daemon))) == load.right + live.whole
     wait_for("those that have yielded have ended", lambda: daemons(daemon) == [daemon.daemon_pid], 30)
     assert procs.fd_count(daemon.keeper_pid) <= keeper_fds + 4
     assert procs.zombies_of(daemon.keeper_pid) == []
 
 
 def test_3_upgrades_under_load(own_daemon):
-    run(own_daemon, 3)
+    run(own_daemon, 3, 8)
 
 
 @pytest.mark.soak
 def test_20_upgrades_under_load(own_daemon):
-    run(own_daemon, 20)
+    run(own_daemon, 20, 200)
 
 
 # --- what is under way in the old one ---
@@ -237,6 +283,25 @@ def test_a_program_that_cannot_is_refused(daemon, tmp_path, what):
     said.says(*words)
     assert daemon.daemon_pid == before and daemon.admin.is_ready()
     assert daemons(daemon) == [before]
+
+
+def test_the_file_is_replaced(tmp_path):
+    """As a package does; first by another that serves, then by one that dies when it has taken over."""
+    place, build = tmp_path / "soma", BIN.parent
+    shutil.copy(BIN, place)
+    libraries = {os.path.dirname(path) for path in re.findall(r"=> (/\S+)", subprocess.check_output(["ldd", BIN], text=True))
+                 if path.startswith(str(build))}
+    env = {"SOMA_WORKER_DIR": build / "python/soma", "SOMA_HOST_DIR": build / "host",
+           "LD_LIBRARY_PATH": ":".join(libraries)}
+    with Daemon(prefix=["/bin/sh", "-c", f'shift; exec {place} "$@"', "sh"], env=env) as daemon:
+        for other in (lambda path: shutil.copy(BIN, path), lambda path: script(path, PEER % "keeper.recv(100)")):
+            other(tmp_path / "next")
+            os.replace(tmp_path / "next", place)
+            daemon.cli("upgrade")
+            wait_for("a daemon serves", daemon.admin.is_ready, 30)
+        assert os.readlink(f"/proc/{daemon.daemon_pid}/exe") == f"{place} (deleted)"
+        # Replicas are started by the program that is there now.
+        daemon.admin.deploy(projects.probe_project())
 
 
 def test_a_store_that_is_newer(own_daemon):
