@@ -84,6 +84,9 @@ void keeper__instal(struct keeper *k, struct tenant *t)
 		k->state = RUNNING;
 	k->started_ms = uv_now(&k->loop);
 	write_pid(k, "daemon", t->pid);
+	/* The one before yielded when Soma had been told to end. */
+	if (k->state == STOPPING)
+		tenant_say(t, KEEP_STOP, 0, 0, NULL, NULL, 0);
 }
 
 /* Soma ends: who connects now is refused by the kernel, and does not wait in a

@@ -109,10 +109,15 @@ int store_open(struct store **ret, uv_loop_t *loop, const char *dir,
 
 void store_close(struct store *s, void (*closed_cb)(void *data), void *data)
 {
-	assert(!s->closing);
+	assert(!s->closing || s->stays);
 	s->closing = true;
 	s->closed_cb = closed_cb;
 	s->closed_data = data;
+	if (s->stays) {
+		s->stays = false;
+		uv_close((uv_handle_t *)&s->async, on_async_closed);
+		return;
+	}
 	uv_ref((uv_handle_t *)&s->async);
 	pthread_mutex_lock(&s->mutex);
 	s->stop = true;
@@ -122,8 +127,8 @@ void store_close(struct store *s, void (*closed_cb)(void *data), void *data)
 
 void store_leave(struct store *s, void (*closed_cb)(void *data), void *data)
 {
-	s->stays = true;
 	store_close(s, closed_cb, data);
+	s->stays = true;
 }
 
 /* The store thread. */
