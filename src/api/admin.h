@@ -15,6 +15,9 @@ struct admin {
 	uint64_t started_ms;		/* uv_now */
 	struct http_server *data_plane; /* borrowed: for its counters */
 	uint64_t loop_lag_us;		/* of the last second */
+	/* Answers req when it is known how it went. program: "" for where
+	 * Soma's own is. */
+	void (*upgrade)(struct http_req *req, const char *program);
 };
 
 /* http_on_request; data is the struct admin. */
@@ -41,5 +44,6 @@ admin_handler admin_models_pull, admin_models_verify, admin_models_remove,
 admin_handler admin_list_secrets, admin_put_secret,
 	admin_delete_secret;		 /* secrets.c */
 admin_handler admin_info, admin_metrics; /* info.c, metrics.c */
+admin_handler admin_upgrade;		 /* upgrade.c */
 
 #endif

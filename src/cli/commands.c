@@ -268,6 +268,28 @@ static const struct command commands[] = {
 		.fn = cmd_secret,
 	},
 	{
+		.name = "upgrade",
+		.words = "",
+		.summary = "put a new version of Soma in place of this one",
+		.help = "Starts the daemon of a new program beside the one "
+			"that runs, and lets it take over: no connection is "
+			"refused or cut, no replica is restarted. Waits until "
+			"the new one serves. A program that cannot is refused, "
+			"with the cause, and nothing changes.",
+		.notes = "Without --binary it is the file that Soma runs, as "
+			 "it is now: after an upgrade of the package, or a new "
+			 "build. SIGUSR2 to the process of 'soma serve' does "
+			 "the same.\n\n"
+			 "The daemon from before ends with the last connection "
+			 "that it has, or after the setting upgrade_grace. The "
+			 "process of 'soma serve' itself stays what it is "
+			 "until it is started again.",
+		.flags = {{"binary", 0, "PATH",
+			   "the new program, which no other user may write"},
+			  OUTPUT_FLAG},
+		.fn = cmd_upgrade,
+	},
+	{
 		.name = "doctor",
 		.words = "",
 		.summary = "say what this machine has for Soma, and lacks",

@@ -55,7 +55,13 @@ void gateway_on_request(struct http_req *req, void *data)
 	struct gateway *g = data;
 	struct serve *s = g->serve;
 	struct str rest;
-	struct api *a = serve_route(s, req->path, &rest);
+	struct api *a;
+
+	if (s->yielded) {
+		s->pass_on(s, req, -1);
+		return;
+	}
+	a = serve_route(s, req->path, &rest);
 
 	if (!a) {
 		if (str_eq(req->path, STR("/healthz")) ||

@@ -355,6 +355,8 @@ void reply__in_event(char *p, size_t n);
 
 /* server.c */
 void server__conn_closed(struct http_server *s);
+/* Its connections end with the answers that they get now. */
+bool server__ends(const struct http_server *s);
 
 /* upstream.c */
 /* A link for r: 0 with (*ret_link)->connecting or not, or an error. */

@@ -177,9 +177,42 @@ void http_server_drain(struct http_server *s,
 	assert(!s->draining);
 	s->draining = true;
 	s->on_closed = on_server_closed;
-	uv_close(&l->h.handle, on_listener_closed);
+	if (!s->leaving)
+		uv_close(&l->h.handle, on_listener_closed);
 	close_idle(s);
 	park__end_all(s);
+}
+
+struct http_req *
+http_server_find(struct http_server *s,
+		 bool (*is)(const struct http_req *req, void *data), void *data)
+{
+	struct list *it, *tmp;
+
+	LIST_EACH (&s->conns, it, tmp) {
+		struct request *r = LIST_ENTRY(it, struct conn, link)->req;
+
+		if (r && r->handed && !r->over && is(&r->pub, data))
+			return &r->pub;
+	}
+	return NULL;
+}
+
+void http_server_leave(struct http_server *s,
+		       void (*on_server_closed)(struct http_server *))
+{
+	struct listener *l = s->impl;
+
+	assert(!s->draining && !s->leaving);
+	s->leaving = true;
+	s->on_closed = on_server_closed;
+	uv_close(&l->h.handle, on_listener_closed);
+	park__end_all(s);
+}
+
+bool server__ends(const struct http_server *s)
+{
+	return s->draining || s->leaving;
 }
 
 void http_server_cut(struct http_server *s)
@@ -217,7 +250,7 @@ void server__conn_closed(struct http_server *s)
 
 static void maybe_closed(struct http_server *s)
 {
-	if (!s->draining || s->n_conns || s->impl)
+	if (!server__ends(s) || s->n_conns || s->impl)
 		return;
 	list_remove(&s->link);
 	if (s->on_closed)

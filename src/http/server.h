@@ -63,6 +63,7 @@ struct http_req {
 	 * nothing of its answer was sent: it goes on for 10 s without one, for
 	 * http_req_swap. Replies to it are lost until then. */
 	bool keep;
+	bool quiet; /* on_log is not called: another has it in its log */
 	/* Called exactly once, when the request is over: answered in full, or
 	 * the client is gone (`gone`), or the connection was cut. The request's
 	 * memory goes after it returns. May be NULL. */
@@ -103,6 +104,7 @@ struct http_server {
 	uint32_t n_conns;
 	uint32_t n_parked; /* private: of these, without a client */
 	bool draining;	   /* private */
+	bool leaving;	   /* private */
 	void *impl;	   /* private: the listening handle */
 	void (*on_closed)(struct http_server *s); /* private */
 };
@@ -116,6 +118,17 @@ int http_server_open(struct http_server *s, struct lane *lane, int fd,
  * (each answered with Connection: close). on_closed fires once, when nothing
  * is left. The listening socket itself is only closed in this process. */
 void http_server_drain(struct http_server *s,
+		       void (*on_closed)(struct http_server *));
+/* The first of the requests that handlers have for which `is` says so, or NULL.
+ */
+struct http_req *http_server_find(struct http_server *s,
+				  bool (*is)(const struct http_req *req,
+					     void *data),
+				  void *data);
+/* Stops accepting likewise, and keeps the connections that are there until
+ * their next answer, which says Connection: close: what their clients may be
+ * sending now is not lost. A drain may follow. */
+void http_server_leave(struct http_server *s,
 		       void (*on_closed)(struct http_server *));
 /* Cuts what is left after a drain has been waited for long enough. */
 void http_server_cut(struct http_server *s);

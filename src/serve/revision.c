@@ -376,7 +376,7 @@ void revision_step(struct revision *rev)
 	bool lost, models;
 
 	if (rev->leaving || rev->stepping || rev->api->serve->stopping ||
-	    !rev->api->serve->loaded)
+	    rev->api->serve->yielded || !rev->api->serve->loaded)
 		return;
 	if (rev->spec->predictor.type != PREDICTOR_COMMAND &&
 	    !rev->project_dir) {

@@ -149,6 +149,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	skip_numbers(s);
 	s->local.on_adopt = on_adopt;
 	s->local.on_adopted_all = on_adopted_all;
+	s->local.on_held = serve_on_held;
 	scale_clock_open(s);
 	swap_open(s);
 	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
@@ -327,7 +328,7 @@ static struct api *step_all_deleting(struct serve *s)
 
 void serve_is_busy(struct serve *s)
 {
-	if (uv_timer_get_repeat(&s->tick) != TICK_MS)
+	if (!s->yielded && uv_timer_get_repeat(&s->tick) != TICK_MS)
 		uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 }
 

@@ -63,6 +63,7 @@ struct store {
 	pthread_t thread;
 	size_t pending; /* of the loop: queued, done not called yet */
 	bool closing;	/* of the loop */
+	bool stays;	/* of the loop: not freed, once it is closed */
 	void (*closed_cb)(void *data);
 	void *closed_data;
 
@@ -113,15 +114,26 @@ int store_open(struct store **ret, uv_loop_t *loop, const char *dir,
 
 void store_close(struct store *s, void (*closed_cb)(void *data), void *data)
 {
-	assert(!s->closing);
+	assert(!s->closing || s->stays);
 	s->closing = true;
 	s->closed_cb = closed_cb;
 	s->closed_data = data;
+	if (s->stays) {
+		s->stays = false;
+		uv_close((uv_handle_t *)&s->async, on_async_closed);
+		return;
+	}
 	uv_ref((uv_handle_t *)&s->async);
 	pthread_mutex_lock(&s->mutex);
 	s->stop = true;
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->mutex);
+}
+
+void store_leave(struct store *s, void (*closed_cb)(void *data), void *data)
+{
+	store_close(s, closed_cb, data);
+	s->stays = true;
 }
 
 /* The store thread. */
@@ -337,6 +349,15 @@ static void on_finished(uv_async_t *async)
 			finish(s, LIST_ENTRY(l, struct job, link));
 		}
 	} while (stopped && s->pending > 0);
+	if (stopped && s->stays) {
+		void (*closed_cb)(void *cb_data) = s->closed_cb;
+
+		s->closed_cb = NULL;
+		uv_unref((uv_handle_t *)async);
+		if (closed_cb)
+			closed_cb(s->closed_data);
+		return;
+	}
 	if (stopped && !uv_is_closing((uv_handle_t *)async))
 		uv_close((uv_handle_t *)async, on_async_closed);
 }

@@ -67,6 +67,12 @@ int store_open(struct store **ret, uv_loop_t *loop, const char *dir,
 /* Everything queued is committed first, then closed_cb on the loop, then the
  * store is freed. */
 void store_close(struct store *s, void (*closed_cb)(void *data), void *data);
+/* The same, for another daemon to open it, but s is not freed: what is asked of
+ * it later is refused. store_close frees it. */
+void store_leave(struct store *s, void (*closed_cb)(void *data), void *data);
+/* Whether DIR/state.db, if it is there, can be read by this program, or brought
+ * up to date. Changes nothing, and may be asked while another has it open. */
+int store_check(const char *dir, struct err *err);
 
 /* Reads all rows, in a stable order. Block: for start-up only. Events: at most
  * the newest 200 of each api, oldest first. */
