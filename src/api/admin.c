@@ -24,6 +24,7 @@ static const struct resource resources[] = {
 	{"DELETE", "/v1/apis/*", admin_delete_api},
 	{"POST", "/v1/apis/*/refresh", admin_refresh_api},
 	{"POST", "/v1/apis/*/scale", admin_scale_api},
+	{"POST", "/v1/apis/*/promote", admin_promote_api},
 	{"GET", "/v1/apis/*/explain", admin_explain_api},
 	{"GET", "/v1/apis/*/events", admin_events},
 	{"GET", "/v1/apis/*/logs", admin_logs},

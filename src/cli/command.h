@@ -39,6 +39,7 @@ int cmd_predict(const struct args *a);
 int cmd_delete(const struct args *a);
 int cmd_refresh(const struct args *a);
 int cmd_scale(const struct args *a);
+int cmd_promote(const struct args *a);
 int cmd_explain(const struct args *a);
 int cmd_models(const struct args *a);
 int cmd_secret(const struct args *a);

@@ -71,6 +71,7 @@ void api_free(struct api *a)
 	list_remove(&a->busy);
 	gate_fini(&a->gate);
 	scale_fini(a);
+	splitter_free(a->splitter);
 	logbook_close(&a->logs, on_logs_closed);
 }
 
@@ -341,7 +342,9 @@ static char *sample_of(const struct api *a)
 
 	buf_init(&b, 1 << 20);
 	buf_addf(&b, "curl %s%s", a->serve->data_url, spec->endpoint);
-	if (spec->predictor.type == PREDICTOR_COMMAND) {
+	if (spec->split_json) {
+		buf_adds(&b, " -H 'Content-Type: application/json' -d '{}'");
+	} else if (spec->predictor.type == PREDICTOR_COMMAND) {
 		buf_addc(&b, '/');
 	} else if (spec->predictor.type != PREDICTOR_ENGINE ||
 		   a->want->sample) {
@@ -407,6 +410,8 @@ static void put_slots(yyjson_mut_doc *doc, yyjson_mut_val *root,
 /* What runs it, by the word of soma.yaml: an ONNXPredictor is python. */
 static const char *predictor_word(const struct spec *spec)
 {
+	if (spec->split_json)
+		return "splitter";
 	switch (spec->predictor.type) {
 	case PREDICTOR_COMMAND:
 		return "command";
@@ -485,5 +490,6 @@ char *api_json(const struct api *a)
 		put_frozen(doc, frozen, &each->frozen);
 	}
 	put_null_or(doc, root, "sample", sample);
+	splitter_put(doc, root, a);
 	return json_write(doc, NULL);
 }
