@@ -98,6 +98,8 @@ static void route(struct api *a, const char *endpoint)
 void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 {
 	struct revision *old = a->want;
+	/* A splitter is live within its step, and the old one gone then. */
+	bool was_live = old && old == a->live;
 
 	list_push_back(&a->revisions, &rev->link);
 	a->want = rev;
@@ -109,7 +111,7 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 	/* First, so that an environment they share stays in use. */
 	revision_step(rev);
 	/* One that never was live has nothing to hand over. */
-	if (old && old != a->live) {
+	if (old && !was_live) {
 		if (old->state == REVISION_UPDATING)
 			api_event(a, old->number, "failed", NULL, NULL,
 				  "replaced by revision %lld before it was "

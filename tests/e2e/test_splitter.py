@@ -155,7 +155,7 @@ def test_a_shadow_that_agrees_and_one_that_is_down(split):
                                         shadow_compare={"tolerance": 0.5})))
     who(split, "/agree", 1)
     assert compared(split, "agree", "twin")["differ"] == 1  # 0 and 1e-9: nothing in common
-    failing = python_project(same.replace("return", "raise ValueError"), target("broken"))
+    failing = python_project(same.replace("        return", "        raise ValueError\n        return"), target("broken"))
     split.admin.deploy(failing)
     split.admin.deploy(project(splitter("down", ("main", 100), ("broken", 100, True))))
     assert who(split, "/down", 5) == {"x": 5}
