@@ -26,7 +26,8 @@ static void names_and_kinds(void **state)
 		  "version of Soma; supported: RealtimeAPI, TrafficSplitter. "
 		  "Remove this api from the file to deploy the "
 		  "others\n"},
-	      {"name: a\nkind: TrafficSplitter\napis: [{name: b, weight: 90}]\n",
+	      {"name: a\nkind: TrafficSplitter\napis: [{name: b, weight: "
+	       "90}]\n",
 	       AT "3:7: a: apis: the weights of those that are no shadow add "
 		  "up to 90; they are percent: make them 100 together\n"},
 	      {"name: a\nkind: TrafficSplitter\napis: [{name: b, weight: 100}]"
