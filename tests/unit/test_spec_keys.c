@@ -19,7 +19,8 @@ static void names_and_kinds(void **state)
 	      {"name:\n" P, AT "1:6: name: expected a text, found nothing\n"},
 	      {"name: a\nkind: RealtimeAPI\n" P, NULL},
 	      {"name: a\nkind: RealtimeApi\n" P,
-	       AT "2:7: a: kind: expected RealtimeAPI, found 'RealtimeApi'; "
+	       AT "2:7: a: kind: expected RealtimeAPI or TrafficSplitter, "
+		  "found 'RealtimeApi'; "
 		  "did you mean 'RealtimeAPI'?\n"},
 	      {"name: a\nkind: BatchAPI\nwhatever: 1\n",
 	       AT "2:7: a: kind: kind \"BatchAPI\" is not served by this "
