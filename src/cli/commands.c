@@ -197,7 +197,8 @@ static const struct command commands[] = {
 		.words = "SPLITTER [API]",
 		.min_words = 1,
 		.max_words = 2,
-		.summary = "send more requests of a splitter to one of its apis",
+		.summary =
+			"send more requests of a splitter to one of its apis",
 		.help = "Without API it is the second of two. The others share "
 			"what is left as they did before. The next deploy of "
 			"the file sets the weights that it has.",
