@@ -27,6 +27,7 @@ static const struct resource resources[] = {
 	{"POST", "/v1/apis/*/rollback", admin_roll_back_api},
 	{"GET", "/v1/apis/*/revisions", admin_history},
 	{"POST", "/v1/apis/*/scale", admin_scale_api},
+	{"POST", "/v1/apis/*/promote", admin_promote_api},
 	{"GET", "/v1/apis/*/explain", admin_explain_api},
 	{"GET", "/v1/apis/*/events", admin_events},
 	{"GET", "/v1/apis/*/logs", admin_logs},

@@ -36,6 +36,7 @@ admin_handler admin_plan, admin_deploy, admin_patch; /* deploy.c */
 admin_handler admin_put_blob;			     /* blobs.c */
 admin_handler admin_list_apis, admin_get_api, admin_delete_api,
 	admin_refresh_api, admin_roll_back_api, admin_history; /* apis.c */
+admin_handler admin_promote_api;			       /* promote.c */
 admin_handler admin_scale_api, admin_explain_api;	       /* scale.c */
 admin_handler admin_events, admin_logs;			       /* feeds.c */
 admin_handler admin_models, admin_models_df;		       /* models.c */

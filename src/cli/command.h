@@ -42,6 +42,7 @@ int cmd_history(const struct args *a);
 int cmd_rollback(const struct args *a);
 int cmd_scale(const struct args *a);
 int cmd_upgrade(const struct args *a);
+int cmd_promote(const struct args *a);
 int cmd_explain(const struct args *a);
 int cmd_models(const struct args *a);
 int cmd_secret(const struct args *a);

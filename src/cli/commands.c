@@ -221,6 +221,21 @@ static const struct command commands[] = {
 		.fn = cmd_scale,
 	},
 	{
+		.name = "promote",
+		.words = "SPLITTER [API]",
+		.min_words = 1,
+		.max_words = 2,
+		.summary =
+			"send more requests of a splitter to one of its apis",
+		.help = "Without API it is the second of two. The others share "
+			"what is left as they did before. The next deploy of "
+			"the file sets the weights that it has.",
+		.flags = {{"weight", 'w', "N",
+			   "percent that it gets (100, the default)"},
+			  OUTPUT_FLAG},
+		.fn = cmd_promote,
+	},
+	{
 		.name = "explain",
 		.words = "API",
 		.min_words = 1,

@@ -6,6 +6,7 @@
 #include "cli/admin.h"
 #include "cli/batching.h"
 #include "cli/output.h"
+#include "cli/split.h"
 #include "cli/stages.h"
 #include "cli/term.h"
 #include "core/mem.h"
@@ -267,6 +268,7 @@ static void print_one(yyjson_val *api)
 	print_replicas(yyjson_obj_get(api, "replicas"));
 	print_frozen(yyjson_obj_get(api, "frozen"));
 	print_zygote(yyjson_obj_get(api, "zygote"));
+	split_print(yyjson_obj_get(api, "splitter"));
 	stages_print(api);
 	print_cold(yyjson_obj_get(api, "cold"));
 	print_memory(api, yyjson_obj_get(api, "memory"));

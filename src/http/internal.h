@@ -54,6 +54,7 @@ struct out {
 	uv_stream_t *stream; /* borrowed: lives until our last callback */
 	int fd;		     /* borrowed: the stream's */
 	size_t pending;	     /* bytes queued */
+	struct buf *tap;     /* borrowed: gets what is written; or NULL */
 	/* Nothing pending any more, or the connection is broken (status). */
 	void (*on_flushed)(struct out *o, int status);
 };

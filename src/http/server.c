@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "http/internal.h"
 
@@ -159,6 +160,34 @@ static void on_connection(uv_stream_t *stream, int status)
 		refuse_full(c);
 		conn__shut(c);
 	}
+}
+
+int http_server_adopt(struct http_server *s, int fd)
+{
+	struct lane *lane = s->lane;
+	struct conn *c;
+
+	if (s->draining || s->n_conns >= s->opts.limits->max_connections) {
+		close(fd);
+		return E_UNAVAILABLE;
+	}
+	c = lane__get_conn(lane);
+	c->server = s;
+	c->lane = lane;
+	c->unix_socket = true;
+	uv_pipe_init(lane->loop, &c->h.pipe, 0);
+	s->n_conns++;
+	lane->n_conns++;
+	lane__watch(lane);
+	if (uv_pipe_open(&c->h.pipe, fd) < 0) {
+		close(fd);
+		c->cut = true;
+	}
+	set_peer(c);
+	conn__open(c);
+	if (c->cut)
+		conn__close(c);
+	return 0;
 }
 
 static void close_idle(struct http_server *s)

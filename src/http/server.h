@@ -59,6 +59,8 @@ struct http_req {
 
 	/* The handler's. */
 	void *user;
+	struct str splitter, target_api; /* the same, for its on_log */
+	void *copy;			 /* likewise: made of it */
 	/* Its client's leaving does not end it, if its body is all here and
 	 * nothing of its answer was sent: it goes on for 10 s without one, for
 	 * http_req_swap. Replies to it are lost until then. */
@@ -113,6 +115,10 @@ struct http_server {
  * belongs to the server; on error it stays with the caller. */
 int http_server_open(struct http_server *s, struct lane *lane, int fd,
 		     const struct http_server_opts *opts, struct err *err);
+
+/* Serves on `fd`, a connected Unix socket, as if it had been accepted. It
+ * belongs to the server, on errors too: then it is closed. */
+int http_server_adopt(struct http_server *s, int fd);
 
 /* Stops accepting, closes idle connections, lets requests in progress end
  * (each answered with Connection: close). on_closed fires once, when nothing
@@ -198,6 +204,10 @@ bool http_req_may_swap(const struct http_req *req);
  * unanswered, too, and at no upstream. Both are the same server's. false: that
  * client had left, and `req` is over soon. Start times stay. */
 bool http_req_swap(struct http_req *running, struct http_req *req);
+
+/* What goes to its client from now on, head and all, is added to `tap`, too, as
+ * far as that has room; NULL: no more. Borrowed until the request is over. */
+void http_req_tap(struct http_req *req, struct buf *tap);
 
 /* {"error":{"code":WORD,"message":TEXT,"request_id":ID}} with err_http(code).
  */

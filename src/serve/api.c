@@ -72,6 +72,7 @@ void api_free(struct api *a)
 	gate_fini(&a->gate);
 	history_fini(&a->history);
 	scale_fini(a);
+	splitter_free(a->splitter);
 	logbook_close(&a->logs, on_logs_closed);
 }
 
@@ -98,6 +99,8 @@ static void route(struct api *a, const char *endpoint)
 void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 {
 	struct revision *old = a->want;
+	/* A splitter is live within its step, and the old one gone then. */
+	bool was_live = old && old == a->live;
 
 	list_push_back(&a->revisions, &rev->link);
 	a->want = rev;
@@ -109,7 +112,7 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 	/* First, so that an environment they share stays in use. */
 	revision_step(rev);
 	/* One that never was live has nothing to hand over. */
-	if (old && old != a->live) {
+	if (old && !was_live) {
 		if (old->state == REVISION_UPDATING)
 			api_event(a, old->number, "failed", NULL, NULL,
 				  "replaced by revision %lld before it was "
@@ -370,7 +373,9 @@ static char *sample_of(const struct api *a)
 
 	buf_init(&b, 1 << 20);
 	buf_addf(&b, "curl %s%s", a->serve->data_url, spec->endpoint);
-	if (spec->predictor.type == PREDICTOR_COMMAND) {
+	if (spec->split_json) {
+		buf_adds(&b, " -H 'Content-Type: application/json' -d '{}'");
+	} else if (spec->predictor.type == PREDICTOR_COMMAND) {
 		buf_addc(&b, '/');
 	} else if (spec->predictor.type != PREDICTOR_ENGINE ||
 		   a->want->sample) {
@@ -436,6 +441,8 @@ static void put_slots(yyjson_mut_doc *doc, yyjson_mut_val *root,
 /* What runs it, by the word of soma.yaml: an ONNXPredictor is python. */
 static const char *predictor_word(const struct spec *spec)
 {
+	if (spec->split_json)
+		return "splitter";
 	switch (spec->predictor.type) {
 	case PREDICTOR_COMMAND:
 		return "command";
@@ -515,5 +522,6 @@ char *api_json(const struct api *a)
 		put_frozen(doc, frozen, &each->frozen);
 	}
 	put_null_or(doc, root, "sample", sample);
+	splitter_put(doc, root, a);
 	return json_write(doc, NULL);
 }

@@ -13,6 +13,7 @@
 #include "serve/logbook.h"
 #include "serve/revision.h"
 #include "serve/scale.h"
+#include "serve/splitter.h"
 #include "serve/stats.h"
 #include "store/store.h"
 
@@ -51,6 +52,7 @@ struct api {
 	struct feed events;
 	struct logbook logs;
 	uint64_t restarts;
+	struct splitter *splitter; /* owned; NULL: of another kind */
 };
 
 struct api *api_create(struct serve *s, const char *name, uid_t uid);

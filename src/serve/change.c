@@ -19,6 +19,8 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 			       "%s: the endpoint %s is taken by the api '%s'; "
 			       "choose another with networking.endpoint",
 			       spec->name, spec->endpoint, other->name);
+	if (splitter_check(s, spec, err))
+		return err->code;
 	if (memory_check(s, spec, err))
 		return err->code;
 	if (same && (same->deleting || same->delete_pending))
@@ -345,8 +347,20 @@ static void on_marked(void *data, const struct err *err)
 
 void serve_delete(struct serve *s, struct api *a, store_done *done, void *data)
 {
-	struct deletion *d = mem_alloc(sizeof *d);
+	const struct api *user = splitter_of(s, a->name);
+	struct deletion *d;
+	struct err err = {0};
 
+	if (user) {
+		err_set(&err, E_CONFLICT,
+			"cannot delete '%s': the TrafficSplitter '%s' sends "
+			"requests to it; take it out of that one's apis and "
+			"deploy that, or delete that first ('soma delete %s')",
+			a->name, user->name, user->name);
+		done(data, &err);
+		return;
+	}
+	d = mem_alloc(sizeof *d);
 	*d = (struct deletion){a, done, data};
 	a->changing++;
 	a->delete_pending = true;

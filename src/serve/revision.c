@@ -378,6 +378,10 @@ void revision_step(struct revision *rev)
 	if (rev->leaving || rev->stepping || rev->api->serve->stopping ||
 	    rev->api->serve->yielded || !rev->api->serve->loaded)
 		return;
+	if (rev->spec->split_json) {
+		splitter_step(rev);
+		return;
+	}
 	if (rev->spec->predictor.type != PREDICTOR_COMMAND &&
 	    !rev->project_dir) {
 		block(rev, "the project's files are gone from the data "
