@@ -230,7 +230,7 @@ static const struct command commands[] = {
 		.help = "Without API it is the second of two. The others share "
 			"what is left as they did before. The next deploy of "
 			"the file sets the weights that it has.",
-		.flags = {{"weight", 'w', "N",
+		.flags = {{"weight", 0, "N",
 			   "percent that it gets (100, the default)"},
 			  OUTPUT_FLAG},
 		.fn = cmd_promote,

@@ -35,7 +35,7 @@ def kill_daemon(daemon):
 def fail(daemon, name="api", source="1 / 0\n"):
     """Deploys a revision that cannot start, and waits until it is given up. The revision's number."""
     told = daemon.admin.send(python_project(source, python_api(name))).json()["apis"][0]
-    wait_for("it is given up", lambda: daemon.admin.api(name)["rolled_back"] is not None, 30)
+    wait_for("it is given up", lambda: (a := daemon.admin.api(name))["rolled_back"] and a["revision"] != told["revision"], 30)
     return told["revision"]
 
 
