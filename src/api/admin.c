@@ -15,6 +15,7 @@ struct resource {
 static const struct resource resources[] = {
 	{"GET", "/metrics", admin_metrics},
 	{"GET", "/v1/info", admin_info},
+	{"POST", "/v1/upgrade", admin_upgrade},
 	{"POST", "/v1/plan", admin_plan},
 	{"POST", "/v1/deploy", admin_deploy},
 	{"POST", "/v1/patch", admin_patch},
@@ -23,7 +24,10 @@ static const struct resource resources[] = {
 	{"GET", "/v1/apis/*", admin_get_api},
 	{"DELETE", "/v1/apis/*", admin_delete_api},
 	{"POST", "/v1/apis/*/refresh", admin_refresh_api},
+	{"POST", "/v1/apis/*/rollback", admin_roll_back_api},
+	{"GET", "/v1/apis/*/revisions", admin_history},
 	{"POST", "/v1/apis/*/scale", admin_scale_api},
+	{"POST", "/v1/apis/*/promote", admin_promote_api},
 	{"GET", "/v1/apis/*/explain", admin_explain_api},
 	{"GET", "/v1/apis/*/events", admin_events},
 	{"GET", "/v1/apis/*/logs", admin_logs},
@@ -190,6 +194,14 @@ void admin_on_request(struct http_req *req, void *data)
 
 	if (refuse(req, admin))
 		return;
+	/* It was on its way while another took over. */
+	if (admin->serve->yielded) {
+		http_reply_header(req, "Retry-After", "1");
+		http_reply_error(req, E_UNAVAILABLE,
+				 "Soma has just been upgraded, and another "
+				 "daemon serves now: ask again");
+		return;
+	}
 	if (str_eq(req->path, STR("/healthz"))) {
 		http_reply(req, 200, "text/plain", "ok\n", 3);
 		return;

@@ -15,6 +15,9 @@ struct admin {
 	uint64_t started_ms;		/* uv_now */
 	struct http_server *data_plane; /* borrowed: for its counters */
 	uint64_t loop_lag_us;		/* of the last second */
+	/* Answers req when it is known how it went. program: "" for where
+	 * Soma's own is. */
+	void (*upgrade)(struct http_req *req, const char *program);
 };
 
 /* http_on_request; data is the struct admin. */
@@ -32,14 +35,16 @@ typedef void admin_handler(struct http_req *req, const char *arg);
 admin_handler admin_plan, admin_deploy, admin_patch; /* deploy.c */
 admin_handler admin_put_blob;			     /* blobs.c */
 admin_handler admin_list_apis, admin_get_api, admin_delete_api,
-	admin_refresh_api;			  /* apis.c */
-admin_handler admin_scale_api, admin_explain_api; /* scale.c */
-admin_handler admin_events, admin_logs;		  /* feeds.c */
-admin_handler admin_models, admin_models_df;	  /* models.c */
+	admin_refresh_api, admin_roll_back_api, admin_history; /* apis.c */
+admin_handler admin_promote_api;			       /* promote.c */
+admin_handler admin_scale_api, admin_explain_api;	       /* scale.c */
+admin_handler admin_events, admin_logs;			       /* feeds.c */
+admin_handler admin_models, admin_models_df;		       /* models.c */
 admin_handler admin_models_pull, admin_models_verify, admin_models_remove,
 	admin_models_gc; /* models_change.c */
 admin_handler admin_list_secrets, admin_put_secret,
 	admin_delete_secret;		 /* secrets.c */
 admin_handler admin_info, admin_metrics; /* info.c, metrics.c */
+admin_handler admin_upgrade;		 /* upgrade.c */
 
 #endif

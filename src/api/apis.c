@@ -1,4 +1,4 @@
-/* apis.c: GET, DELETE and refresh of apis. */
+/* apis.c: GET, DELETE, refresh and rollback of apis, and their history. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 
-enum { LIST_MAX = 64 << 20 };
+enum { LIST_MAX = 64 << 20, BODY_MAX = 1024 };
 
 static int by_name(const void *a, const void *b)
 {
@@ -129,4 +129,46 @@ void admin_refresh_api(struct http_req *req, const char *arg)
 	if (a)
 		serve_refresh(admin_of(req)->serve, a, on_refreshed,
 			      wait_for(req, arg));
+}
+
+void admin_history(struct http_req *req, const char *arg)
+{
+	struct api *a = admin_api(req, arg);
+	cleanup_free char *json = a ? history_json(a) : NULL;
+
+	if (json)
+		http_reply(req, 200, "application/json", json, strlen(json));
+}
+
+/* {"to": N}, or no body for the one before. */
+static void on_roll_back_body(struct http_req *req, const char *body,
+			      size_t len)
+{
+	const char *name = req->user;
+	struct err err = {0};
+	cleanup_json yyjson_doc *doc = len ? json_parse(body, len, &err) : NULL;
+	yyjson_val *to = yyjson_obj_get(yyjson_doc_get_root(doc), "to");
+	struct api *a;
+
+	req->user = NULL;
+	a = admin_api(req, name);
+	if (!a)
+		return;
+	if (err.code)
+		admin_error(req, &err);
+	else if (to && (!yyjson_is_int(to) || yyjson_get_sint(to) < 1))
+		http_reply_error(req, E_INVALID,
+				 "to: give the number of a revision; 'soma "
+				 "history %s' shows them",
+				 name);
+	else
+		serve_roll_back(admin_of(req)->serve, a,
+				to ? yyjson_get_sint(to) : 0, on_refreshed,
+				wait_for(req, name));
+}
+
+void admin_roll_back_api(struct http_req *req, const char *arg)
+{
+	req->user = (void *)(uintptr_t)arg;
+	http_req_body(req, BODY_MAX, on_roll_back_body);
 }

@@ -195,11 +195,19 @@ static bool config_ok(struct deploy *d, const struct spec_files *files)
 	return false;
 }
 
+static enum spec_there deployed(void *data, const char *api)
+{
+	const struct deploy *d = data;
+
+	return splitter_there(d->serve, api);
+}
+
 /* Reads the specs; false after answering that they cannot be used. */
 static bool specs_ok(struct deploy *d,
 		     int (*kind)(void *data, const char *path))
 {
-	const struct spec_files files = {kind, d};
+	const struct spec_files files = {
+		.kind_of = kind, .deployed = deployed, .data = d};
 	struct err err = {0};
 
 	if (!config_ok(d, &files))
@@ -275,12 +283,16 @@ static void on_applied(void *data, const struct err *err,
 
 static void apply_next(struct deploy *d)
 {
-	if (d->next == d->set.n_specs) {
+	uint32_t i = d->next;
+
+	if (i == d->set.n_specs) {
 		reply_done(d);
 		deploy_free(d);
 		return;
 	}
-	serve_apply(d->serve, d->specs[d->next++], d->project, d->force,
+	d->next++;
+	serve_apply(d->serve, d->specs[i],
+		    d->set.specs[i].split_json ? NULL : d->project, d->force,
 		    on_applied, d);
 }
 
@@ -404,6 +416,8 @@ static int find_project(struct deploy *d, struct err *err)
 				       "there is no api '%s' to patch: 'soma "
 				       "deploy' makes it",
 				       name);
+		if (a->want->spec->split_json)
+			continue; /* it has none */
 		if (!a->want->project ||
 		    (d->project && strcmp(d->project, a->want->project) != 0))
 			return err_set(err, E_CONFLICT,

@@ -233,6 +233,7 @@ void admin_metrics(struct http_req *req, const char *arg)
 	cancelled(&b, admin->serve);
 	metrics__slots(&b, admin->serve);
 	metrics__scale(&b, admin->serve);
+	metrics__split(&b, admin->serve);
 	metrics__models(&b, admin->serve);
 	daemon_wide(&b, admin);
 	http_reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", b.data,

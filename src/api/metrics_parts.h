@@ -17,4 +17,7 @@ void metrics__models(struct buf *b, const struct serve *s);
 /* metrics_scale.c: starts of replicas. */
 void metrics__scale(struct buf *b, const struct serve *s);
 
+/* metrics_split.c: splitters and their shadows. */
+void metrics__split(struct buf *b, const struct serve *s);
+
 #endif

@@ -180,6 +180,34 @@ static const struct command commands[] = {
 		.fn = cmd_refresh,
 	},
 	{
+		.name = "history",
+		.words = "API",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "show an api's revisions and what became of them",
+		.help = "The newest twenty: when each was made and by what, "
+			"and "
+			"whether it is live, was, or has failed, and why.",
+		.flags = {OUTPUT_FLAG},
+		.fn = cmd_history,
+	},
+	{
+		.name = "rollback",
+		.words = "API",
+		.min_words = 1,
+		.max_words = 1,
+		.summary = "go back to an older revision of an api",
+		.help = "Makes a new revision with the content of an older one "
+			"and rolls it out like any other: without --to of the "
+			"newest that was live before the one asked for. A "
+			"revision that does not get ready need not be rolled "
+			"back: that happens by itself.",
+		.flags = {{"to", 0, "N",
+			   "this revision; 'soma history' shows them"},
+			  OUTPUT_FLAG},
+		.fn = cmd_rollback,
+	},
+	{
 		.name = "scale",
 		.words = "API N",
 		.min_words = 2,
@@ -191,6 +219,21 @@ static const struct command commands[] = {
 			"whatever min_replicas says.",
 		.flags = {OUTPUT_FLAG},
 		.fn = cmd_scale,
+	},
+	{
+		.name = "promote",
+		.words = "SPLITTER [API]",
+		.min_words = 1,
+		.max_words = 2,
+		.summary =
+			"send more requests of a splitter to one of its apis",
+		.help = "Without API it is the second of two. The others share "
+			"what is left as they did before. The next deploy of "
+			"the file sets the weights that it has.",
+		.flags = {{"weight", 0, "N",
+			   "percent that it gets (100, the default)"},
+			  OUTPUT_FLAG},
+		.fn = cmd_promote,
 	},
 	{
 		.name = "explain",
@@ -238,6 +281,28 @@ static const struct command commands[] = {
 			"the machine.",
 		.flags = {OUTPUT_FLAG},
 		.fn = cmd_secret,
+	},
+	{
+		.name = "upgrade",
+		.words = "",
+		.summary = "put a new version of Soma in place of this one",
+		.help = "Starts the daemon of a new program beside the one "
+			"that runs, and lets it take over: no connection is "
+			"refused or cut, no replica is restarted. Waits until "
+			"the new one serves. A program that cannot is refused, "
+			"with the cause, and nothing changes.",
+		.notes = "Without --binary it is the file that Soma runs, as "
+			 "it is now: after an upgrade of the package, or a new "
+			 "build. SIGUSR2 to the process of 'soma serve' does "
+			 "the same.\n\n"
+			 "The daemon from before ends with the last connection "
+			 "that it has, or after the setting upgrade_grace. The "
+			 "process of 'soma serve' itself stays what it is "
+			 "until it is started again.",
+		.flags = {{"binary", 0, "PATH",
+			   "the new program, which no other user may write"},
+			  OUTPUT_FLAG},
+		.fn = cmd_upgrade,
 	},
 	{
 		.name = "doctor",

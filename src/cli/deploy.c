@@ -199,7 +199,7 @@ static void print_document(const struct deploy *d)
 
 static int report(struct deploy *d, int rc)
 {
-	const char *failed = NULL;
+	const struct rollout *failed = NULL;
 	bool any_live = false;
 
 	for (size_t i = 0; i < d->n; i++) {
@@ -208,17 +208,22 @@ static int report(struct deploy *d, int rc)
 		any_live |= r->state == ROLLOUT_LIVE;
 		display_result(&d->display, r);
 		if (!failed && r->state == ROLLOUT_FAILED)
-			failed = r->name;
+			failed = r;
 	}
 	if (failed)
 		rc = CLI_FAILED;
 	if (d->output != OUTPUT_TABLE)
 		print_document(d);
+	else if (failed && failed->serves)
+		fprintf(stderr,
+			"revision %lld of %s goes on serving; 'soma logs %s' "
+			"shows more\n",
+			(long long)failed->serves, failed->name, failed->name);
 	else if (failed)
 		fprintf(stderr,
 			"Soma keeps trying; 'soma logs %s' shows more, 'soma "
 			"delete %s' ends it\n",
-			failed, failed);
+			failed->name, failed->name);
 	else if (any_live)
 		puts("\nsoma get          show all apis\n"
 		     "soma logs API     show what an api prints");

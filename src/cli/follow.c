@@ -33,8 +33,11 @@ static void connect_stream(const struct admin *ad, CURLM *multi,
 static void take_in(struct rollout *r, yyjson_val *api, bool ends)
 {
 	const char *status = json_str(api, "status", "");
+	yyjson_val *back = yyjson_obj_get(api, "rolled_back");
 
 	r->requested = json_int(api, "requested", 0);
+	if (json_int(back, "revision", 0) == r->revision)
+		r->serves = json_int(back, "serves", 0);
 	free(r->sample);
 	r->sample = mem_strdup(json_str(api, "sample", NULL));
 	if (!ends || json_int(api, "revision", 0) != r->revision)
@@ -166,8 +169,8 @@ int follow_rollouts(struct admin *ad, struct rollout *rollouts, size_t n,
 	display_settle(d);
 	for (size_t i = 0; i < n; i++) {
 		stream_stop(&rollouts[i].stream, multi);
-		/* The sample may be known only now. */
-		if (rc == CLI_OK && rollouts[i].state == ROLLOUT_LIVE)
+		/* The sample may be known only now, and who goes on serving. */
+		if (rc == CLI_OK && rollouts[i].state != ROLLOUT_RUNNING)
 			rc = look(ad, &rollouts[i], false);
 	}
 	curl_multi_cleanup(multi);

@@ -6,6 +6,7 @@
 #include "cli/admin.h"
 #include "cli/batching.h"
 #include "cli/output.h"
+#include "cli/split.h"
 #include "cli/stages.h"
 #include "cli/term.h"
 #include "core/mem.h"
@@ -196,6 +197,14 @@ static void print_frozen(yyjson_val *frozen)
 			       text));
 }
 
+static void print_rolled_back(yyjson_val *r)
+{
+	if (!yyjson_is_obj(r))
+		return;
+	printf("\nrevision %lld was rolled back: %s\n",
+	       (long long)json_int(r, "revision", 0), json_str(r, "why", "?"));
+}
+
 static void print_zygote(yyjson_val *zygote)
 {
 	const char *state = json_str(zygote, "state", "none");
@@ -253,11 +262,13 @@ static void print_one(yyjson_val *api)
 	table_fini(&t);
 	if (message)
 		printf("\n%s\n", message);
+	print_rolled_back(yyjson_obj_get(api, "rolled_back"));
 	print_environment(yyjson_obj_get(api, "environment"));
 	print_models(yyjson_obj_get(api, "models"));
 	print_replicas(yyjson_obj_get(api, "replicas"));
 	print_frozen(yyjson_obj_get(api, "frozen"));
 	print_zygote(yyjson_obj_get(api, "zygote"));
+	split_print(yyjson_obj_get(api, "splitter"));
 	stages_print(api);
 	print_cold(yyjson_obj_get(api, "cold"));
 	print_memory(api, yyjson_obj_get(api, "memory"));

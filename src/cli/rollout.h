@@ -33,6 +33,7 @@ struct rollout {
 	struct rollout_replica *replicas; /* owned */
 	size_t n_replicas;
 	int64_t requested;
+	int64_t serves; /* it failed, and this revision goes on; 0: none does */
 	int64_t seq; /* of the last event */
 	int64_t started_ms, ended_ms;
 

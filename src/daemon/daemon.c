@@ -1,5 +1,7 @@
 #include "daemon/daemon.h"
 
+#include "daemon/daemon_parts.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -10,38 +12,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "api/admin.h"
 #include "core/mem.h"
-#include "daemon/gateway.h"
 #include "daemon/notify.h"
 #include "daemon/publish.h"
-#include "daemon/reload.h"
 #include "daemon/token.h"
 #include "loop/log.h"
 #include "serve/memory.h"
 
 enum { LAG_MS = 1000 };
-
-struct daemon {
-	uv_loop_t loop;
-	struct lane lane;
-	struct serve serve;
-	struct admin admin;
-	struct gateway gateway;
-	struct http_server data, control;
-	bool data_open, control_open;
-	int listeners[2];
-	uv_timer_t lag, cut;
-	uv_signal_t term, intr, hup;
-	uint64_t lag_due;
-	char *data_dir, *listen, *admin_listen;
-	struct settings settings;  /* in force */
-	struct http_limits limits; /* of the data plane, from them */
-	struct reload reload;
-	int keeper_fd;
-	bool stopping, served;
-	int exit_code;
-};
 
 /* ---- settings ---- */
 
@@ -72,7 +50,7 @@ static void on_settings_read(struct reload *r)
 	struct buf dump;
 
 	apply_settings(d);
-	if (d->stopping)
+	if (d->stopping || d->serve.yielded)
 		return;
 	zygote_enforce(&d->serve);
 	frozen_enforce(&d->serve);
@@ -108,6 +86,7 @@ static int read_args(struct daemon *d, int argc, char **argv)
 		{"admin", required_argument, NULL, 'a'},
 		{"keeper-fd", required_argument, NULL, 'k'},
 		{"settings", required_argument, NULL, 's'},
+		{"take-over", no_argument, NULL, 't'},
 		{NULL, 0, NULL, 0}};
 	int c;
 
@@ -130,6 +109,9 @@ static int read_args(struct daemon *d, int argc, char **argv)
 		case 's':
 			if (settings_load(&d->settings, optarg, NULL))
 				return -1;
+			break;
+		case 't':
+			d->take_over = true;
 			break;
 		default:
 			return -1;
@@ -193,6 +175,7 @@ static void finish(struct daemon *d)
 	lane_fini(&d->lane);
 	uv_close((uv_handle_t *)&d->lag, on_handle_closed);
 	uv_close((uv_handle_t *)&d->cut, on_handle_closed);
+	yield_close(d);
 	uv_close((uv_handle_t *)&d->term, on_handle_closed);
 	uv_close((uv_handle_t *)&d->intr, on_handle_closed);
 	uv_close((uv_handle_t *)&d->hup, on_handle_closed);
@@ -200,12 +183,16 @@ static void finish(struct daemon *d)
 
 static void maybe_finish(struct daemon *d)
 {
-	if (d->data_open || d->control_open || !d->served)
+	if (d->yield.done) {
+		yield_maybe_over(d);
+		return;
+	}
+	if (d->data_open || d->control_open || d->pass_open || !d->served)
 		return;
 	finish(d);
 }
 
-static void on_data_closed(struct http_server *s)
+void daemon__on_data_closed(struct http_server *s)
 {
 	struct daemon *d = CONTAINER_OF(s, struct daemon, data);
 
@@ -213,11 +200,19 @@ static void on_data_closed(struct http_server *s)
 	maybe_finish(d);
 }
 
-static void on_control_closed(struct http_server *s)
+void daemon__on_control_closed(struct http_server *s)
 {
 	struct daemon *d = CONTAINER_OF(s, struct daemon, control);
 
 	d->control_open = false;
+	maybe_finish(d);
+}
+
+void daemon__on_pass_closed(struct http_server *s)
+{
+	struct daemon *d = CONTAINER_OF(s, struct daemon, pass);
+
+	d->pass_open = false;
 	maybe_finish(d);
 }
 
@@ -227,6 +222,8 @@ static void on_cut(uv_timer_t *timer)
 
 	if (d->data_open)
 		http_server_cut(&d->data);
+	if (d->pass_open)
+		http_server_cut(&d->pass);
 	if (d->control_open)
 		http_server_cut(&d->control);
 }
@@ -239,7 +236,7 @@ static void on_stopped(struct serve *s)
 
 	d->served = true;
 	if (d->control_open)
-		http_server_drain(&d->control, on_control_closed);
+		http_server_drain(&d->control, daemon__on_control_closed);
 	uv_timer_start(&d->cut, on_cut,
 		       settings_number(&d->settings, SETTING_STOP_TIMEOUT), 0);
 	maybe_finish(d);
@@ -247,13 +244,19 @@ static void on_stopped(struct serve *s)
 
 static void stop(struct daemon *d)
 {
+	if (d->yield.done) {
+		yield_stop(d);
+		return;
+	}
 	if (d->stopping)
 		return;
 	d->stopping = true;
 	log_info(NULL, "stopping: draining requests and replicas");
 	notify_say("STOPPING=1");
 	if (d->data_open)
-		http_server_drain(&d->data, on_data_closed);
+		http_server_drain(&d->data, daemon__on_data_closed);
+	if (d->pass_open)
+		http_server_drain(&d->pass, daemon__on_pass_closed);
 	serve_stop(&d->serve, on_stopped);
 }
 
@@ -282,7 +285,7 @@ static void on_listener(struct local *l, int which, int fd)
 {
 	struct daemon *d = CONTAINER_OF(l, struct daemon, serve.local);
 
-	if (which < 0 || which > 1 || d->listeners[which] >= 0)
+	if (which < 0 || which >= KEEP_LISTENERS || d->listeners[which] >= 0)
 		close(fd);
 	else
 		d->listeners[which] = fd;
@@ -306,6 +309,11 @@ static int open_servers(struct daemon *d, struct err *err)
 	if (rc)
 		return rc;
 	d->data_open = true;
+	rc = http_server_open(&d->pass, &d->lane, d->listeners[KEEP_PASS],
+			      &data, err);
+	if (rc)
+		return rc;
+	d->pass_open = true;
 	rc = http_server_open(&d->control, &d->lane, d->listeners[1], &control,
 			      err);
 	if (rc)
@@ -363,13 +371,18 @@ static int open_all(struct daemon *d, struct err *err)
 	if (token_get(d->data_dir, &d->admin.token, err) ||
 	    publish_worker(d->data_dir, &s->worker_dir, err) ||
 	    publish_host(d->data_dir, &s->host_dir, err) ||
-	    publish_libraries(d->data_dir, &s->own_dir, err) ||
-	    store_open(&s->store, &d->loop, d->data_dir, err) ||
+	    publish_libraries(d->data_dir, &s->own_dir, err))
+		return err->code;
+	/* From here on it is alone. */
+	if (d->take_over && take_over_wait(d->keeper_fd))
+		_exit(0);
+	if (store_open(&s->store, &d->loop, d->data_dir, err) ||
 	    blobs_init(&s->blobs, &d->loop, d->data_dir, err))
 		return err->code;
 	token_announce(d->data_dir, d->admin.url, s->data_url);
 	gateway_init(&d->gateway, s,
 		     settings_number(&d->settings, SETTING_ACCESS_LOG));
+	yield_init(d);
 	reload_init(&d->reload, &d->loop, &d->settings, d->data_dir,
 		    on_settings_read);
 	s->local.on_listener = on_listener;
@@ -386,10 +399,13 @@ static int open_all(struct daemon *d, struct err *err)
 
 int daemon_main(int argc, char **argv)
 {
-	struct daemon *d = mem_alloc(sizeof *d);
+	struct daemon *d;
 	struct err err = {0};
 	int rc;
 
+	if (argc == 4 && strcmp(argv[1], "--check") == 0)
+		return take_over_check(argv[3]);
+	d = mem_alloc(sizeof *d);
 	if (read_args(d, argc, argv)) {
 		fprintf(stderr, "soma: 'soma daemon' is started by 'soma "
 				"serve', not by hand\n");
@@ -400,7 +416,8 @@ int daemon_main(int argc, char **argv)
 	fcntl(d->keeper_fd, F_SETFD, FD_CLOEXEC);
 	prctl(PR_SET_NAME, "soma-daemon");
 	raise_limits();
-	d->listeners[0] = d->listeners[1] = -1;
+	for (int i = 0; i < KEEP_LISTENERS; i++)
+		d->listeners[i] = -1;
 	uv_loop_init(&d->loop);
 	uv_timer_init(&d->loop, &d->lag);
 	uv_timer_init(&d->loop, &d->cut);

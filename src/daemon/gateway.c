@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "loop/log.h"
 #include "serve/cors.h"
+#include "serve/shadow.h"
 
 static void not_found(struct http_req *req, struct serve *s)
 {
@@ -50,12 +51,24 @@ void gateway_close(struct gateway *g, void (*on_closed)(struct logfile *f))
 	logfile_close(&g->access, on_closed);
 }
 
+/* For the log: the api may be gone by then. */
+static struct str str_in(struct http_req *req, const char *text)
+{
+	return str_of(arena_strdup(req->arena, text));
+}
+
 void gateway_on_request(struct http_req *req, void *data)
 {
 	struct gateway *g = data;
 	struct serve *s = g->serve;
 	struct str rest;
-	struct api *a = serve_route(s, req->path, &rest);
+	struct api *a, *splitter = NULL;
+
+	if (s->yielded) {
+		s->pass_on(s, req, -1);
+		return;
+	}
+	a = serve_route(s, req->path, &rest);
 
 	if (!a) {
 		if (str_eq(req->path, STR("/healthz")) ||
@@ -66,6 +79,19 @@ void gateway_on_request(struct http_req *req, void *data)
 			not_found(req, s);
 		return;
 	}
+	if (a->splitter) {
+		if (rest.n && !str_eq(rest, STR("/"))) {
+			not_found(req, s);
+			return;
+		}
+		splitter = a;
+		a = splitter_pick(splitter, req);
+		if (!a)
+			return;
+		rest = (struct str){0};
+		req->splitter = str_in(req, splitter->name);
+		req->target_api = str_in(req, a->name);
+	}
 	if (cors_apply(a, req))
 		return;
 	/* A predictor has one path; whatever else is there is not its. */
@@ -74,7 +100,10 @@ void gateway_on_request(struct http_req *req, void *data)
 		not_found(req, s);
 		return;
 	}
-	gate_accept(a, req, rest);
+	if (splitter)
+		shadow_accept(splitter, a, req);
+	else
+		gate_accept(a, req, rest);
 }
 
 /* A line for each request: without printf, which would cost as much as all of
@@ -128,6 +157,7 @@ void gateway_on_log(struct http_req *req, void *data)
 	struct buf *b = &g->line;
 	uint64_t us = (req->end_ns - req->start_ns) / 1000;
 
+	shadow_on_main_over(req);
 	if (!g->logs)
 		return;
 	buf_reset(b);
@@ -143,6 +173,10 @@ void gateway_on_log(struct http_req *req, void *data)
 			      MIN(req->path.n, (size_t)PATH_LOGGED)});
 	put_word(b, ",\"peer\":\"", req->peer);
 	put_word(b, "\",\"request_id\":\"", req->id);
+	if (req->splitter.n) {
+		put_word(b, "\",\"splitter\":\"", req->splitter);
+		put_word(b, "\",\"api\":\"", req->target_api);
+	}
 	buf_adds(b, req->gone ? "\",\"gone\":true}\n" : "\"}\n");
 	if (!b->full)
 		logfile_add(&g->access, b->data, b->len);

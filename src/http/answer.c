@@ -121,7 +121,7 @@ static bool begin(struct link *l, struct text *ret_head)
 		if (l->req != r)
 			return false; /* the handler gave up */
 	}
-	if (r->conn->server->draining)
+	if (server__ends(r->conn->server))
 		r->keep_alive = false;
 	r->pub.status = h->status;
 	p->chunked_out = open_end && r->pub.minor == 1;

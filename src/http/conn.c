@@ -292,7 +292,7 @@ static void tell_over(struct conn *c, bool gone)
 		return;
 	r->pub.gone = gone || r->faulted;
 	r->pub.end_ns = uv_hrtime();
-	if (c->server->opts.on_log)
+	if (c->server->opts.on_log && !r->pub.quiet)
 		c->server->opts.on_log(&r->pub, c->server->opts.data);
 	if (r->pub.on_over)
 		r->pub.on_over(&r->pub);
@@ -403,7 +403,7 @@ static void answer_is_out(struct conn *c)
 	tell_over(c, false);
 	/* The handler of on_over may have asked for a drain. */
 	if (!c->refused && !whole && r->keep_alive && small_rest(r) &&
-	    !c->server->draining) {
+	    !server__ends(c->server)) {
 		r->mode = BODY_DROP;
 		move(c, CONN_DRAIN);
 	} else if (c->state == CONN_TUNNEL) {
@@ -416,8 +416,10 @@ static void answer_is_out(struct conn *c)
 		} else {
 			linger(c);
 		}
-	} else if (!r->keep_alive) {
+	} else if (!r->keep_alive && !c->server->leaving) {
 		conn__close(c);
+	} else if (!r->keep_alive) {
+		linger(c); /* it did not know when it sent this one */
 	} else if (c->server->draining) {
 		linger(c); /* its next request may be on its way */
 	} else {

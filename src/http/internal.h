@@ -54,6 +54,7 @@ struct out {
 	uv_stream_t *stream; /* borrowed: lives until our last callback */
 	int fd;		     /* borrowed: the stream's */
 	size_t pending;	     /* bytes queued */
+	struct buf *tap;     /* borrowed: gets what is written; or NULL */
 	/* Nothing pending any more, or the connection is broken (status). */
 	void (*on_flushed)(struct out *o, int status);
 };
@@ -355,6 +356,8 @@ void reply__in_event(char *p, size_t n);
 
 /* server.c */
 void server__conn_closed(struct http_server *s);
+/* Its connections end with the answers that they get now. */
+bool server__ends(const struct http_server *s);
 
 /* upstream.c */
 /* A link for r: 0 with (*ret_link)->connecting or not, or an error. */

@@ -115,7 +115,7 @@ static void decide_keep_alive(struct request *r)
 {
 	const struct message *in = &r->in;
 
-	if (r->conn->server->draining || r->conn->refused)
+	if (server__ends(r->conn->server) || r->conn->refused)
 		r->keep_alive = false;
 	if (in->head_done && !in->complete &&
 	    (r->expects || in->head.chunked ||

@@ -21,6 +21,11 @@ struct request *request__begin(struct conn *c)
 	return r;
 }
 
+void http_req_tap(struct http_req *req, struct buf *tap)
+{
+	request__of(req)->conn->out.tap = tap;
+}
+
 void request__end(struct request *r)
 {
 	struct lane *lane = r->conn->lane;

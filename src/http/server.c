@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "http/internal.h"
 
@@ -161,6 +162,34 @@ static void on_connection(uv_stream_t *stream, int status)
 	}
 }
 
+int http_server_adopt(struct http_server *s, int fd)
+{
+	struct lane *lane = s->lane;
+	struct conn *c;
+
+	if (s->draining || s->n_conns >= s->opts.limits->max_connections) {
+		close(fd);
+		return E_UNAVAILABLE;
+	}
+	c = lane__get_conn(lane);
+	c->server = s;
+	c->lane = lane;
+	c->unix_socket = true;
+	uv_pipe_init(lane->loop, &c->h.pipe, 0);
+	s->n_conns++;
+	lane->n_conns++;
+	lane__watch(lane);
+	if (uv_pipe_open(&c->h.pipe, fd) < 0) {
+		close(fd);
+		c->cut = true;
+	}
+	set_peer(c);
+	conn__open(c);
+	if (c->cut)
+		conn__close(c);
+	return 0;
+}
+
 static void close_idle(struct http_server *s)
 {
 	struct list *it, *tmp;
@@ -177,9 +206,42 @@ void http_server_drain(struct http_server *s,
 	assert(!s->draining);
 	s->draining = true;
 	s->on_closed = on_server_closed;
-	uv_close(&l->h.handle, on_listener_closed);
+	if (!s->leaving)
+		uv_close(&l->h.handle, on_listener_closed);
 	close_idle(s);
 	park__end_all(s);
+}
+
+struct http_req *
+http_server_find(struct http_server *s,
+		 bool (*is)(const struct http_req *req, void *data), void *data)
+{
+	struct list *it, *tmp;
+
+	LIST_EACH (&s->conns, it, tmp) {
+		struct request *r = LIST_ENTRY(it, struct conn, link)->req;
+
+		if (r && r->handed && !r->over && is(&r->pub, data))
+			return &r->pub;
+	}
+	return NULL;
+}
+
+void http_server_leave(struct http_server *s,
+		       void (*on_server_closed)(struct http_server *))
+{
+	struct listener *l = s->impl;
+
+	assert(!s->draining && !s->leaving);
+	s->leaving = true;
+	s->on_closed = on_server_closed;
+	uv_close(&l->h.handle, on_listener_closed);
+	park__end_all(s);
+}
+
+bool server__ends(const struct http_server *s)
+{
+	return s->draining || s->leaving;
 }
 
 void http_server_cut(struct http_server *s)
@@ -217,7 +279,7 @@ void server__conn_closed(struct http_server *s)
 
 static void maybe_closed(struct http_server *s)
 {
-	if (!s->draining || s->n_conns || s->impl)
+	if (!server__ends(s) || s->n_conns || s->impl)
 		return;
 	list_remove(&s->link);
 	if (s->on_closed)

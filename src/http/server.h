@@ -59,10 +59,13 @@ struct http_req {
 
 	/* The handler's. */
 	void *user;
+	struct str splitter, target_api; /* the same, for its on_log */
+	void *copy;			 /* likewise: made of it */
 	/* Its client's leaving does not end it, if its body is all here and
 	 * nothing of its answer was sent: it goes on for 10 s without one, for
 	 * http_req_swap. Replies to it are lost until then. */
 	bool keep;
+	bool quiet; /* on_log is not called: another has it in its log */
 	/* Called exactly once, when the request is over: answered in full, or
 	 * the client is gone (`gone`), or the connection was cut. The request's
 	 * memory goes after it returns. May be NULL. */
@@ -103,6 +106,7 @@ struct http_server {
 	uint32_t n_conns;
 	uint32_t n_parked; /* private: of these, without a client */
 	bool draining;	   /* private */
+	bool leaving;	   /* private */
 	void *impl;	   /* private: the listening handle */
 	void (*on_closed)(struct http_server *s); /* private */
 };
@@ -112,10 +116,25 @@ struct http_server {
 int http_server_open(struct http_server *s, struct lane *lane, int fd,
 		     const struct http_server_opts *opts, struct err *err);
 
+/* Serves on `fd`, a connected Unix socket, as if it had been accepted. It
+ * belongs to the server, on errors too: then it is closed. */
+int http_server_adopt(struct http_server *s, int fd);
+
 /* Stops accepting, closes idle connections, lets requests in progress end
  * (each answered with Connection: close). on_closed fires once, when nothing
  * is left. The listening socket itself is only closed in this process. */
 void http_server_drain(struct http_server *s,
+		       void (*on_closed)(struct http_server *));
+/* The first of the requests that handlers have for which `is` says so, or NULL.
+ */
+struct http_req *http_server_find(struct http_server *s,
+				  bool (*is)(const struct http_req *req,
+					     void *data),
+				  void *data);
+/* Stops accepting likewise, and keeps the connections that are there until
+ * their next answer, which says Connection: close: what their clients may be
+ * sending now is not lost. A drain may follow. */
+void http_server_leave(struct http_server *s,
 		       void (*on_closed)(struct http_server *));
 /* Cuts what is left after a drain has been waited for long enough. */
 void http_server_cut(struct http_server *s);
@@ -185,6 +204,10 @@ bool http_req_may_swap(const struct http_req *req);
  * unanswered, too, and at no upstream. Both are the same server's. false: that
  * client had left, and `req` is over soon. Start times stay. */
 bool http_req_swap(struct http_req *running, struct http_req *req);
+
+/* What goes to its client from now on, head and all, is added to `tap`, too, as
+ * far as that has room; NULL: no more. Borrowed until the request is over. */
+void http_req_tap(struct http_req *req, struct buf *tap);
 
 /* {"error":{"code":WORD,"message":TEXT,"request_id":ID}} with err_http(code).
  */

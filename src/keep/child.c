@@ -119,7 +119,8 @@ _Noreturn static void refuse(int status, const char *what)
 
 pid_t child_fork(void)
 {
-	static const int handled[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
+	static const int handled[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP,
+				      SIGUSR2};
 	sigset_t all, before;
 	pid_t pid;
 

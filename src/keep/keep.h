@@ -7,6 +7,7 @@
 
 #include "core/args.h"
 #include "core/err.h"
+#include "keep/proto.h"
 #include "settings/settings.h"
 
 struct keep_opts {
@@ -25,6 +26,6 @@ void keep_setup_log(const struct settings *s);
 
 /* Runs until stopped. fds: the bound listeners, by enum keep_listener; those
  * it has closed are -1 afterwards. */
-int keep_run(const struct keep_opts *opts, int fds[2]);
+int keep_run(const struct keep_opts *opts, int fds[KEEP_LISTENERS]);
 
 #endif

@@ -14,7 +14,7 @@
 
 #include "box/cgroup.h"
 #include "core/mem.h"
-#include "keep/adopt.h"
+#include "keep/keeper_parts.h"
 #include "keep/terminal.h"
 #include "loop/chan.h"
 #include "loop/file.h"
@@ -26,58 +26,10 @@ enum {
 	STABLE_MS = 10000,
 	QUICK_MS = 500,
 	EXIT_CONFIG = 78, /* the daemon's word for: starting again won't help */
-	DAEMON_FD = 3,
 	GROUPS_MS = 2000,
 };
 
-/*
- * The keeper's life:
- *
- *   keep_run -> RUNNING <-> RESTARTING (the daemon died; its timer runs)
- *                  |
- *      SIGTERM, or the daemon cannot start
- *                  v
- *              STOPPING (the daemon drains) -> all killed -> return
- */
-enum state { RUNNING, RESTARTING, STOPPING };
-
-struct keeper {
-	const struct keep_opts *opts;
-	int *listeners; /* by enum keep_listener; -1 once closed */
-	char *self;	/* owned: path of this program */
-	uv_loop_t loop;
-	uv_signal_t chld, term, intr, hup;
-	uv_timer_t restart;
-	struct chan chan; /* to the daemon */
-	bool chan_open;
-	pid_t daemon;	  /* 0: none */
-	bool reload;	  /* no daemon has acted on the last SIGHUP */
-	bool terminal;	  /* its hanging up ends Soma */
-	bool serving;	  /* this daemon said SERVING */
-	bool ever_served; /* one of them did */
-	uint64_t started_ms;
-	unsigned restart_ms;
-	enum state state;
-	int exit_code;
-	struct list children;
-	struct adopt_ends ends; /* of those that are in no list yet */
-	struct rlimit files;	/* as Soma was started; for the children */
-};
-
-static void on_message(struct chan *c, const void *data, size_t len,
-		       const int *fds, size_t n_fds);
-static void on_channel_end(struct chan *c);
 static void on_restart(uv_timer_t *timer);
-
-static void say(struct keeper *k, uint16_t type, uint64_t id, int32_t arg,
-		const char *payload, const int *fds, size_t n_fds)
-{
-	struct keep_head head = {.type = type, .arg = arg, .id = id};
-
-	if (k->chan_open)
-		chan_send(&k->chan, &head, sizeof head, payload,
-			  payload ? strlen(payload) : 0, fds, n_fds);
-}
 
 /* pid files are for people and scripts; losing one is not worth dying for. */
 static void write_pid(struct keeper *k, const char *name, pid_t pid)
@@ -106,125 +58,77 @@ static void raise_limit(struct keeper *k)
 	setrlimit(RLIMIT_NOFILE, &all);
 }
 
-static void become_daemon(struct keeper *k, int fd, char *settings)
-{
-	char keeper_fd[8];
-	char *argv[] = {k->self,
-			(char *)(uintptr_t) "daemon",
-			(char *)(uintptr_t) "--data",
-			k->opts->data_dir,
-			(char *)(uintptr_t) "--listen",
-			k->opts->listen,
-			(char *)(uintptr_t) "--admin",
-			k->opts->admin,
-			(char *)(uintptr_t) "--keeper-fd",
-			keeper_fd,
-			(char *)(uintptr_t) "--settings",
-			settings,
-			NULL};
-
-	snprintf(keeper_fd, sizeof keeper_fd, "%d", DAEMON_FD);
-	if (fd == DAEMON_FD)
-		fcntl(fd, F_SETFD, 0);
-	else if (dup2(fd, DAEMON_FD) < 0)
-		_exit(127);
-	/* Ctrl-C reaches the keeper alone; it asks the daemon to drain. */
-	setpgid(0, 0);
-	execv(k->self, argv);
-	fprintf(stderr, "soma: cannot execute %s: %s\n", k->self,
-		strerror(errno));
-	_exit(127);
-}
-
 static void start_daemon(struct keeper *k)
 {
-	int fds[2], rc = chan_pair(fds);
-	struct buf settings;
-	pid_t pid;
+	struct tenant *t = tenant_start(k, k->self, k->fallback, false);
 
-	if (rc) {
-		log_error(LOG_F(F_S("error", strerror(-rc))),
-			  "cannot make a channel for the daemon");
-		k->daemon = 0;
-		uv_timer_start(&k->restart, on_restart, RESTART_MOST_MS, 0);
-		return;
-	}
-	buf_init(&settings, CHAN_MSG_MAX);
-	settings_dump(k->opts->settings, &settings);
-	pid = child_fork();
-	if (pid == 0)
-		become_daemon(k, fds[1],
-			      (char *)(uintptr_t)buf_cstr(&settings));
-	buf_fini(&settings);
-	close(fds[1]);
-	if (pid < 0) {
-		close(fds[0]);
+	if (!t) {
 		log_error(LOG_F(F_S("error", strerror(errno))),
-			  "cannot fork the daemon");
+			  "cannot start the daemon");
 		uv_timer_start(&k->restart, on_restart, RESTART_MOST_MS, 0);
 		return;
 	}
-	k->daemon = pid;
+	keeper__instal(k, t);
+}
+
+void keeper__instal(struct keeper *k, struct tenant *t)
+{
 	k->serving = false;
-	k->state = RUNNING;
-	k->started_ms = uv_now(&k->loop);
-	rc = chan_open(&k->chan, &k->loop, fds[0], on_message, on_channel_end);
-	k->chan_open = rc == 0;
-	if (rc)
-		close(fds[0]);
-	write_pid(k, "daemon", pid);
-}
-
-static void on_channel_closed(struct chan *c)
-{
-	(void)c;
-}
-
-static void close_channel(struct keeper *k)
-{
-	if (!k->chan_open)
+	if (!t) {
+		start_daemon(k);
 		return;
-	k->chan_open = false;
-	chan_close(&k->chan, on_channel_closed);
-}
-
-static void on_channel_end(struct chan *c)
-{
-	/* Its exit says the rest. */
-	close_channel(CONTAINER_OF(c, struct keeper, chan));
+	}
+	k->daemon = t;
+	/* Told to stop while there was none. */
+	if (k->state != STOPPING)
+		k->state = RUNNING;
+	k->started_ms = uv_now(&k->loop);
+	write_pid(k, "daemon", t->pid);
+	/* The one before yielded when Soma had been told to end. */
+	if (k->state == STOPPING)
+		tenant_say(t, KEEP_STOP, 0, 0, NULL, NULL, 0);
 }
 
 /* Soma ends: who connects now is refused by the kernel, and does not wait in a
  * backlog for an answer that never comes. */
 static void close_listeners(struct keeper *k)
 {
-	for (int i = 0; i < 2; i++)
-		if (k->listeners[i] >= 0) {
+	for (int i = 0; i < KEEP_LISTENERS; i++)
+		if (k->listeners[i] >= 0 && i != KEEP_PASS) {
 			close(k->listeners[i]);
 			k->listeners[i] = -1;
 		}
+}
+
+static void tell_child(struct keeper *k, const struct child *c)
+{
+	int fds[2] = {c->log_fd, c->control};
+	unsigned held = tenants_hold(&k->retired, c->id);
+
+	tenant_say(k->daemon, KEEP_CHILD, c->id, (int32_t)c->pid, c->meta, fds,
+		   c->control >= 0 ? 2 : 1);
+	if (held)
+		tenant_say(k->daemon, KEEP_HELD, c->id, (int32_t)held, NULL,
+			   NULL, 0);
+	if (!c->pid)
+		tenant_say(k->daemon, KEEP_EXIT, c->id, c->status, NULL, NULL,
+			   0);
 }
 
 static void tell_all(struct keeper *k)
 {
 	struct list *it, *tmp;
 
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < KEEP_LISTENERS; i++)
 		if (k->listeners[i] >= 0)
-			say(k, KEEP_LISTENER, 0, i, NULL, &k->listeners[i], 1);
-	LIST_EACH (&k->children, it, tmp) {
-		struct child *c = LIST_ENTRY(it, struct child, link);
-		int fds[2] = {c->log_fd, c->control};
-
-		say(k, KEEP_CHILD, c->id, (int32_t)c->pid, c->meta, fds,
-		    c->control >= 0 ? 2 : 1);
-		if (!c->pid)
-			say(k, KEEP_EXIT, c->id, c->status, NULL, NULL, 0);
-	}
-	say(k, KEEP_END, 0, 0, NULL, NULL, 0);
+			tenant_say(k->daemon, KEEP_LISTENER, 0, i, NULL,
+				   &k->listeners[i], 1);
+	LIST_EACH (&k->children, it, tmp)
+		tell_child(k, LIST_ENTRY(it, struct child, link));
+	tenant_say(k->daemon, KEEP_END, 0, 0, NULL, NULL, 0);
 	/* Once more only, in case that reading is what killed the last one. */
 	if (k->reload)
-		say(k, KEEP_RELOAD, 0, 0, NULL, NULL, 0);
+		tenant_say(k->daemon, KEEP_RELOAD, 0, 0, NULL, NULL, 0);
 	k->reload = false;
 }
 
@@ -250,31 +154,37 @@ static void new_settings(struct keeper *k, const char *dump, size_t len)
 	keep_setup_log(k->opts->settings);
 }
 
+static void kill_rest(struct keeper *k, const struct child *c)
+{
+	child_kill_rest(&k->children, c, k->daemon ? k->daemon->pid : 0);
+}
+
 static void spawn(struct keeper *k, const struct keep_head *head,
 		  const int *fds, size_t n_fds)
 {
 	int rc = child_spawn(&k->children, head, fds, n_fds, &k->files);
 	struct child *c = rc ? NULL : child_by_id(&k->children, head->id);
 
-	say(k, KEEP_SPAWNED, head->id, c ? (int32_t)c->pid : rc, NULL, NULL, 0);
+	tenant_say(k->daemon, KEEP_SPAWNED, head->id, c ? (int32_t)c->pid : rc,
+		   NULL, NULL, 0);
 }
 
 static void adopt(struct keeper *k, const struct keep_head *head,
 		  struct str payload, const int *fds, size_t n_fds)
 {
-	int rc = adopt_child(&k->children, &k->ends, k->daemon, head, payload,
-			     fds, n_fds);
+	int rc = adopt_child(&k->children, &k->ends, k->daemon->pid, head,
+			     payload, fds, n_fds);
 	struct child *c = rc ? NULL : child_by_id(&k->children, head->id);
 	/* Who is not waited for has its number: this is the child. */
 	cleanup_close int handle =
 		c && c->pid ? (int)syscall(SYS_pidfd_open, c->pid, 0) : -1;
 
-	say(k, KEEP_SPAWNED, head->id, rc ? rc : head->arg, NULL, &handle,
-	    handle >= 0);
+	tenant_say(k->daemon, KEEP_SPAWNED, head->id, rc ? rc : head->arg, NULL,
+		   &handle, handle >= 0);
 	if (!c || c->pid)
 		return;
-	child_kill_rest(&k->children, c, k->daemon);
-	say(k, KEEP_EXIT, c->id, c->status, NULL, NULL, 0);
+	kill_rest(k, c);
+	tenant_say(k->daemon, KEEP_EXIT, c->id, c->status, NULL, NULL, 0);
 }
 
 /* Whom the daemon wanted of its forks it has asked for by now. And what came to
@@ -282,57 +192,93 @@ static void adopt(struct keeper *k, const struct keep_head *head,
 static void forget(struct keeper *k, struct child *c)
 {
 	c->forks = false;
-	child_kill_rest(&k->children, c, k->daemon);
+	kill_rest(k, c);
 	child_free(c);
 }
 
-static void on_message(struct chan *chan, const void *data, size_t len,
-		       const int *fds, size_t n_fds)
+/* Of one that has yielded: requests that it still has. */
+static void on_holds(struct keeper *k, struct tenant *t, uint64_t id,
+		     unsigned n)
 {
-	struct keeper *k = CONTAINER_OF(chan, struct keeper, chan);
-	struct keep_head head;
-	struct child *c;
+	tenant_note_hold(t, id, n);
+	if (t != k->daemon)
+		tenant_say(k->daemon, KEEP_HELD, id,
+			   (int32_t)tenants_hold(&k->retired, id), NULL, NULL,
+			   0);
+}
 
-	if (len < sizeof head)
-		return;
-	memcpy(&head, data, sizeof head);
-	if (head.type == KEEP_SPAWN) {
-		spawn(k, &head, fds, n_fds);
-		return;
-	}
-	if (head.type == KEEP_ADOPT) {
-		adopt(k, &head,
-		      (struct str){(const char *)data + sizeof head,
-				   len - sizeof head},
-		      fds, n_fds);
-		return;
-	}
-	while (n_fds)
-		close(fds[--n_fds]);
-	c = child_by_id(&k->children, head.id);
-	switch (head.type) {
+static void on_serving(struct keeper *k)
+{
+	k->serving = k->ever_served = true;
+	upgrade_on_serving(k);
+}
+
+/* What only the one daemon may say that all is told. */
+static void on_daemon_said(struct keeper *k, const struct keep_head *head,
+			   struct str payload)
+{
+	struct child *c = child_by_id(&k->children, head->id);
+	cleanup_free char *text = mem_strndup(payload.p, payload.n);
+
+	switch (head->type) {
 	case KEEP_HELLO:
 		tell_all(k);
 		break;
 	case KEEP_SERVING:
-		k->serving = k->ever_served = true;
+		on_serving(k);
 		break;
 	case KEEP_SETTINGS:
-		new_settings(k, (const char *)data + sizeof head,
-			     len - sizeof head);
+		new_settings(k, payload.p, payload.n);
 		break;
 	case KEEP_SIGNAL:
-		if (c && c->pid && kill(-c->pid, head.arg) < 0)
-			kill(c->pid, head.arg);
+		if (c && c->pid && kill(-c->pid, head->arg) < 0)
+			kill(c->pid, head->arg);
 		break;
 	case KEEP_FORGET:
 		if (c && !c->pid)
 			forget(k, c);
 		break;
+	case KEEP_UPGRADE:
+		upgrade_begin(k, text, k->daemon->pid);
+		break;
+	case KEEP_YIELDED:
+		upgrade_on_yielded(k, k->daemon, head->arg ? text : NULL);
+		break;
 	default:
-		log_warn(LOG_F(F_I("type", head.type)),
+		log_warn(LOG_F(F_I("type", head->type)),
 			 "unknown message from the daemon, ignoring");
 	}
+}
+
+void keeper__on_message(struct chan *chan, const void *data, size_t len,
+			const int *fds, size_t n_fds)
+{
+	struct tenant *t = CONTAINER_OF(chan, struct tenant, chan);
+	struct keeper *k = t->keeper;
+	struct keep_head head;
+	struct str payload;
+
+	if (len < sizeof head)
+		return;
+	memcpy(&head, data, sizeof head);
+	payload = (struct str){(const char *)data + sizeof head,
+			       len - sizeof head};
+	if (t == k->daemon && head.type == KEEP_SPAWN) {
+		spawn(k, &head, fds, n_fds);
+		return;
+	}
+	if (t == k->daemon && head.type == KEEP_ADOPT) {
+		adopt(k, &head, payload, fds, n_fds);
+		return;
+	}
+	while (n_fds)
+		close(fds[--n_fds]);
+	if (head.type == KEEP_HOLDS)
+		on_holds(k, t, head.id, (unsigned)head.arg);
+	else if (head.type == KEEP_READY)
+		upgrade_on_ready(k, t);
+	else if (t == k->daemon)
+		on_daemon_said(k, &head, payload);
 }
 
 static void end(struct keeper *k, int exit_code)
@@ -365,21 +311,55 @@ static unsigned restart_wait(struct keeper *k, uint64_t lived, int status)
 	return wait;
 }
 
-static void daemon_exited(struct keeper *k, int status)
+static void maybe_end(struct keeper *k)
+{
+	if (!k->daemon && list_empty(&k->retired))
+		end(k, k->exit_code);
+}
+
+/* One that had yielded has ended: what it had at replicas is over. */
+static void retired_exited(struct keeper *k, struct tenant *t)
+{
+	struct list *it, *tmp;
+
+	if (!t)
+		return;
+	log_info(LOG_F(F_I("pid", (int64_t)t->pid)),
+		 "the daemon from before the upgrade has ended");
+	tenant_free(t);
+	LIST_EACH (&k->children, it, tmp) {
+		const struct child *c = LIST_ENTRY(it, struct child, link);
+
+		tenant_say(k->daemon, KEEP_HELD, c->id,
+			   (int32_t)tenants_hold(&k->retired, c->id), NULL,
+			   NULL, 0);
+	}
+	if (k->state == STOPPING)
+		maybe_end(k);
+}
+
+static void daemon_exited(struct keeper *k, pid_t pid, int status)
 {
 	uint64_t lived = uv_now(&k->loop) - k->started_ms;
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	unsigned wait;
 
 	/* It may have said SERVING and died before we looked. */
-	if (k->chan_open)
-		chan_drain(&k->chan);
-	close_channel(k);
-	k->daemon = 0;
-	if (k->state == STOPPING) {
-		end(k, code > 0 ? 1 : 0);
+	if (k->daemon->open)
+		chan_drain(&k->daemon->chan);
+	/* Its last word may have been that it has yielded. */
+	if (!k->daemon || k->daemon->pid != pid) {
+		retired_exited(k, tenant_by_pid(&k->retired, pid));
 		return;
 	}
+	tenant_free(mem_take(&k->daemon));
+	if (k->state == STOPPING) {
+		k->exit_code = code > 0 ? 1 : 0;
+		maybe_end(k);
+		return;
+	}
+	if (upgrade_on_death(k))
+		return;
 	/* What it says at the very start is about how Soma was started; later
 	 * there are replicas that serve, and what is wrong may pass. */
 	if (code == EXIT_CONFIG && !k->ever_served) {
@@ -406,27 +386,35 @@ static void on_sigchld(uv_signal_t *handle, int signum)
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		struct child *c;
 
-		if (pid == k->daemon) {
-			daemon_exited(k, status);
+		if (k->daemon && pid == k->daemon->pid) {
+			daemon_exited(k, pid, status);
 			continue;
 		}
+		if (tenant_by_pid(&k->retired, pid)) {
+			retired_exited(k, tenant_by_pid(&k->retired, pid));
+			continue;
+		}
+		if (upgrade_on_exit(k, pid, status))
+			continue;
 		c = child_by_pid(&k->children, pid);
 		if (!c) {
 			/* An orphan of some child, or not adopted yet. */
 			adopt_note_end(&k->ends, pid, status);
 			continue;
 		}
-		child_kill_rest(&k->children, c, k->daemon);
+		kill_rest(k, c);
 		c->pid = 0;
 		c->status = status;
 		/* Once more without it among the living. */
-		child_kill_rest(&k->children, c, k->daemon);
-		say(k, KEEP_EXIT, c->id, status, NULL, NULL, 0);
+		kill_rest(k, c);
+		tenant_say(k->daemon, KEEP_EXIT, c->id, status, NULL, NULL, 0);
 	}
 }
 
 static void stop(struct keeper *k)
 {
+	struct list *it, *tmp;
+
 	if (k->state == STOPPING) {
 		log_warn(NULL, "told to stop twice: ending without draining");
 		end(k, 1);
@@ -437,7 +425,11 @@ static void stop(struct keeper *k)
 		return;
 	}
 	k->state = STOPPING;
-	say(k, KEEP_STOP, 0, 0, NULL, NULL, 0);
+	upgrade_stop(k);
+	tenant_say(k->daemon, KEEP_STOP, 0, 0, NULL, NULL, 0);
+	LIST_EACH (&k->retired, it, tmp)
+		tenant_say(LIST_ENTRY(it, struct tenant, link), KEEP_STOP, 0, 0,
+			   NULL, NULL, 0);
 	close_listeners(k);
 }
 
@@ -451,6 +443,12 @@ static void on_sigint(uv_signal_t *handle, int signum)
 {
 	(void)signum;
 	stop(CONTAINER_OF(handle, struct keeper, intr));
+}
+
+static void on_sigusr2(uv_signal_t *handle, int signum)
+{
+	(void)signum;
+	upgrade_begin(CONTAINER_OF(handle, struct keeper, usr2), NULL, 0);
 }
 
 static void on_sighup(uv_signal_t *handle, int signum)
@@ -467,7 +465,7 @@ static void on_sighup(uv_signal_t *handle, int signum)
 	/* One that is dying does not hear it: the next one will. */
 	k->reload = true;
 	if (k->serving)
-		say(k, KEEP_RELOAD, 0, 0, NULL, NULL, 0);
+		tenant_say(k->daemon, KEEP_RELOAD, 0, 0, NULL, NULL, 0);
 }
 
 /* What the daemon had no time to remove, or was killed over. */
@@ -496,7 +494,7 @@ static void on_walk(uv_handle_t *handle, void *arg)
 		uv_close(handle, on_any_closed);
 }
 
-int keep_run(const struct keep_opts *opts, int fds[2])
+int keep_run(const struct keep_opts *opts, int fds[KEEP_LISTENERS])
 {
 	struct keeper k = {.opts = opts, .listeners = fds};
 	struct list *it, *tmp;
@@ -506,7 +504,7 @@ int keep_run(const struct keep_opts *opts, int fds[2])
 	if (n < 0)
 		return 1;
 	self[n] = 0;
-	k.self = self;
+	k.self = mem_strdup(self);
 	list_init(&k.children);
 	raise_limit(&k);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -517,11 +515,14 @@ int keep_run(const struct keep_opts *opts, int fds[2])
 	uv_signal_init(&k.loop, &k.term);
 	uv_signal_init(&k.loop, &k.intr);
 	uv_signal_init(&k.loop, &k.hup);
+	uv_signal_init(&k.loop, &k.usr2);
 	uv_timer_init(&k.loop, &k.restart);
+	upgrade_init(&k);
 	uv_signal_start(&k.chld, on_sigchld, SIGCHLD);
 	uv_signal_start(&k.term, on_sigterm, SIGTERM);
 	uv_signal_start(&k.intr, on_sigint, SIGINT);
 	uv_signal_start(&k.hup, on_sighup, SIGHUP);
+	uv_signal_start(&k.usr2, on_sigusr2, SIGUSR2);
 	/* The daemon inherits it; for replicas the box resets it. */
 	signal(SIGPIPE, SIG_IGN);
 	write_pid(&k, "keeper", getpid());
@@ -531,11 +532,13 @@ int keep_run(const struct keep_opts *opts, int fds[2])
 	/* The keeper's end is everybody's end. */
 	child_kill_all();
 	end_groups(&k);
-	close_channel(&k);
+	tenant_free(mem_take(&k.daemon));
+	upgrade_close(&k);
 	uv_walk(&k.loop, on_walk, NULL);
 	uv_run(&k.loop, UV_RUN_DEFAULT);
 	uv_loop_close(&k.loop);
 	LIST_EACH (&k.children, it, tmp)
 		child_free(LIST_ENTRY(it, struct child, link));
+	free(k.self);
 	return k.exit_code;
 }

@@ -18,6 +18,17 @@ enum keep_type {
 			      has forked; descriptors: log read end, control
 			      end; payload: JSON {"mark","meta","uid"}. Answered by
 			      SPAWNED, and by EXIT if it is dead already */
+	KEEP_UPGRADE = 8,  /* payload: path of the program of the next daemon;
+			      none: where the keeper's own is. Answered by
+			      UPGRADED, also behind YIELDED */
+	KEEP_READY = 9, /* of a new daemon, before its HELLO: all is done that
+			   can be beside another; it waits for GO */
+	KEEP_YIELDED = 10, /* arg 0: the store is closed, no child is listened
+			      to; from here on only HOLDS. 1: not now; payload:
+			      why */
+	KEEP_HOLDS = 11,   /* id; arg: requests that it still has there, and in
+			      the upper half those of them that hold a place;
+			      each time that they are others; 0 at first */
 
 	/* keeper to daemon, in answer to HELLO: LISTENER..., CHILD..., END */
 	KEEP_LISTENER = 32, /* arg: enum keep_listener; one descriptor */
@@ -25,18 +36,29 @@ enum keep_type {
 			       control end if it has one; payload: its meta */
 	KEEP_END = 34,
 	/* and at any time */
-	KEEP_SPAWNED = 35, /* id; arg: pid, or -errno (then no EXIT follows; of
-			      ADOPT ESRCH: it is no child of the keeper's).
-			      Of ADOPT, while it lives and where the kernel has
-			      them, with a descriptor: its pidfd */
-	KEEP_EXIT = 36,	   /* id; arg: wait status; again to each new daemon
-			      until FORGET */
-	KEEP_STOP = 37,	   /* drain and exit 0: Soma is to end. The keeper has
-			      closed its listeners; none are told any more */
-	KEEP_RELOAD = 38,  /* SIGHUP: read the settings file again */
+	KEEP_SPAWNED = 35,  /* id; arg: pid, or -errno (then no EXIT follows; of
+			       ADOPT ESRCH: it is no child of the keeper's).
+			       Of ADOPT, while it lives and where the kernel has
+			       them, with a descriptor: its pidfd */
+	KEEP_EXIT = 36,	    /* id; arg: wait status; again to each new daemon
+			       until FORGET */
+	KEEP_STOP = 37,	    /* drain and exit 0: Soma is to end. The keeper has
+			       closed its listeners; none are told any more */
+	KEEP_RELOAD = 38,   /* SIGHUP: read the settings file again */
+	KEEP_YIELD = 39,    /* a new daemon is READY: answered by YIELDED */
+	KEEP_GO = 40,	    /* to who is READY: all is yours, say HELLO */
+	KEEP_UPGRADED = 41, /* arg 0: a new daemon serves; payload: its version.
+			       Else payload: why not, and what is so now */
+	KEEP_HELD = 42,	    /* id; arg: as HOLDS, of all earlier daemons */
 };
 
-enum keep_listener { KEEP_DATA = 0, KEEP_ADMIN = 1 };
+/* PASS is a Unix socket, DATA/run/s/.pass: there a daemon that has yielded asks
+ * the one that serves. */
+enum { KEEP_HOLDS_SHIFT = 16, KEEP_HOLDS_MOST = 2047 };
+
+enum keep_listener { KEEP_DATA = 0, KEEP_ADMIN = 1, KEEP_PASS = 2 };
+enum { KEEP_LISTENERS = 3 };
+#define KEEP_PASS_NAME ".pass"
 
 /* SPAWN's descriptors, in this order; the first two say that one is there. */
 enum keep_spawn_flags {

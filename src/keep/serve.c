@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/mem.h"
@@ -91,6 +92,42 @@ static int bind_listener(const char *what, const char *address, int *ret_fd,
 	*ret_fd = fd;
 	fd = -1;
 	return 0;
+}
+
+/* Where a daemon that has yielded asks the next one: for us alone. */
+static int bind_pass(const char *data_dir, int *ret_fd, struct err *err)
+{
+	cleanup_free char *dir = mem_printf("%s/run/s", data_dir);
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	cleanup_close int at = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	mode_t mask;
+	int rc;
+
+	if (at < 0 || fd < 0)
+		return err_sys(err, errno, "opening '%s'", dir);
+	/* By a descriptor: the folder may lie deeper than an address is long.
+	 */
+	snprintf(addr.sun_path, sizeof addr.sun_path, "/proc/self/fd/%d/%s", at,
+		 KEEP_PASS_NAME);
+	unlink(addr.sun_path);
+	mask = umask(0177);
+	rc = bind(fd, (struct sockaddr *)&addr, sizeof addr);
+	umask(mask);
+	if (rc < 0 || listen(fd, BACKLOG) < 0)
+		return err_sys(err, errno, "making '%s/%s'", dir,
+			       KEEP_PASS_NAME);
+	*ret_fd = fd;
+	fd = -1;
+	return 0;
+}
+
+static void unlink_pass(const char *data_dir)
+{
+	cleanup_free char *path =
+		mem_printf("%s/run/s/" KEEP_PASS_NAME, data_dir);
+
+	unlink(path);
 }
 
 /* Absolute, created when missing, ours to write. Replicas run as users of
@@ -224,7 +261,8 @@ static int serve(struct settings *s)
 	bool named = settings_text(s, SETTING_CONFIG) != NULL;
 	struct keep_opts opts = {.settings = s};
 	struct err err = {0};
-	int fds[2] = {-1, -1}, lock = -1, rc = named ? read_named(s) : 0;
+	int fds[KEEP_LISTENERS] = {-1, -1, -1}, lock = -1,
+	    rc = named ? read_named(s) : 0;
 	const char *data = settings_text(s, SETTING_DATA);
 
 	if (rc)
@@ -239,12 +277,15 @@ static int serve(struct settings *s)
 		    bind_listener("listen", settings_text(s, SETTING_LISTEN),
 				  &fds[0], &opts.listen, &err) ||
 		    bind_listener("admin", settings_text(s, SETTING_ADMIN),
-				  &fds[1], &opts.admin, &err))
+				  &fds[1], &opts.admin, &err) ||
+		    bind_pass(opts.data_dir, &fds[KEEP_PASS], &err))
 			rc = fail(&err);
 		else
 			rc = keep_run(&opts, fds);
 	}
-	for (int i = 0; i < 2; i++)
+	if (fds[KEEP_PASS] >= 0)
+		unlink_pass(opts.data_dir);
+	for (int i = 0; i < KEEP_LISTENERS; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	if (lock >= 0)

@@ -70,7 +70,9 @@ void api_free(struct api *a)
 {
 	list_remove(&a->busy);
 	gate_fini(&a->gate);
+	history_fini(&a->history);
 	scale_fini(a);
+	splitter_free(a->splitter);
 	logbook_close(&a->logs, on_logs_closed);
 }
 
@@ -97,6 +99,8 @@ static void route(struct api *a, const char *endpoint)
 void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 {
 	struct revision *old = a->want;
+	/* A splitter is live within its step, and the old one gone then. */
+	bool was_live = old && old == a->live;
 
 	list_push_back(&a->revisions, &rev->link);
 	a->want = rev;
@@ -108,7 +112,7 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 	/* First, so that an environment they share stays in use. */
 	revision_step(rev);
 	/* One that never was live has nothing to hand over. */
-	if (old && old != a->live) {
+	if (old && !was_live) {
 		if (old->state == REVISION_UPDATING)
 			api_event(a, old->number, "failed", NULL, NULL,
 				  "replaced by revision %lld before it was "
@@ -145,10 +149,38 @@ void api_on_live(struct api *a, struct revision *rev)
 	if (rev != a->want || old == rev)
 		return;
 	a->live = rev;
-	store_mark_live(a->serve->store, a->name, rev->number);
+	history_live(a, rev->number);
 	route(a, rev->spec->endpoint);
 	if (old)
 		revision_leave(old);
+}
+
+void api_on_failed(struct api *a, struct revision *rev, const char *why)
+{
+	bool back = a->live && a->live != rev && rev == a->want;
+
+	history_failed(a, rev->number, why, back ? a->live->number : 0);
+	/* The tick does it. */
+	if (back)
+		api_is_busy(a);
+}
+
+void api_step_back(struct api *a)
+{
+	struct revision *rev = a->want;
+
+	if (!rev || rev->state != REVISION_FAILED || !a->live ||
+	    a->live == rev || a->deleting || a->serve->stopping)
+		return;
+	api_event(a, rev->number, "rolled_back", NULL, NULL,
+		  "revision %lld goes on serving; this one is given up",
+		  (long long)a->live->number);
+	a->want = a->live;
+	scale_begin(a);
+	revision_leave(rev);
+	/* It had been made smaller for the other, or none of it was to start.
+	 */
+	revision_step(a->live);
 }
 
 void api_on_revision_gone(struct api *a, struct revision *rev)
@@ -341,7 +373,9 @@ static char *sample_of(const struct api *a)
 
 	buf_init(&b, 1 << 20);
 	buf_addf(&b, "curl %s%s", a->serve->data_url, spec->endpoint);
-	if (spec->predictor.type == PREDICTOR_COMMAND) {
+	if (spec->split_json) {
+		buf_adds(&b, " -H 'Content-Type: application/json' -d '{}'");
+	} else if (spec->predictor.type == PREDICTOR_COMMAND) {
 		buf_addc(&b, '/');
 	} else if (spec->predictor.type != PREDICTOR_ENGINE ||
 		   a->want->sample) {
@@ -407,6 +441,8 @@ static void put_slots(yyjson_mut_doc *doc, yyjson_mut_val *root,
 /* What runs it, by the word of soma.yaml: an ONNXPredictor is python. */
 static const char *predictor_word(const struct spec *spec)
 {
+	if (spec->split_json)
+		return "splitter";
 	switch (spec->predictor.type) {
 	case PREDICTOR_COMMAND:
 		return "command";
@@ -437,6 +473,7 @@ char *api_json(const struct api *a)
 	yyjson_mut_obj_add_int(doc, root, "revision", rev ? rev->number : 0);
 	yyjson_mut_obj_add_str(doc, root, "status", status);
 	put_null_or(doc, root, "message", message);
+	history_put(a, doc, root);
 	yyjson_mut_obj_add_uint(doc, root, "requested",
 				rev ? revision_requested(rev) : 0);
 	yyjson_mut_obj_add_uint(doc, root, "ready",
@@ -485,5 +522,6 @@ char *api_json(const struct api *a)
 		put_frozen(doc, frozen, &each->frozen);
 	}
 	put_null_or(doc, root, "sample", sample);
+	splitter_put(doc, root, a);
 	return json_write(doc, NULL);
 }

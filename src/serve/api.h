@@ -9,9 +9,11 @@
 #include "policy/swap.h"
 #include "serve/feed.h"
 #include "serve/gate.h"
+#include "serve/history.h"
 #include "serve/logbook.h"
 #include "serve/revision.h"
 #include "serve/scale.h"
+#include "serve/splitter.h"
 #include "serve/stats.h"
 #include "store/store.h"
 
@@ -35,6 +37,7 @@ struct api {
 	struct revision *want; /* the revision asked for; in revisions */
 	struct revision *live; /* the newest that was live; or NULL */
 	struct list revisions;
+	struct history history;
 	struct gate gate;
 	struct scale scale;
 	struct swap_rate came; /* its requests, for what its memory is worth */
@@ -49,6 +52,7 @@ struct api {
 	struct feed events;
 	struct logbook logs;
 	uint64_t restarts;
+	struct splitter *splitter; /* owned; NULL: of another kind */
 };
 
 struct api *api_create(struct serve *s, const char *name, uid_t uid);
@@ -57,6 +61,12 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms);
 /* An older revision that serves until the one asked for is live: from before a
  * restart. */
 void api_restore_live(struct api *a, struct revision *rev);
+/* The revision asked for has failed. Where an older one serves, that is the one
+ * asked for again, and the other leaves; not at once, the caller may stand on
+ * it. */
+void api_on_failed(struct api *a, struct revision *rev, const char *why);
+/* Does so now. */
+void api_step_back(struct api *a);
 /* Everything ends; then the store forgets it and it frees itself. */
 void api_delete(struct api *a);
 /* It has requests, replicas or an end to come: it is looked after from now on,

@@ -19,6 +19,8 @@ int serve_check(struct serve *s, const struct spec *spec, struct err *err)
 			       "%s: the endpoint %s is taken by the api '%s'; "
 			       "choose another with networking.endpoint",
 			       spec->name, spec->endpoint, other->name);
+	if (splitter_check(s, spec, err))
+		return err->code;
 	if (memory_check(s, spec, err))
 		return err->code;
 	if (same && (same->deleting || same->delete_pending))
@@ -69,6 +71,7 @@ struct change {
 	struct revision *rev; /* owned until applied */
 	enum serve_change what;
 	int64_t updated_ms;
+	char *origin; /* owned */
 	void (*done)(void *data, const struct err *err,
 		     enum serve_change change, struct api *api);
 	void *data;
@@ -81,6 +84,22 @@ static void release(const struct change *c)
 
 	if (map_get(reserved, c->rev->spec->endpoint) == c->api)
 		map_del(reserved, c->rev->spec->endpoint);
+}
+
+static void change_free(struct change *c)
+{
+	free(c->origin);
+	free(c);
+}
+
+static void note(const struct change *c)
+{
+	struct store_revision row = {.number = c->rev->number,
+				     .created_ms = c->updated_ms,
+				     .origin = c->origin,
+				     .project = c->rev->project};
+
+	history_add(&c->api->history, &row);
 }
 
 static void on_put(void *data, const struct err *err)
@@ -98,7 +117,7 @@ static void on_put(void *data, const struct err *err)
 			map_del(&a->serve->apis, a->name);
 			api_free(a);
 		}
-		free(c);
+		change_free(c);
 		return;
 	}
 	a->changing--;
@@ -109,19 +128,19 @@ static void on_put(void *data, const struct err *err)
 		err_set(&late, E_CONFLICT, "%s is being deleted", a->name);
 		revision_free(c->rev);
 		c->done(c->data, a->deleting ? &late : NULL, c->what, a);
-		free(c);
+		change_free(c);
 		return;
-	} else {
-		api_event(a, c->rev->number, "deploy", NULL, NULL,
-			  "revision %lld", (long long)c->rev->number);
-		api_want(a, c->rev, c->updated_ms);
 	}
+	note(c);
+	api_event(a, c->rev->number, "deploy", NULL, NULL, "revision %lld",
+		  (long long)c->rev->number);
+	api_want(a, c->rev, c->updated_ms);
 	c->done(c->data, NULL, c->what, a);
-	free(c);
+	change_free(c);
 }
 
 static void put(struct api *a, const char *spec_json, const char *project,
-		enum serve_change what,
+		const char *origin, enum serve_change what,
 		void (*done)(void *data, const struct err *err,
 			     enum serve_change change, struct api *api),
 		void *data)
@@ -132,18 +151,20 @@ static void put(struct api *a, const char *spec_json, const char *project,
 				.uid = (int64_t)a->uid,
 				.updated_ms = log_now_ms(),
 				.spec_json = spec_json,
-				.project = project};
+				.project = project,
+				.origin = origin};
 	struct err err = {0};
 
 	*c = (struct change){.api = a,
 			     .what = what,
 			     .updated_ms = row.updated_ms,
+			     .origin = mem_strdup(origin),
 			     .done = done,
 			     .data = data};
 	c->rev = revision_create(a, row.revision, spec_json, project, &err);
 	if (!c->rev) {
 		done(data, &err, what, a);
-		free(c);
+		change_free(c);
 		return;
 	}
 	a->changing++;
@@ -182,12 +203,12 @@ void serve_apply(struct serve *s, const char *spec_json, const char *project,
 		return;
 	}
 	if (a) {
-		put(a, spec_json, project, SERVE_UPDATED, done, data);
+		put(a, spec_json, project, "deploy", SERVE_UPDATED, done, data);
 	} else {
 		a = api_create(s, set.specs[0].name, unused_uid(s));
 		a->next_number = 1;
 		map_set(&s->apis, a->name, a);
-		put(a, spec_json, project, SERVE_CREATED, done, data);
+		put(a, spec_json, project, "deploy", SERVE_CREATED, done, data);
 	}
 	spec_set_fini(&set);
 }
@@ -205,7 +226,101 @@ void serve_refresh(struct serve *s, struct api *a,
 		done(data, &err, SERVE_UNCHANGED, a);
 		return;
 	}
-	put(a, a->want->spec_json, a->want->project, SERVE_UPDATED, done, data);
+	put(a, a->want->spec_json, a->want->project, "refresh", SERVE_UPDATED,
+	    done, data);
+}
+
+/* The way back: a new revision with the content of an older one. */
+struct way_back {
+	struct api *api;
+	void (*done)(void *data, const struct err *err,
+		     enum serve_change change, struct api *api);
+	void *data;
+};
+
+static int check_again(struct api *a, const struct store_revision *r,
+		       struct err *err)
+{
+	struct spec_set set;
+	int rc = spec_from_json(&set, r->spec_json, strlen(r->spec_json), err);
+
+	if (rc)
+		err_set(err, E_CONFLICT,
+			"revision %lld of %s cannot be read any more (%s): "
+			"deploy it anew",
+			(long long)r->number, a->name, err->msg);
+	else
+		rc = serve_check(a->serve, &set.specs[0], err);
+	spec_set_fini(&set);
+	return rc;
+}
+
+static void on_older(void *data, const struct err *err,
+		     const struct store_revision *r)
+{
+	struct way_back *w = data;
+	struct api *a = w->api;
+	struct err wrong = {0};
+
+	a->changing--;
+	if (!err && (a->deleting || a->serve->stopping))
+		err_set(&wrong, E_CONFLICT, "%s is being deleted", a->name);
+	else if (!err)
+		check_again(a, r, &wrong);
+	if (err || wrong.code) {
+		w->done(w->data, err ? err : &wrong, SERVE_UNCHANGED, a);
+	} else {
+		cleanup_free char *origin =
+			mem_printf("rollback to %lld", (long long)r->number);
+
+		put(a, r->spec_json, r->project, origin, SERVE_UPDATED, w->done,
+		    w->data);
+	}
+	free(w);
+}
+
+static int64_t number_before(const struct api *a, struct err *err)
+{
+	const struct history_row *r;
+
+	if (!a->want) {
+		err_set(err, E_CONFLICT, "%s has no revision", a->name);
+		return 0;
+	}
+	r = history_before(&a->history, a->want->number);
+	if (!r)
+		err_set(err, E_CONFLICT,
+			"%s has no older revision that was live and has not "
+			"failed: 'soma history %s' shows them",
+			a->name, a->name);
+	return r ? r->number : 0;
+}
+
+void serve_roll_back(struct serve *s, struct api *a, int64_t number,
+		     void (*done)(void *data, const struct err *err,
+				  enum serve_change change, struct api *api),
+		     void *data)
+{
+	struct way_back *w;
+	struct err err = {0};
+
+	if (a->deleting || a->delete_pending)
+		err_set(&err, E_CONFLICT, "%s is being deleted", a->name);
+	else if (!number)
+		number = number_before(a, &err);
+	else if (a->want && number == a->want->number)
+		err_set(&err, E_CONFLICT,
+			"revision %lld of %s is the one asked for; 'soma "
+			"history %s' shows the others",
+			(long long)number, a->name, a->name);
+	if (err.code) {
+		done(data, &err, SERVE_UNCHANGED, a);
+		return;
+	}
+	w = mem_alloc(sizeof *w);
+	*w = (struct way_back){a, done, data};
+	a->changing++;
+	store_read_revision(s->store, a->name, number, on_older, w);
 }
 
 struct deletion {
@@ -232,8 +347,20 @@ static void on_marked(void *data, const struct err *err)
 
 void serve_delete(struct serve *s, struct api *a, store_done *done, void *data)
 {
-	struct deletion *d = mem_alloc(sizeof *d);
+	const struct api *user = splitter_of(s, a->name);
+	struct deletion *d;
+	struct err err = {0};
 
+	if (user) {
+		err_set(&err, E_CONFLICT,
+			"cannot delete '%s': the TrafficSplitter '%s' sends "
+			"requests to it; take it out of that one's apis and "
+			"deploy that, or delete that first ('soma delete %s')",
+			a->name, user->name, user->name);
+		done(data, &err);
+		return;
+	}
+	d = mem_alloc(sizeof *d);
 	*d = (struct deletion){a, done, data};
 	a->changing++;
 	a->delete_pending = true;

@@ -24,7 +24,7 @@ static void on_quiet(uv_timer_t *timer);
 bool replica_may_freeze(const struct replica *r)
 {
 	return r && r->state == REPLICA_READY && r->process && !r->in_flight &&
-	       !r->stuck && r->up_open;
+	       !r->elders && !r->stuck && r->up_open;
 }
 
 void replica_freeze(struct replica *r)

@@ -73,6 +73,17 @@ static bool ending(const struct api *a)
 	return a->deleting || a->serve->stopping;
 }
 
+/* Another daemon has the replicas now: it waits there, for what is left of its
+ * time. */
+static void pass_on(struct waiter *w)
+{
+	struct serve *s = w->api->serve;
+	uint64_t now = uv_now(s->loop), due = w->due.at ? w->due.key : 0;
+
+	to_state(w, ANSWERED);
+	s->pass_on(s, w->req, !due ? -1 : due > now ? (int64_t)(due - now) : 1);
+}
+
 static void enqueue(struct waiter *w, bool front)
 {
 	struct gate *g = &w->api->gate;
@@ -80,6 +91,10 @@ static void enqueue(struct waiter *w, bool front)
 	/* Nobody will come to take it. */
 	if (ending(w->api)) {
 		gate__turn_away(w);
+		return;
+	}
+	if (w->api->serve->yielded) {
+		pass_on(w);
 		return;
 	}
 	to_state(w, QUEUED);
@@ -123,7 +138,9 @@ static void mourn(struct waiter *w, struct replica *r)
 {
 	uint64_t now = uv_now(w->api->serve->loop);
 
-	if (r->process && r->process->state != PROCESS_EXITED) {
+	/* Who has yielded does not hear of it. */
+	if (r->process && r->process->state != PROCESS_EXITED &&
+	    !w->api->serve->yielded) {
 		to_state(w, MOURNING);
 		if (!w->due.at || now + MOURN_MS < w->due.key)
 			heap_put(&w->api->gate.due, &w->due, now + MOURN_MS);
@@ -351,7 +368,7 @@ static bool send_next(struct gate *g)
 void gate_flush(struct api *a)
 {
 	struct gate *g = &a->gate;
-	bool going = true;
+	bool going = !a->serve->yielded;
 
 	while (going && g->queued && !g->expiring) {
 		expire(a);
@@ -468,6 +485,10 @@ void gate__go(struct waiter *w, uint64_t now_ns)
 		gate__turn_away(w);
 		return;
 	}
+	if (a->serve->yielded) {
+		pass_on(w);
+		return;
+	}
 	swap_arrived(&a->came, now_ns);
 	scale_on_request(a, rev, now_ns);
 	/* Nobody overtakes who waits already, but those who go alone: these
@@ -535,6 +556,28 @@ void gate_give_up(struct api *a)
 			gate__cannot_start(first_in(&g->queue[i]), rev);
 	while (!list_empty(&g->suspects))
 		gate__cannot_start(first_in(&g->suspects), rev);
+}
+
+void gate_pass_on(struct api *a)
+{
+	struct gate *g = &a->gate;
+
+	for (int i = 0; i < PRIORITIES; i++)
+		while (!list_empty(&g->queue[i]))
+			pass_on(first_in(&g->queue[i]));
+	while (!list_empty(&g->suspects))
+		pass_on(first_in(&g->suspects));
+}
+
+void gate_expire_all(struct api *a)
+{
+	struct heap_node *first;
+
+	while ((first = heap_first(&a->gate.due)) &&
+	       first->key > uv_now(a->serve->loop)) {
+		heap_put(&a->gate.due, first, 0);
+		expire(a);
+	}
 }
 
 void gate_end(struct api *a)

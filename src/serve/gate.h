@@ -72,6 +72,10 @@ void gate_on_exit(struct api *a, struct replica *r, const char *cause);
 /* A start has failed. Where it is known now that no replica will be ready soon
  * all who wait are answered with why. */
 void gate_give_up(struct api *a);
+/* This daemon has yielded: all that wait are the next one's. */
+void gate_pass_on(struct api *a);
+/* The time of all that are unanswered, and have one, is over. */
+void gate_expire_all(struct api *a);
 /* The api goes: answers all that wait. */
 void gate_end(struct api *a);
 

@@ -67,7 +67,8 @@ struct replica *gate__pick(struct api *a, const struct waiter *w)
 		items[n].ready = replica_is_ready(r) && r->hold_until <= now &&
 				 !keeps_apart(r, w) && r != kept &&
 				 (!r->yielding || w->lease);
-		items[n].in_flight = r->placed - MIN(r->placed, r->released);
+		items[n].in_flight = r->placed - MIN(r->placed, r->released) +
+				     r->elders_placed;
 		items[n].room = r->room;
 		replicas[n++] = r;
 	}

@@ -148,7 +148,17 @@ void local__tell(struct local *l, uint16_t type, uint64_t id, int32_t arg)
 {
 	struct keep_head head = {.type = type, .arg = arg, .id = id};
 
-	chan_send(&l->chan, &head, sizeof head, NULL, 0, NULL, 0);
+	if (!l->yielded || type == KEEP_HOLDS)
+		chan_send(&l->chan, &head, sizeof head, NULL, 0, NULL, 0);
+}
+
+static void tell_text(struct local *l, uint16_t type, int32_t arg,
+		      const char *text)
+{
+	struct keep_head head = {.type = type, .arg = arg};
+
+	chan_send(&l->chan, &head, sizeof head, text, text ? strlen(text) : 0,
+		  NULL, 0);
 }
 
 int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
@@ -163,6 +173,10 @@ int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
 	if (n < 0)
 		return err_sys(err, errno, "reading /proc/self/exe");
 	self[n] = 0;
+	/* What this daemon runs was replaced: replicas are started by the
+	 * program that has its name now. */
+	if (n > 10 && strcmp(self + n - 10, " (deleted)") == 0)
+		self[n - 10] = 0;
 	l->loop = loop;
 	l->data_dir = data_dir;
 	l->keeper = getppid();
@@ -198,6 +212,35 @@ int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
 void local_serving(struct local *l)
 {
 	local__tell(l, KEEP_SERVING, 0, 0);
+}
+
+void local_upgrade(struct local *l, const char *program)
+{
+	tell_text(l, KEEP_UPGRADE, 0, program);
+}
+
+void local_leave(struct local *l)
+{
+	struct list *it, *tmp;
+
+	l->yielded = true;
+	LIST_EACH (&l->processes, it, tmp)
+		process__leave(LIST_ENTRY(it, struct process, link));
+}
+
+void local_yielded(struct local *l, const char *why_not)
+{
+	tell_text(l, KEEP_YIELDED, why_not != NULL, why_not);
+}
+
+void local_holds(struct local *l, const struct process *p, unsigned n,
+		 unsigned placed)
+{
+	unsigned most = KEEP_HOLDS_MOST;
+
+	local__tell(l, KEEP_HOLDS, p->id,
+		    (int32_t)(MIN(placed, most) << KEEP_HOLDS_SHIFT |
+			      MIN(n, most)));
 }
 
 void local_settings(struct local *l, const char *dump, size_t len)
@@ -327,6 +370,12 @@ static void on_keeper_message(struct chan *c, const void *data, size_t len,
 	if (len < sizeof head)
 		return;
 	memcpy(&head, data, sizeof head);
+	if (l->yielded && head.type != KEEP_STOP &&
+	    head.type != KEEP_UPGRADED) {
+		while (n_fds)
+			close(fds[--n_fds]);
+		return;
+	}
 	switch (head.type) {
 	case KEEP_LISTENER:
 		if (n_fds == 1)
@@ -358,6 +407,22 @@ static void on_keeper_message(struct chan *c, const void *data, size_t len,
 		break;
 	case KEEP_STOP:
 		l->on_stop(l);
+		break;
+	case KEEP_YIELD:
+		l->on_yield(l);
+		break;
+	case KEEP_UPGRADED:
+		l->on_upgraded(l, head.arg == 0,
+			       (struct str){(const char *)data + sizeof head,
+					    len - sizeof head});
+		break;
+	case KEEP_HELD:
+		p = by_id(l, head.id);
+		if (p)
+			l->on_held(l, p,
+				   (unsigned)head.arg &
+					   ((1 << KEEP_HOLDS_SHIFT) - 1),
+				   (unsigned)head.arg >> KEEP_HOLDS_SHIFT);
 		break;
 	case KEEP_RELOAD:
 		if (l->on_reload)

@@ -142,6 +142,8 @@ struct local {
 	struct list
 		endings; /* private: groups of the dead, still to be removed */
 	struct list newborn; /* private: processes in their zygote's group */
+	bool yielded; /* another daemon has the children: nothing is said to the
+			 keeper but HOLDS */
 
 	/* The owner's. */
 	void *data;
@@ -153,6 +155,14 @@ struct local {
 	void (*on_adopted_all)(struct local *l);
 	void (*on_stop)(struct local *l);
 	void (*on_reload)(struct local *l);
+	void (*on_yield)(struct local *l); /* see local_yielded */
+	/* What became of an upgrade that this daemon asked for: text is the new
+	 * one's version, or why there is none. */
+	void (*on_upgraded)(struct local *l, bool done, struct str text);
+	/* Earlier daemons still have n requests at p, of which so many hold a
+	 * place. */
+	void (*on_held)(struct local *l, struct process *p, unsigned n,
+			unsigned placed);
 	void (*on_keeper_lost)(struct local *l);
 };
 
@@ -161,6 +171,16 @@ struct local {
 int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
 	       int keeper_fd, struct err *err);
 void local_serving(struct local *l);
+/* Asks for an upgrade, to the program there; "": where Soma's is.
+ * on_upgraded tells. */
+void local_upgrade(struct local *l, const char *program);
+/* No child is listened to any more, and none is touched. */
+void local_leave(struct local *l);
+/* The answer to on_yield: NULL, all is the keeper's; or why not now. */
+void local_yielded(struct local *l, const char *why_not);
+/* After that: requests that are still at p, and hold a place. */
+void local_holds(struct local *l, const struct process *p, unsigned n,
+		 unsigned placed);
 /* Tells the keeper which settings are in force: settings_dump. */
 void local_settings(struct local *l, const char *dump, size_t len);
 /* All processes must be closed. */

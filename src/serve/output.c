@@ -146,6 +146,21 @@ static void log_step(struct process *p)
 	}
 }
 
+void process__tell_rest(struct process *p)
+{
+	bool more = true;
+
+	p->log_paused = false;
+	while (more && p->rest_at < p->rest.len) {
+		size_t n = say_bytes(p, p->rest.data + p->rest_at,
+				     p->rest.len - p->rest_at);
+
+		p->rest_at += n;
+		more = n > 0;
+	}
+	say_rest(p);
+}
+
 static void on_later(uv_timer_t *timer)
 {
 	log_step(timer->data);

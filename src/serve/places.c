@@ -30,7 +30,7 @@ static bool next_place(const struct revision *rev, const struct replica **at,
 	     r = replica_next(&rev->replicas, r)) {
 		ret->ready += replica_is_ready(r);
 		ret->unready += r->unready;
-		ret->in_flight += r->in_flight;
+		ret->in_flight += r->in_flight + r->elders;
 		ret->answers += r->in_flight - MIN(r->placed, r->in_flight);
 		ret->yield_ns = MAX(ret->yield_ns, r->yield_ns);
 		ret->rests = ret->rests && r->state == REPLICA_BACKOFF;

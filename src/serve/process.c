@@ -246,6 +246,14 @@ static void close_notify(struct process *p)
 	uv_close((uv_handle_t *)&p->notify, process__on_handle_closed);
 }
 
+void process__leave(struct process *p)
+{
+	process__tell_rest(p);
+	process__close_log(p);
+	close_control(p);
+	close_notify(p);
+}
+
 /* ---- its end ---- */
 
 static const char *signal_word(int signum)

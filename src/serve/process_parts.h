@@ -36,6 +36,9 @@ void process__dead(struct process *p, char *cause);
 /* Tells of the exit once: when it is dead and its output has been heard. */
 void process__maybe_gone(struct process *p);
 
+/* Another daemon has it: no more is heard of it here, and it is not touched. */
+void process__leave(struct process *p);
+
 /* birth.c */
 /* A zygote has said FORKED. */
 void process__forked(struct process *zygote, uint32_t number,
@@ -59,6 +62,8 @@ void local__wean(struct local *l);
 /* Takes the read end of its log pipe. */
 int process__hear_log(struct process *p, int fd);
 void process__drain_log(struct process *p);
+/* Tells what has been read of it, half a line at its end included. */
+void process__tell_rest(struct process *p);
 void process__close_log(struct process *p);
 
 #endif

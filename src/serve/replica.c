@@ -465,6 +465,7 @@ static void on_process_gone(struct process *p, const char *cause, bool launched)
 	struct replica *r = p->data;
 
 	r->process = NULL;
+	r->elders = r->elders_placed = 0;
 	r->released = 0;
 	r->rev->api->lost_ns += work_running_ns(&r->work, uv_hrtime());
 	work_begin(&r->work, false);

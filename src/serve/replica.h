@@ -84,6 +84,10 @@ struct replica {
 		struct share_credit credit;
 	} use;			  /* private: of the processors (weigh.c) */
 	struct batching batching; /* likewise */
+	unsigned elders; /* requests that earlier daemons, which have yielded,
+			    still have with it, ... */
+	unsigned elders_placed;	      /* ... and those that hold a place */
+	unsigned told_n, told_placed; /* private: HOLDS, of one that has */
 	bool alone;    /* it has a request that may have killed another: it is
 			  sent nothing else until that one's answer begins */
 	bool yielding; /* it is sent nothing new, so that others get its
@@ -166,6 +170,8 @@ void replica_yield(struct replica *r, bool yielding);
 /* Its back-off is over, and its memory is others': it goes, and
  * its revision starts another one when there is. */
 void replica_give_way(struct replica *r);
+/* Requests of earlier daemons that it still has, and that hold a place. */
+void replica_elders(struct replica *r, unsigned n, unsigned placed);
 /* A request of it ended: a leaving one may be done now. */
 void replica_idle(struct replica *r);
 /* Heartbeats, about once a second. */

@@ -42,7 +42,7 @@ void replica_leave(struct replica *r, uint32_t grace_ms)
 	list_remove(&r->link);
 	list_push_back(&r->rev->gone, &r->link);
 	r->state = REPLICA_DRAINING;
-	if (was != REPLICA_READY || !r->in_flight) {
+	if (was != REPLICA_READY || !(r->in_flight + r->elders)) {
 		stop_process(r);
 		return;
 	}
@@ -87,7 +87,7 @@ void replica_yield(struct replica *r, bool yielding)
 
 void replica_idle(struct replica *r)
 {
-	if (r->in_flight)
+	if (r->in_flight || r->elders || r->rev->api->serve->yielded)
 		return;
 	if (r->yielding)
 		swap_wake(replica__serve(r));
@@ -95,6 +95,18 @@ void replica_idle(struct replica *r)
 		stop_process(r);
 	else
 		replica__maybe_free(r); /* if it is gone, and waited for this */
+}
+
+void replica_elders(struct replica *r, unsigned n, unsigned placed)
+{
+	bool less = placed < r->elders_placed;
+
+	r->elders = n;
+	r->elders_placed = placed;
+	if (less)
+		gate_flush(r->rev->api);
+	if (!n)
+		replica_idle(r);
 }
 
 /* It has had its time to leave in. */

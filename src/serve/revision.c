@@ -148,6 +148,7 @@ void revision__failed(struct revision *rev, const char *replica,
 	rev->state = REVISION_FAILED;
 	log = logbook_tail(&rev->api->logs, replica, 20);
 	api_event(rev->api, rev->number, "failed", replica, log, "%s", text);
+	api_on_failed(rev->api, rev, text);
 }
 
 /* Nothing of it can be started, until something else is done about that. */
@@ -375,8 +376,12 @@ void revision_step(struct revision *rev)
 	bool lost, models;
 
 	if (rev->leaving || rev->stepping || rev->api->serve->stopping ||
-	    !rev->api->serve->loaded)
+	    rev->api->serve->yielded || !rev->api->serve->loaded)
 		return;
+	if (rev->spec->split_json) {
+		splitter_step(rev);
+		return;
+	}
 	if (rev->spec->predictor.type != PREDICTOR_COMMAND &&
 	    !rev->project_dir) {
 		block(rev, "the project's files are gone from the data "

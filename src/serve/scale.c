@@ -22,7 +22,8 @@ static void on_clock(uv_timer_t *timer);
 
 static bool can_act(const struct api *a)
 {
-	return a->serve->loaded && !a->serve->stopping && !a->deleting;
+	return a->serve->loaded && !a->serve->stopping && !a->serve->yielded &&
+	       !a->deleting;
 }
 
 /* Some of it are from before the daemon, and have not said yet that they are
@@ -483,6 +484,8 @@ static void on_clock(uv_timer_t *timer)
 	struct serve *s = timer->data;
 	struct heap_node *first;
 
+	if (s->yielded)
+		return;
 	while ((first = heap_first(&s->asks)) &&
 	       first->key <= uv_now(s->loop)) {
 		struct api *a = CONTAINER_OF(first, struct api, scale.ask);

@@ -57,7 +57,7 @@ struct scale_view scale__look(struct api *a, struct revision *rev)
 		uint32_t placed = r->placed - MIN(r->placed, r->released);
 		uint32_t at_once = replica_at_once(r);
 
-		v.in_flight += placed;
+		v.in_flight += placed + r->elders_placed;
 		/* In a replica, but behind others. */
 		if (r->room && placed > at_once)
 			v.waiting += placed - at_once;

@@ -65,7 +65,7 @@ static void on_api_row(void *data, const struct store_api *row)
 	struct revision *rev;
 
 	map_set(&s->apis, a->name, a);
-	a->next_number = row->revision + 1;
+	a->next_number = row->newest + 1;
 	rev = revision_create(a, row->revision, row->spec_json, row->project,
 			      &err);
 	if (!rev) {
@@ -84,6 +84,15 @@ static void on_api_row(void *data, const struct store_api *row)
 	scale_recall(a, row->scale_json);
 	if (row->deleting)
 		api_delete(a);
+}
+
+static void on_revision_row(void *data, const struct store_revision *row)
+{
+	struct serve *s = data;
+	struct api *a = map_get(&s->apis, row->api);
+
+	if (a)
+		history_add(&a->history, row);
 }
 
 static void on_event_row(void *data, const struct store_event *row)
@@ -134,11 +143,13 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	s->processors = (unsigned)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 	if (store_load_secrets(s->store, on_secret_row, s, err) ||
 	    store_load_apis(s->store, on_api_row, s, err) ||
+	    store_load_revisions(s->store, on_revision_row, s, err) ||
 	    store_load_events(s->store, on_event_row, s, err))
 		return err->code;
 	skip_numbers(s);
 	s->local.on_adopt = on_adopt;
 	s->local.on_adopted_all = on_adopted_all;
+	s->local.on_held = serve_on_held;
 	scale_clock_open(s);
 	swap_open(s);
 	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
@@ -189,6 +200,7 @@ static void on_adopted_all(struct local *l)
 		if (a->deleting)
 			continue;
 		scale_adopted(a);
+		api_step_back(a);
 		if (a->live)
 			revision_step(a->live);
 		if (a->want)
@@ -287,6 +299,7 @@ static void weigh_replicas(struct api *a)
 static void tick_api(struct api *a, bool weigh, bool second)
 {
 	gate_tick(a);
+	api_step_back(a);
 	logfile_flush(&a->logs.file);
 	if (weigh)
 		weigh_replicas(a);
@@ -315,7 +328,7 @@ static struct api *step_all_deleting(struct serve *s)
 
 void serve_is_busy(struct serve *s)
 {
-	if (uv_timer_get_repeat(&s->tick) != TICK_MS)
+	if (!s->yielded && uv_timer_get_repeat(&s->tick) != TICK_MS)
 		uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 }
 
@@ -371,21 +384,33 @@ static void on_collected(void *data)
 		serve_collect_garbage(s);
 }
 
-/* Projects of no revision, and blobs of no project. */
+static size_t count_projects(const struct serve *s)
+{
+	const struct api *a;
+	size_t n = 0;
+
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
+		n += a->history.n;
+		for (const struct list *it = a->revisions.next;
+		     it != &a->revisions; it = it->next)
+			n++;
+	}
+	return n;
+}
+
+/* Projects of no revision that is there or may be gone back to, and blobs of no
+ * project. */
 void serve_collect_garbage(struct serve *s)
 {
 	const char **keep;
-	size_t n = 0, room = 1;
+	size_t n = 0;
 	struct list *it, *tmp;
 	struct api *a;
 
 	s->collect_again = s->collecting;
 	if (s->collecting || s->stopping)
 		return;
-	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
-		LIST_EACH (&a->revisions, it, tmp)
-			room++;
-	keep = mem_alloc(room * sizeof *keep);
+	keep = mem_alloc((count_projects(s) + 1) * sizeof *keep);
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		LIST_EACH (&a->revisions, it, tmp) {
 			struct revision *rev =
@@ -394,6 +419,9 @@ void serve_collect_garbage(struct serve *s)
 			if (rev->project)
 				keep[n++] = rev->project;
 		}
+		for (size_t k = 0; k < a->history.n; k++)
+			if (a->history.rows[k].project)
+				keep[n++] = a->history.rows[k].project;
 	}
 	s->collecting = true;
 	blobs_gc(&s->blobs, keep, n, on_collected, s);

@@ -49,6 +49,8 @@ struct serve {
 	bool loaded; /* state and children are known: requests may be answered
 		      */
 	bool stopping;
+	bool yielded; /* another daemon owns the store and all processes; here
+			 are only the requests that replicas have */
 	bool collecting, collect_again; /* private: garbage */
 	unsigned measuring;    /* private: looks at memory on the pool */
 	atomic_bool looks_end; /* private: those at files of models are to end
@@ -69,7 +71,11 @@ struct serve {
 	uint64_t frozen_bytes; /* private: that all frozen replicas take */
 	unsigned deploys;      /* requests of api/ that work on the pool now */
 	void (*on_stopped)(struct serve *s); /* private */
-	uint32_t random;		     /* private */
+	/* The owner's, once it has yielded: req, which nothing was replied to,
+	 * is for the next daemon. left_ms: of its time; -1: no limit is known.
+	 */
+	void (*pass_on)(struct serve *s, struct http_req *req, int64_t left_ms);
+	uint32_t random; /* private */
 };
 
 /* The fields above `apis` are set by the caller, local's callbacks aside. Loads
@@ -80,6 +86,21 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err);
 void serve_stop(struct serve *s, void (*on_stopped)(struct serve *s));
 /* Frees what is left, after on_stopped. */
 void serve_close(struct serve *s);
+
+/* yield.c: for another daemon to take over. Why not now: something is half done
+ * that would be lost; NULL: now. */
+const char *serve_why_not_yield(const struct serve *s);
+/* From now on nothing is changed, started or ended, no child is listened to,
+ * and what waits for a replica is passed on. closed: the store is. */
+void serve_yield(struct serve *s, void (*closed)(void *data), void *data);
+/* Then, ten times a second: deadlines; tells how many requests each replica
+ * still has. Returns how many all have. */
+unsigned serve_yield_tick(struct serve *s);
+/* local's on_held. */
+void serve_on_held(struct local *l, struct process *p, unsigned n,
+		   unsigned placed);
+/* Its grace is over: tells those without an answer. */
+void serve_yield_end(struct serve *s);
 
 /* There is something that the tick is to look after: it is a short one again.
  */
@@ -105,6 +126,12 @@ void serve_refresh(struct serve *s, struct api *api,
 		   void (*done)(void *data, const struct err *err,
 				enum serve_change change, struct api *api),
 		   void *data);
+/* A new revision with the content of an older one; number 0: of the newest that
+ * was live before the one asked for. */
+void serve_roll_back(struct serve *s, struct api *api, int64_t number,
+		     void (*done)(void *data, const struct err *err,
+				  enum serve_change change, struct api *api),
+		     void *data);
 void serve_delete(struct serve *s, struct api *api,
 		  void (*done)(void *data, const struct err *err), void *data);
 

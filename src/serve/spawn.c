@@ -253,11 +253,16 @@ int process_start(struct process **ret, struct local *l,
 		  const struct process_spec *s, const struct process_ops *ops,
 		  void *data, struct err *err)
 {
-	struct process *p = process__new(l, l->next_id++, s->name, s->meta);
 	int fds[7] = {-1, -1, -1, -1, -1, -1, -1}, order[7];
-	struct keep_head head = {.type = KEEP_SPAWN, .id = p->id};
+	struct keep_head head = {.type = KEEP_SPAWN};
+	struct process *p;
 	size_t n = 0;
 
+	if (l->yielded)
+		return err_set(err, E_CANCELED,
+			       "another daemon has taken over");
+	p = process__new(l, l->next_id++, s->name, s->meta);
+	head.id = p->id;
 	p->ops = ops;
 	p->data = data;
 	p->uid = s->uid ? s->uid : geteuid();
@@ -284,13 +289,16 @@ int process_fork(struct process **ret, struct process *zygote,
 {
 	struct local *l = zygote->local;
 	struct process_spec s = *given;
-	struct process *p = process__new(l, l->next_id++, s.name, s.meta);
 	int fds[7] = {-1, -1, -1, -1, -1, -1, -1};
-	struct frame head = {.type = FRAME_FORK,
-			     .version = FRAME_VERSION,
-			     .arg = (uint32_t)p->id};
+	struct frame head = {.type = FRAME_FORK, .version = FRAME_VERSION};
+	struct process *p;
 	int wants[3];
 
+	if (l->yielded)
+		return err_set(err, E_CANCELED,
+			       "another daemon has taken over");
+	p = process__new(l, l->next_id++, s.name, s.meta);
+	head.arg = (uint32_t)p->id;
 	s.listen = s.control = true;
 	s.notify = false;
 	p->ops = ops;

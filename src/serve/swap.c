@@ -26,7 +26,7 @@ static void arm(struct serve *s, uint64_t ms)
 
 void swap_wake(struct serve *s)
 {
-	if (s->swap.starving || s->swap.yielding)
+	if (!s->yielded && (s->swap.starving || s->swap.yielding))
 		arm(s, 0);
 }
 

@@ -53,6 +53,11 @@ const struct setting settings_table[SETTING_COUNT] = {
 		 .fallback = "5s", .least = 0, .most = 3600 * 1000,
 		 .text = "when Soma stops and all replicas have ended: how "
 			 "long clients may still read their answers"},
+	[SETTING_UPGRADE_GRACE] =
+		{"upgrade_grace", SETTING_IS_TIME, SETTING_LIVE, "TIME",
+		 .fallback = "10m", .least = 1000, .most = 24 * 3600 * 1000,
+		 .text = "how long the daemon from before an upgrade keeps the "
+			 "connections that it has"},
 	[SETTING_MEMORY] =
 		{"memory", SETTING_IS_BYTES, SETTING_LIVE, "SIZE",
 		 .least = 20 << 20, .most = UINT64_MAX / 2,

@@ -1,5 +1,6 @@
-/* The keys of kinds of api that are not served: for the manual, and to name
- * the kind where they stand in an api of another. */
+/* The keys of other kinds of api: of a TrafficSplitter, and of one that is not
+ * served: for the manual, and to name the kind where they stand in an api of
+ * another. */
 #include "spec/keys_rows.h"
 
 #define V "0.27-0.35"
@@ -7,8 +8,6 @@
 #define S KIND_SPLITTER
 
 #define TASK_WHY KIND_WHY("TaskAPI")
-#define SPLITTER_WHY KIND_WHY("TrafficSplitter")
-
 #define TASK(path, type, versions, ...)                                        \
 	{                                                                      \
 		"definition" path, type, REFUSED, versions, T, 0,              \
@@ -16,8 +15,7 @@
 	}
 #define SPLITTER(path, type, versions, ...)                                    \
 	{                                                                      \
-		"apis" path, type, REFUSED, versions, S, 0,                    \
-			.why = SPLITTER_WHY, __VA_ARGS__                       \
+		path, type, WORKS, versions, S, 0, __VA_ARGS__                 \
 	}
 
 const struct key keys_kinds[] = {
@@ -40,15 +38,33 @@ const struct key keys_kinds[] = {
 	     .text = "List of conda packages."),
 	TASK(".dependencies.shell", KEY_FILE, "0.30-0.35",
 	     .text = "Shell script of the project."),
-	SPLITTER("", KEY_LIST, "0.25-0.42", .required = true,
+	SPLITTER("apis", KEY_LIST, "0.25-0.42", .required = true,
+		 .example = "apis: [{name: iris, weight: 100}]", RANGE(1, 100),
+		 .unit = "maps",
 		 .text = "The apis that requests are shared out to."),
-	SPLITTER("[].name", KEY_NAME, "0.25-0.42", .required = true,
-		 RANGE(1, 42), .unit = "characters",
-		 .text = "Name of a RealtimeAPI."),
-	SPLITTER("[].weight", KEY_INT, "0.25-0.42", .required = true,
-		 RANGE(0, 100), .unit = "percent",
-		 .text = "Its share of the requests."),
-	SPLITTER("[].shadow", KEY_BOOL, "0.31-0.42", .def = "false",
-		 .text = "Whether it gets copies, whose answers are dropped."),
+	SPLITTER("apis[].name", KEY_NAME, "0.25-0.42", .required = true,
+		 .example = "name: iris", RANGE(1, 42), .unit = "characters",
+		 .text = "Name of a RealtimeAPI, deployed or in the file."),
+	SPLITTER("apis[].weight", KEY_INT, "0.25-0.42", .required = true,
+		 .example = "weight: 50", RANGE(0, 100), .unit = "percent",
+		 .text = "Its share of the requests: those of all that are no "
+			 "shadow add up to 100. Of a shadow: of how many it "
+			 "gets a copy."),
+	SPLITTER("apis[].shadow", KEY_BOOL, "0.31-0.42", .def = "false",
+		 .text = "Whether it gets copies, whose answers are compared "
+			 "and dropped; one at most."),
+	SPLITTER("sticky", KEY_MAP, "soma",
+		 .text = "Requests that belong together."),
+	SPLITTER("sticky.header", KEY_STRING, "soma", .required = true,
+		 .example = "header: X-User-Id", RANGE(1, 100),
+		 .unit = "characters",
+		 .text = "A request header: all requests with the same value "
+			 "go to the same api while the weights stay."),
+	SPLITTER("shadow_compare", KEY_MAP, "soma",
+		 .text = "How the shadow's answers are compared."),
+	SPLITTER("shadow_compare.tolerance", KEY_FLOAT, "soma", .def = "1e-6",
+		 RANGE(0, 1),
+		 .text = "Relative difference of two numbers up to which they "
+			 "are the same."),
 };
 const size_t keys_kinds_n = ARRAY_LEN(keys_kinds);

@@ -123,6 +123,7 @@ const struct key keys_derived[] = {
 	 AT(predictor.klass), .words = "PythonPredictor ONNXPredictor Handler"},
 	{"predictor.models", KEY_JSON, WORKS, "soma", RT, CLASSES,
 	 AT(predictor.models_json)},
+	{"splitter", KEY_JSON, WORKS, "soma", KIND_SPLITTER, 0, AT(split_json)},
 };
 const size_t keys_derived_n = ARRAY_LEN(keys_derived);
 
@@ -130,7 +131,6 @@ const struct key_refusal key_refusals[] = {
 	{"kind", "AsyncAPI", KIND_WHY("AsyncAPI")},
 	{"kind", "BatchAPI", KIND_WHY("BatchAPI")},
 	{"kind", "TaskAPI", KIND_WHY("TaskAPI")},
-	{"kind", "TrafficSplitter", KIND_WHY("TrafficSplitter")},
 	{"predictor.type", "tensorflow", TF_WHY},
 	{"handler.type", "tensorflow", TF_WHY},
 };

@@ -20,7 +20,8 @@
 
 #define KIND_WHY(kind)                                                         \
 	"kind \"" kind "\" is not served by this version of Soma; supported: " \
-	"RealtimeAPI. Remove this api from the file to deploy the others"
+	"RealtimeAPI, TrafficSplitter. Remove this api from the file to "      \
+	"deploy the others"
 
 enum {
 	RT = KIND_REALTIME,

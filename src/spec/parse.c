@@ -173,15 +173,21 @@ static void read_key(struct reader *r, const struct key *k, struct pair *pair,
 	read_value(r, k, n, spec, warned);
 }
 
+static const char *kind_word(uint8_t kinds)
+{
+	if (kinds & KIND_REALTIME)
+		return "RealtimeAPI";
+	return kinds & KIND_TASK ? "TaskAPI" : "TrafficSplitter";
+}
+
 /* Keys of another type of predictor, or kind of api, are no use, whatever they
  * do. */
 static bool is_for(struct reader *r, const struct key *k, struct node *key)
 {
-	if (!(k->kinds & KIND_REALTIME)) {
+	if (!(k->kinds & r->kind)) {
 		problem_error(r, key, k->path,
-			      "only for kind %s, this one is RealtimeAPI",
-			      k->kinds & KIND_TASK ? "TaskAPI"
-						   : "TrafficSplitter");
+			      "only for kind %s, this one is %s",
+			      kind_word(k->kinds), kind_word(r->kind));
 		return false;
 	}
 	if (!k->predictors || (k->predictors & r->predictor))
@@ -206,7 +212,8 @@ static void check_required(struct reader *r, const char *path, struct node *map)
 		if (!last || !k->required || k->acts == REFUSED ||
 		    node_get(map, last))
 			continue;
-		if (k->predictors && !(k->predictors & r->predictor))
+		if (!(k->kinds & r->kind) ||
+		    (k->predictors && !(k->predictors & r->predictor)))
 			continue;
 		problem_error(r, map, k->path,
 			      "required key is missing; for example '%s'",
@@ -249,6 +256,17 @@ static void name_problems(struct reader *r, uint32_t from_line,
 	}
 }
 
+/* What is no kind is told where its key is read. */
+static uint8_t kind_of(struct node *item)
+{
+	struct node *kind = node_get(item, "kind");
+
+	return kind && kind->type == NODE_SCALAR &&
+			       strcmp(kind->text, "TrafficSplitter") == 0
+		       ? KIND_SPLITTER
+		       : KIND_REALTIME;
+}
+
 static void read_api(struct reader *r, struct node *item, struct spec *spec)
 {
 	struct node *name = node_get(item, "name");
@@ -266,6 +284,7 @@ static void read_api(struct reader *r, struct node *item, struct spec *spec)
 		r->api = problem_clean(r, name->text);
 	if (is_refused(r, "", "kind", item))
 		return;
+	r->kind = kind_of(item);
 	rules_begin(r, item);
 	value_set_defaults(r, spec);
 	read_map(r, "", item, spec, NULL);

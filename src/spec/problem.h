@@ -16,6 +16,7 @@ struct reader {
 	const char *api;		/* name of the api at hand, or NULL */
 	const char *block;		/* that says what it runs: "predictor",
 					   "handler", "pod" */
+	uint8_t kind;			/* its KIND_ bit */
 	uint8_t predictor;		/* its FOR_ bit; 0: not known */
 	uint32_t room;			/* of set->problems */
 	uint32_t n_listed[2], n_all[2]; /* by level */

@@ -5,6 +5,7 @@
 #include "core/map.h"
 #include "core/mem.h"
 #include "core/str.h"
+#include "spec/keys.h"
 #include "spec/rules_parts.h"
 #include "spec/value.h"
 
@@ -110,6 +111,10 @@ void rules_fill(struct spec *spec)
 
 void rules_api(struct reader *r, struct node *api, struct spec *spec)
 {
+	if (r->kind == KIND_SPLITTER) {
+		rules__splitter(r, api, spec);
+		return;
+	}
 	rules__predictor(r, api, spec);
 	rules__scale(r, api, spec);
 	check_update(r, api);
@@ -162,6 +167,8 @@ void rules_file(struct reader *r, struct node **items)
 			      s->endpoint, had, items[had - specs]);
 		else
 			map_set(&endpoints, s->endpoint, s);
+		if (s->split_json)
+			rules__targets(r, items[i]);
 	}
 	r->api = NULL;
 	map_fini(&names);

@@ -19,6 +19,11 @@ void rules__scale(struct reader *r, struct node *api, struct spec *spec);
 /* What is run: the type, the class, the model. */
 void rules__predictor(struct reader *r, struct node *api, struct spec *spec);
 
+/* What a TrafficSplitter sends to; once the whole file is read, whether those
+ * apis are there. */
+void rules__splitter(struct reader *r, struct node *api, struct spec *spec);
+void rules__targets(struct reader *r, struct node *api);
+
 /* The command that a pod's container becomes. */
 void rules__pod(struct reader *r, struct node *api, struct spec *spec);
 

@@ -69,6 +69,10 @@ struct spec {
 	const char *name;
 	const char *kind;     /* "RealtimeAPI" */
 	const char *endpoint; /* "/iris": begins with '/', no trailing '/' */
+	/* Of a TrafficSplitter, which has nothing else, or NULL: {"apis":
+	 * [{"name", "weight": percent, "shadow": BOOL}], "tolerance": relative
+	 * difference of a shadow's numbers}, and "sticky": a header's name. */
+	const char *split_json;
 	struct {
 		enum predictor_type type;
 		const char *path; /* python: file with the class, relative to
@@ -190,10 +194,19 @@ struct spec_set {
 	uint32_t n_errors;
 };
 
-/* What the project folder has, for keys that name files. NULL: not checked. */
+/* Of a TrafficSplitter's shadow, where it says nothing. */
+#define SPEC_TOLERANCE 1e-6
+
+/* What is deployed under a name. */
+enum spec_there { SPEC_UNKNOWN, SPEC_ABSENT, SPEC_API, SPEC_SPLITTER };
+
+/* What the project folder has, for keys that name files, and what is deployed,
+ * for those that name apis. NULL: not checked. */
 struct spec_files {
 	/* Whether the project has this path: 0 no, 1 file, 2 directory. */
 	int (*kind_of)(void *data, const char *path);
+	/* May be NULL. */
+	enum spec_there (*deployed)(void *data, const char *api);
 	void *data;
 };
 

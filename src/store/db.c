@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/mem.h"
+#include "store/store.h"
 
 /* "Soma", in the header of the file: another program's database is not taken
  * for ours. */
@@ -220,6 +222,35 @@ static int check_owner(struct db *db, struct err *err)
 		return 0;
 	snprintf(mark, sizeof mark, "PRAGMA application_id=%d", APPLICATION_ID);
 	return db__exec(db, mark, err);
+}
+
+int store_check(const char *dir, struct err *err)
+{
+	struct db db = {.dir = mem_strdup(dir)};
+	int rc = 0, version = 0, code;
+
+	db.path = mem_printf("%s/state.db", dir);
+	if (access(db.path, F_OK) == 0) {
+		code = sqlite3_open_v2(
+			db.path, &db.conn,
+			SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+		if (code == SQLITE_OK) {
+			sqlite3_busy_timeout(db.conn, BUSY_MS);
+			rc = pragma_int(&db, "PRAGMA user_version", &version,
+					err);
+		} else {
+			rc = db__fail(&db, code, err);
+		}
+	}
+	if (!rc && version > db__schema_version)
+		rc = err_set(err, E_CONFLICT,
+			     "%s was written by a newer Soma (schema %d, this "
+			     "one knows %d): choose a newer program",
+			     db.path, version, db__schema_version);
+	sqlite3_close(db.conn);
+	free(db.path);
+	free(db.dir);
+	return rc;
 }
 
 static int configure(struct db *db, struct err *err)

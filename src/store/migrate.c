@@ -45,6 +45,11 @@ const char *const db__schema[] = {
 	"ALTER TABLE apis ADD COLUMN live INTEGER NOT NULL DEFAULT 0;",
 	/* 3: what the number of replicas goes by, as JSON */
 	"ALTER TABLE apis ADD COLUMN scale TEXT;",
+	/* 4: what became of each revision, for its history; 0: not so far */
+	"ALTER TABLE revisions ADD COLUMN origin TEXT;"
+	"ALTER TABLE revisions ADD COLUMN live_ms INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE revisions ADD COLUMN failed_ms INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE revisions ADD COLUMN why TEXT;",
 };
 
 const int db__schema_version = ARRAY_LEN(db__schema);

@@ -7,6 +7,9 @@ enum stmt {
 	PUT_REVISION,
 	TRIM_REVISIONS,
 	MARK_LIVE,
+	MARK_REVISION_LIVE,
+	MARK_FAILED,
+	GO_BACK,
 	KEEP_SCALE,
 	MARK_DELETING,
 	REMOVE_API,
@@ -18,6 +21,8 @@ enum stmt {
 	LOAD_APIS,
 	LOAD_EVENTS_OF_ALL,
 	LOAD_SECRETS,
+	LOAD_REVISIONS,
+	READ_REVISION,
 	N_STMTS,
 };
 
@@ -31,8 +36,8 @@ static int put_revision(struct db *db, const struct store_api *a,
 
 	st = db__stmt(db, PUT_REVISION,
 		      "INSERT INTO revisions"
-		      "(api, revision, created_ms, spec, project)"
-		      " VALUES(?1, ?2, ?3, ?4, ?5)"
+		      "(api, revision, created_ms, spec, project, origin)"
+		      " VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
 		      " ON CONFLICT(api, revision) DO UPDATE SET"
 		      " spec = excluded.spec, project = excluded.project",
 		      err);
@@ -43,6 +48,7 @@ static int put_revision(struct db *db, const struct store_api *a,
 	db__bind_int(st, 3, a->updated_ms);
 	db__bind_text(st, 4, a->spec_json);
 	db__bind_text(st, 5, a->project);
+	db__bind_text(st, 6, a->origin);
 	rc = db__run(db, st, err);
 	if (rc != 0)
 		return rc;
@@ -104,9 +110,10 @@ static int run_with_name(struct db *db, enum stmt number, const char *sql,
 }
 
 int row__mark_live(struct db *db, const char *api, int64_t revision,
-		   struct err *err)
+		   int64_t now_ms, struct err *err)
 {
 	sqlite3_stmt *st;
+	int rc;
 
 	st = db__stmt(db, MARK_LIVE,
 		      "UPDATE apis SET live = ?2 WHERE name = ?1", err);
@@ -114,6 +121,52 @@ int row__mark_live(struct db *db, const char *api, int64_t revision,
 		return err->code;
 	db__bind_text(st, 1, api);
 	db__bind_int(st, 2, revision);
+	rc = db__run(db, st, err);
+	if (rc != 0)
+		return rc;
+	/* It may have failed before: what counts is how it went on. */
+	st = db__stmt(db, MARK_REVISION_LIVE,
+		      "UPDATE revisions SET live_ms = ?3, failed_ms = 0,"
+		      " why = NULL WHERE api = ?1 AND revision = ?2",
+		      err);
+	if (!st)
+		return err->code;
+	db__bind_text(st, 1, api);
+	db__bind_int(st, 2, revision);
+	db__bind_int(st, 3, now_ms);
+	return db__run(db, st, err);
+}
+
+int row__mark_failed(struct db *db, const struct store_revision *r,
+		     int64_t back, struct err *err)
+{
+	sqlite3_stmt *st;
+	int rc;
+
+	st = db__stmt(db, MARK_FAILED,
+		      "UPDATE revisions SET failed_ms = ?3, why = ?4"
+		      " WHERE api = ?1 AND revision = ?2",
+		      err);
+	if (!st)
+		return err->code;
+	db__bind_text(st, 1, r->api);
+	db__bind_int(st, 2, r->number);
+	db__bind_int(st, 3, r->failed_ms);
+	db__bind_text(st, 4, r->why);
+	rc = db__run(db, st, err);
+	if (rc != 0 || back <= 0)
+		return rc;
+	st = db__stmt(db, GO_BACK,
+		      "UPDATE apis SET revision = ?3"
+		      " WHERE name = ?1 AND revision = ?2 AND EXISTS("
+		      "  SELECT 1 FROM revisions"
+		      "  WHERE api = ?1 AND revision = ?3)",
+		      err);
+	if (!st)
+		return err->code;
+	db__bind_text(st, 1, r->api);
+	db__bind_int(st, 2, r->number);
+	db__bind_int(st, 3, back);
 	return db__run(db, st, err);
 }
 
@@ -236,7 +289,9 @@ int row__load_apis(struct db *db,
 	st = db__stmt(db, LOAD_APIS,
 		      "SELECT a.name, a.revision, a.uid, a.deleting,"
 		      " a.updated_ms, r.spec, r.project,"
-		      " l.revision, l.spec, l.project, a.scale"
+		      " l.revision, l.spec, l.project, a.scale,"
+		      " (SELECT max(revision) FROM revisions"
+		      "  WHERE api = a.name)"
 		      " FROM apis a JOIN revisions r"
 		      " ON r.api = a.name AND r.revision = a.revision"
 		      " LEFT JOIN revisions l ON l.api = a.name"
@@ -258,6 +313,7 @@ int row__load_apis(struct db *db,
 			.live_spec_json = text(st, 8),
 			.live_project = text(st, 9),
 			.scale_json = text(st, 10),
+			.newest = sqlite3_column_int64(st, 11),
 		};
 
 		row(data, &a);
@@ -298,6 +354,74 @@ int row__load_events(struct db *db,
 		row(data, &e);
 	}
 	return rc == SQLITE_DONE ? 0 : db__fail(db, rc, err);
+}
+
+static struct store_revision revision_of(sqlite3_stmt *st)
+{
+	return (struct store_revision){
+		.api = text(st, 0),
+		.number = sqlite3_column_int64(st, 1),
+		.created_ms = sqlite3_column_int64(st, 2),
+		.live_ms = sqlite3_column_int64(st, 3),
+		.failed_ms = sqlite3_column_int64(st, 4),
+		.why = text(st, 5),
+		.origin = text(st, 6),
+		.project = text(st, 7),
+	};
+}
+
+#define REVISION_COLUMNS                                                       \
+	"api, revision, created_ms, live_ms, failed_ms, why, origin, project"
+
+int row__load_revisions(struct db *db,
+			void (*row)(void *data, const struct store_revision *r),
+			void *data, struct err *err)
+{
+	cleanup_stmt sqlite3_stmt *st = NULL;
+	int rc;
+
+	st = db__stmt(db, LOAD_REVISIONS,
+		      "SELECT " REVISION_COLUMNS " FROM revisions"
+		      " ORDER BY api, revision",
+		      err);
+	if (!st)
+		return err->code;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+		struct store_revision r = revision_of(st);
+
+		row(data, &r);
+	}
+	return rc == SQLITE_DONE ? 0 : db__fail(db, rc, err);
+}
+
+int row__read_revision(struct db *db, const char *api, int64_t number,
+		       void (*row)(void *data, const struct store_revision *r),
+		       void *data, struct err *err)
+{
+	cleanup_stmt sqlite3_stmt *st = NULL;
+	struct store_revision r;
+	int rc;
+
+	st = db__stmt(db, READ_REVISION,
+		      "SELECT " REVISION_COLUMNS ", spec FROM revisions"
+		      " WHERE api = ?1 AND revision = ?2",
+		      err);
+	if (!st)
+		return err->code;
+	db__bind_text(st, 1, api);
+	db__bind_int(st, 2, number);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_DONE)
+		return err_set(err, E_NOTFOUND,
+			       "%s has no revision %lld: 'soma history %s' "
+			       "shows those that are kept",
+			       api, (long long)number, api);
+	if (rc != SQLITE_ROW)
+		return db__fail(db, rc, err);
+	r = revision_of(st);
+	r.spec_json = text(st, 8);
+	row(data, &r);
+	return 0;
 }
 
 int row__load_secrets(struct db *db,

@@ -8,7 +8,9 @@
 /* Inside a transaction of the caller, who rolls back on failure. */
 int row__put_api(struct db *db, const struct store_api *a, struct err *err);
 int row__mark_live(struct db *db, const char *api, int64_t revision,
-		   struct err *err);
+		   int64_t now_ms, struct err *err);
+int row__mark_failed(struct db *db, const struct store_revision *r,
+		     int64_t back, struct err *err);
 int row__keep_scale(struct db *db, const char *api, const char *json,
 		    struct err *err);
 int row__mark_deleting(struct db *db, const char *api, struct err *err);
@@ -26,6 +28,13 @@ int row__load_apis(struct db *db,
 int row__load_events(struct db *db,
 		     void (*row)(void *data, const struct store_event *e),
 		     void *data, struct err *err);
+int row__load_revisions(struct db *db,
+			void (*row)(void *data, const struct store_revision *r),
+			void *data, struct err *err);
+/* E_NOTFOUND: there is none. */
+int row__read_revision(struct db *db, const char *api, int64_t number,
+		       void (*row)(void *data, const struct store_revision *r),
+		       void *data, struct err *err);
 int row__load_secrets(struct db *db,
 		      void (*row)(void *data, const struct store_secret *v),
 		      void *data, struct err *err);

@@ -28,6 +28,8 @@ enum { GATHER_MS = 50 };
 enum op {
 	OP_PUT_API,
 	OP_MARK_LIVE,
+	OP_MARK_FAILED,
+	OP_READ_REVISION,
 	OP_KEEP_SCALE,
 	OP_MARK_DELETING,
 	OP_REMOVE_API,
@@ -44,9 +46,12 @@ struct job {
 		struct store_api api;
 		struct store_event event;
 		struct store_secret secret;
+		struct store_revision revision;
 		const char *name;
 	} arg;
+	int64_t at; /* of a mark: now, or the revision to go back to */
 	store_done *done;
+	store_revision_done *read; /* of a read, instead of `done` */
 	void *data;
 	struct err err;
 	struct arena arena;
@@ -58,6 +63,7 @@ struct store {
 	pthread_t thread;
 	size_t pending; /* of the loop: queued, done not called yet */
 	bool closing;	/* of the loop */
+	bool stays;	/* of the loop: not freed, once it is closed */
 	void (*closed_cb)(void *data);
 	void *closed_data;
 
@@ -108,10 +114,15 @@ int store_open(struct store **ret, uv_loop_t *loop, const char *dir,
 
 void store_close(struct store *s, void (*closed_cb)(void *data), void *data)
 {
-	assert(!s->closing);
+	assert(!s->closing || s->stays);
 	s->closing = true;
 	s->closed_cb = closed_cb;
 	s->closed_data = data;
+	if (s->stays) {
+		s->stays = false;
+		uv_close((uv_handle_t *)&s->async, on_async_closed);
+		return;
+	}
 	uv_ref((uv_handle_t *)&s->async);
 	pthread_mutex_lock(&s->mutex);
 	s->stop = true;
@@ -119,16 +130,45 @@ void store_close(struct store *s, void (*closed_cb)(void *data), void *data)
 	pthread_mutex_unlock(&s->mutex);
 }
 
+void store_leave(struct store *s, void (*closed_cb)(void *data), void *data)
+{
+	store_close(s, closed_cb, data);
+	s->stays = true;
+}
+
 /* The store thread. */
 
-static int run_job(struct db *db, const struct job *job, struct err *err)
+static const char *copy(struct job *job, const char *text)
+{
+	return text ? arena_strdup(&job->arena, text) : NULL;
+}
+
+static void on_read(void *data, const struct store_revision *r)
+{
+	struct job *job = data;
+
+	job->arg.revision = *r;
+	job->arg.revision.api = copy(job, r->api);
+	job->arg.revision.why = copy(job, r->why);
+	job->arg.revision.origin = copy(job, r->origin);
+	job->arg.revision.project = copy(job, r->project);
+	job->arg.revision.spec_json = copy(job, r->spec_json);
+}
+
+static int run_job(struct db *db, struct job *job, struct err *err)
 {
 	switch (job->op) {
 	case OP_PUT_API:
 		return row__put_api(db, &job->arg.api, err);
 	case OP_MARK_LIVE:
 		return row__mark_live(db, job->arg.api.name,
-				      job->arg.api.revision, err);
+				      job->arg.api.revision, job->at, err);
+	case OP_MARK_FAILED:
+		return row__mark_failed(db, &job->arg.revision, job->at, err);
+	case OP_READ_REVISION:
+		return row__read_revision(db, job->arg.revision.api,
+					  job->arg.revision.number, on_read,
+					  job, err);
 	case OP_KEEP_SCALE:
 		return row__keep_scale(db, job->arg.api.name,
 				       job->arg.api.scale_json, err);
@@ -264,6 +304,8 @@ static void *thread_main(void *data)
 static const char *const op_text[] = {
 	[OP_PUT_API] = "saving an api",
 	[OP_MARK_LIVE] = "marking a revision as live",
+	[OP_MARK_FAILED] = "marking a revision as failed",
+	[OP_READ_REVISION] = "reading a revision",
 	[OP_KEEP_SCALE] = "saving what was learned of an api's load",
 	[OP_MARK_DELETING] = "marking an api as being deleted",
 	[OP_REMOVE_API] = "removing an api",
@@ -278,7 +320,9 @@ static void finish(struct store *s, struct job *job)
 
 	if (--s->pending == 0 && !s->closing)
 		uv_unref((uv_handle_t *)&s->async);
-	if (job->done)
+	if (job->read)
+		job->read(job->data, err, err ? NULL : &job->arg.revision);
+	else if (job->done)
 		job->done(job->data, err);
 	else if (err)
 		log_error(NULL, "%s: %s, ignoring", op_text[job->op], err->msg);
@@ -305,6 +349,15 @@ static void on_finished(uv_async_t *async)
 			finish(s, LIST_ENTRY(l, struct job, link));
 		}
 	} while (stopped && s->pending > 0);
+	if (stopped && s->stays) {
+		void (*closed_cb)(void *cb_data) = s->closed_cb;
+
+		s->closed_cb = NULL;
+		uv_unref((uv_handle_t *)async);
+		if (closed_cb)
+			closed_cb(s->closed_data);
+		return;
+	}
 	if (stopped && !uv_is_closing((uv_handle_t *)async))
 		uv_close((uv_handle_t *)async, on_async_closed);
 }
@@ -370,11 +423,6 @@ static void submit(struct store *s, struct job *job)
 	pthread_mutex_unlock(&s->mutex);
 }
 
-static const char *copy(struct job *job, const char *text)
-{
-	return text ? arena_strdup(&job->arena, text) : NULL;
-}
-
 void store_put_api(struct store *s, const struct store_api *a, store_done *done,
 		   void *data)
 {
@@ -384,6 +432,7 @@ void store_put_api(struct store *s, const struct store_api *a, store_done *done,
 	job->arg.api.name = copy(job, a->name);
 	job->arg.api.spec_json = copy(job, a->spec_json);
 	job->arg.api.project = copy(job, a->project);
+	job->arg.api.origin = copy(job, a->origin);
 	submit(s, job);
 }
 
@@ -402,6 +451,31 @@ void store_mark_live(struct store *s, const char *api, int64_t revision)
 
 	job->arg.api = (struct store_api){.name = copy(job, api),
 					  .revision = revision};
+	job->at = log_now_ms();
+	submit(s, job);
+}
+
+void store_mark_failed(struct store *s, const char *api, int64_t revision,
+		       const char *why, int64_t back)
+{
+	struct job *job = job_new(OP_MARK_FAILED, NULL, NULL);
+
+	job->arg.revision = (struct store_revision){.api = copy(job, api),
+						    .number = revision,
+						    .failed_ms = log_now_ms(),
+						    .why = copy(job, why)};
+	job->at = back;
+	submit(s, job);
+}
+
+void store_read_revision(struct store *s, const char *api, int64_t number,
+			 store_revision_done *done, void *data)
+{
+	struct job *job = job_new(OP_READ_REVISION, NULL, data);
+
+	job->arg.revision = (struct store_revision){.api = copy(job, api),
+						    .number = number};
+	job->read = done;
 	submit(s, job);
 }
 
@@ -479,6 +553,19 @@ int store_load_events(struct store *s,
 
 	pthread_mutex_lock(&s->db_mutex);
 	rc = row__load_events(&s->db, row, data, err);
+	pthread_mutex_unlock(&s->db_mutex);
+	return rc;
+}
+
+int store_load_revisions(struct store *s,
+			 void (*row)(void *data,
+				     const struct store_revision *r),
+			 void *data, struct err *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&s->db_mutex);
+	rc = row__load_revisions(&s->db, row, data, err);
 	pthread_mutex_unlock(&s->db_mutex);
 	return rc;
 }

@@ -20,11 +20,26 @@ struct store_api {
 	int64_t updated_ms;    /* wall clock, Unix ms */
 	const char *spec_json; /* of that revision, spec_to_json's */
 	const char *project;   /* hash of that revision's project; NULL: none */
+	const char *origin;    /* what made that revision, for its history:
+				  "deploy",    "rollback to 3"; not loaded */
 	/* Loaded only: the newest revision that was live, when it is another
 	 * than the one asked for; 0 and NULL else. */
 	int64_t live;
 	const char *live_spec_json, *live_project;
 	const char *scale_json; /* what store_keep_scale kept; NULL: nothing */
+	int64_t newest; /* loaded only: the highest number that was given */
+};
+
+/* A revision that is kept, and what became of it. Times are Unix ms, 0: never.
+ */
+struct store_revision {
+	const char *api;
+	int64_t number;
+	int64_t created_ms, live_ms, failed_ms;
+	const char *why;       /* it failed; or NULL */
+	const char *origin;    /* or NULL: an older Soma made it */
+	const char *project;   /* or NULL */
+	const char *spec_json; /* of store_read_revision only */
 };
 
 struct store_event {
@@ -52,6 +67,12 @@ int store_open(struct store **ret, uv_loop_t *loop, const char *dir,
 /* Everything queued is committed first, then closed_cb on the loop, then the
  * store is freed. */
 void store_close(struct store *s, void (*closed_cb)(void *data), void *data);
+/* The same, for another daemon to open it, but s is not freed: what is asked of
+ * it later is refused. store_close frees it. */
+void store_leave(struct store *s, void (*closed_cb)(void *data), void *data);
+/* Whether DIR/state.db, if it is there, can be read by this program, or brought
+ * up to date. Changes nothing, and may be asked while another has it open. */
+int store_check(const char *dir, struct err *err);
 
 /* Reads all rows, in a stable order. Block: for start-up only. Events: at most
  * the newest 200 of each api, oldest first. */
@@ -61,6 +82,11 @@ int store_load_apis(struct store *s,
 int store_load_events(struct store *s,
 		      void (*row)(void *data, const struct store_event *e),
 		      void *data, struct err *err);
+/* Those of an api from the oldest to the newest. */
+int store_load_revisions(struct store *s,
+			 void (*row)(void *data,
+				     const struct store_revision *r),
+			 void *data, struct err *err);
 int store_load_secrets(struct store *s,
 		       void (*row)(void *data, const struct store_secret *v),
 		       void *data, struct err *err);
@@ -78,6 +104,15 @@ void store_put_api(struct store *s, const struct store_api *a, store_done *done,
 /* The revision is the newest that was live. Nothing happens when the api is
  * gone. */
 void store_mark_live(struct store *s, const char *api, int64_t revision);
+/* It failed, for that reason. With `back` > 0 that revision is the one asked
+ * for from now on, unless another is by now. */
+void store_mark_failed(struct store *s, const char *api, int64_t revision,
+		       const char *why, int64_t back);
+/* E_NOTFOUND: it is not kept any more. The row is borrowed for the call. */
+typedef void store_revision_done(void *data, const struct err *err,
+				 const struct store_revision *r);
+void store_read_revision(struct store *s, const char *api, int64_t number,
+			 store_revision_done *done, void *data);
 /* What its number of replicas goes by, as JSON. Nothing happens when the api is
  * gone. */
 void store_keep_scale(struct store *s, const char *api, const char *json,

@@ -39,7 +39,10 @@ def states(daemon, name):
 def deploy_broken(daemon, name):
     with pytest.raises(AssertionError, match="broken weights"):
         daemon.admin.deploy(python_project(BROKEN, api(name, mib=5, mem=340)), timeout=60)
-    wait_for("it is in back-off", lambda: "backoff" in states(daemon, name))
+    if daemon.admin.api(name)["rolled_back"]:
+        wait_for("it has left", lambda: all(r["id"].startswith(f"{name}-1-") for r in daemon.admin.api(name)["replicas"]))
+    else:
+        wait_for("it is in back-off", lambda: "backoff" in states(daemon, name))
 
 
 # --- one that cannot start ------------------------------------------------------

@@ -28,16 +28,22 @@ static void hear(const uint8_t *data, size_t size)
 {
 	struct settings settings;
 	struct keep_opts opts = {.settings = &settings};
-	int listeners[2] = {-1, -1};
-	struct keeper k = {.opts = &opts, .listeners = listeners};
+	int listeners[KEEP_LISTENERS] = {-1, -1, -1};
+	struct keeper k = {
+		.opts = &opts, .listeners = listeners, .fallback = -1};
+	struct tenant t = {.keeper = &k};
 	struct keep_head head = {0};
 
 	settings_init(&settings);
 	list_init(&k.children);
+	list_init(&k.retired);
+	k.daemon = &t;
 	memcpy(&head, data, MIN(size, sizeof head));
-	if (head.type != KEEP_SPAWN)
-		on_message(&k.chan, data, size, NULL, 0);
-	assert(list_empty(&k.children) && !k.daemon);
+	/* Behind YIELDED another daemon is started. */
+	if (head.type != KEEP_SPAWN && head.type != KEEP_YIELDED)
+		keeper__on_message(&t.chan, data, size, NULL, 0);
+	assert(list_empty(&k.children) && k.daemon == &t);
+	free(t.holds);
 	settings_fini(&settings);
 }
 

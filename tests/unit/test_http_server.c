@@ -765,6 +765,41 @@ static void test_drain(void **state)
 	free(ear);
 }
 
+/* Connections stay until their next answer, idle ones, too. */
+static void test_leave(void **state)
+{
+	struct ear *ear = new_ear();
+	int idle, busy;
+
+	(void)state;
+	kit_open(serve_hold);
+	idle = dial();
+	busy = dial();
+	say(busy, GET("/"));
+	UNTIL(kit->req && kit->lane.n_conns == 2);
+	http_server_leave(&kit->server, on_drained);
+	turn_for(20);
+	assert_int_equal(kit->lane.n_conns, 2);
+	http_reply(kit->req, 200, "text/plain", "one", 3);
+	kit->req = NULL;
+	hear_eof(busy, ear);
+	assert_non_null(strstr(ear->text, "\r\nConnection: close\r\n"));
+	assert_non_null(strstr(ear->text, "one"));
+	say(idle, GET("/"));
+	UNTIL(kit->req);
+	assert_false(kit->server_closed);
+	http_reply(kit->req, 200, "text/plain", "two", 3);
+	forget(ear);
+	ear->eof = false;
+	hear_eof(idle, ear);
+	assert_non_null(strstr(ear->text, "\r\nConnection: close\r\n"));
+	assert_non_null(strstr(ear->text, "two"));
+	close(busy);
+	close(idle);
+	UNTIL(kit->server_closed);
+	free(ear);
+}
+
 static void test_cut(void **state)
 {
 	struct ear *ear = new_ear();
@@ -881,6 +916,7 @@ int main(void)
 		TEST(test_max_connections),
 		TEST(test_client_leaves),
 		TEST(test_drain),
+		TEST(test_leave),
 		TEST(test_cut),
 		TEST(test_unix_socket),
 		TEST(test_idle_memory),

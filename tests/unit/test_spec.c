@@ -226,7 +226,7 @@ static void json_is_stable_and_whole(void **state)
 		"\"batch_interval\":0},"
 		"\"batching\":{\"latency_target\":0},\"class\":"
 		"\"PythonPredictor\","
-		"\"models\":null}}";
+		"\"models\":null},\"splitter\":null}";
 	cleanup_free char *json = NULL;
 	struct spec_set set;
 
@@ -314,7 +314,8 @@ static void everything_at_once(void **state)
 		  "3:30: a: predictor.treads_per_process: unknown key; did you "
 		  "mean 'threads_per_process'?\n" AT
 		  "4:9: kind: kind \"TaskAPI\" is not served by this version "
-		  "of Soma; supported: RealtimeAPI. Remove this api from the "
+		  "of Soma; supported: RealtimeAPI, TrafficSplitter. Remove "
+		  "this api from the "
 		  "file to deploy the others\n" AT
 		  "7:18: c: compute.cpu: expected cores such as 200m, 0.5 or "
 		  "2, found 'x'\n"});

@@ -19,18 +19,22 @@ static void names_and_kinds(void **state)
 	      {"name:\n" P, AT "1:6: name: expected a text, found nothing\n"},
 	      {"name: a\nkind: RealtimeAPI\n" P, NULL},
 	      {"name: a\nkind: RealtimeApi\n" P,
-	       AT "2:7: a: kind: expected RealtimeAPI, found 'RealtimeApi'; "
+	       AT "2:7: a: kind: expected RealtimeAPI or TrafficSplitter, "
+		  "found 'RealtimeApi'; "
 		  "did you mean 'RealtimeAPI'?\n"},
 	      {"name: a\nkind: BatchAPI\nwhatever: 1\n",
 	       AT "2:7: a: kind: kind \"BatchAPI\" is not served by this "
-		  "version of Soma; supported: RealtimeAPI. "
+		  "version of Soma; supported: RealtimeAPI, TrafficSplitter. "
 		  "Remove this api from the file to deploy the "
 		  "others\n"},
-	      {"name: a\nkind: TrafficSplitter\napis: []\n",
-	       AT "2:7: a: kind: kind \"TrafficSplitter\" is not served by "
-		  "this version of Soma; supported: RealtimeAPI. "
-		  "Remove this api from the file to deploy the "
-		  "others\n"},
+	      {"name: a\nkind: TrafficSplitter\napis: [{name: b, weight: "
+	       "90}]\n",
+	       AT "3:7: a: apis: the weights of those that are no shadow add "
+		  "up to 90; they are percent: make them 100 together\n"},
+	      {"name: a\nkind: TrafficSplitter\napis: [{name: b, weight: 100}]"
+	       "\ncompute: {cpu: 1}\n",
+	       AT "4:1: a: compute: only for kind RealtimeAPI, this one is "
+		  "TrafficSplitter\n"},
 	      {"- name: a\n  " P "- name: a\n  " P,
 	       AT "3:9: a: name: name 'a' is taken by another api at line "
 		  "1\n"},

@@ -112,7 +112,8 @@ static void files_may_go_unchecked(void **state)
 
 static void conda_is_never_ignored_in_silence(void **state)
 {
-	struct spec_files has_conda = {kind_of, "conda-packages.txt"};
+	struct spec_files has_conda = {.kind_of = kind_of,
+				       .data = "conda-packages.txt"};
 	cleanup_free char *lines = NULL;
 	struct spec_set set;
 

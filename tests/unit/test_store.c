@@ -116,6 +116,59 @@ static void a_write_while_closing_is_refused(void **state)
 	assert_int_equal(f->last_code, E_CANCELED);
 }
 
+/* Another may open it, what was queued is there, and nothing more is taken. */
+static void who_leaves_it_writes_no_more(void **state)
+{
+	struct fixture *f = *state;
+	struct store *other;
+	struct err err = {0};
+	bool left = false, closed = false;
+
+	put_api(f, "iris", 1);
+	store_leave(f->s, on_closed, &left);
+	uv_run(&f->loop, UV_RUN_DEFAULT);
+	assert_true(left);
+	assert_int_equal(f->n_done, 1);
+	assert_int_equal(f->n_failed, 0);
+	assert_int_equal(store_open(&other, &f->loop, f->dir, &err), 0);
+	put_api(f, "iris", 2);
+	run(f);
+	assert_int_equal(f->n_failed, 1);
+	assert_int_equal(f->last_code, E_CANCELED);
+	store_close(f->s, on_closed, &closed);
+	run(f);
+	assert_true(closed);
+	f->s = other;
+	assert_non_null(strstr(load_apis(f), "iris r1 "));
+}
+
+static void set_version(struct fixture *f, int version)
+{
+	cleanup_free char *path = mem_printf("%s/state.db", f->dir);
+	char sql[64];
+	sqlite3 *db;
+
+	snprintf(sql, sizeof sql, "PRAGMA user_version=%d", version);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* Beside who has it open. */
+static void a_newer_schema_is_seen_without_a_change(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+
+	assert_int_equal(store_check(f->dir, &err), 0);
+	assert_int_equal(store_check("/nonexistent", &err), 0);
+	set_version(f, 99);
+	assert_int_equal(store_check(f->dir, &err), E_CONFLICT);
+	assert_non_null(strstr(err.msg, "schema 99"));
+	set_version(f, db__schema_version);
+	assert_int_equal(store_check(f->dir, &err), 0);
+}
+
 static void newest_revisions_and_the_asked_one_stay(void **state)
 {
 	struct fixture *f = *state;
@@ -337,6 +390,8 @@ int main(void)
 		T(writes_end_in_the_order_they_came),
 		T(a_close_waits_for_what_is_queued),
 		T(a_write_while_closing_is_refused),
+		T(who_leaves_it_writes_no_more),
+		T(a_newer_schema_is_seen_without_a_change),
 		T(newest_revisions_and_the_asked_one_stay),
 		T(the_live_revision_outlives_newer_ones),
 		T(what_is_being_deleted_is_not_changed),

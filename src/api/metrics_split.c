@@ -1,0 +1,67 @@
+/* metrics_split.c: where splitters send requests, and what became of copies. */
+#include <stddef.h>
+
+#include "api/metrics_parts.h"
+
+static const struct {
+	const char *name, *text;
+	size_t at;
+	bool shadow;
+} rows[] = {
+#define AT(field) offsetof(struct splitter_counts, field)
+	{"soma_split_requests_total", "Requests that a splitter sent to an api",
+	 AT(requests), false},
+	{"soma_split_missing_total",
+	 "Requests whose api was not there for its splitter", AT(missing),
+	 false},
+	{"soma_shadow_copies_total", "Copies sent to a shadow", AT(copies),
+	 true},
+	{"soma_shadow_dropped_total",
+	 "Copies not sent to a shadow: too many at once, or too large",
+	 AT(dropped), true},
+	{"soma_shadow_failed_total",
+	 "Copies that the shadow did not answer, or by an error of its own",
+	 AT(failed), true},
+	{"soma_shadow_compared_total", "Answers of a shadow that were compared",
+	 AT(compared), true},
+	{"soma_shadow_differ_total",
+	 "Answers of a shadow that were others than those of the api",
+	 AT(differ), true},
+};
+
+static void put_row(struct buf *b, const struct serve *s, size_t row)
+{
+	const struct api *a;
+
+	metrics__head(b, rows[row].name, "counter", rows[row].text);
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		for (size_t k = 0; a->splitter && k < a->splitter->n; k++) {
+			const struct splitter_target *t =
+				&a->splitter->targets[k];
+			const char *field = (const char *)&t->n + rows[row].at;
+
+			if (rows[row].shadow && !t->shadow)
+				continue;
+			buf_addf(b, "%s{api=\"%s\",target=\"%s\"} %llu\n",
+				 rows[row].name, a->name, t->name,
+				 (unsigned long long)*(
+					 const uint64_t *)(const void *)field);
+		}
+}
+
+void metrics__split(struct buf *b, const struct serve *s)
+{
+	static const char largest[] = "soma_shadow_largest_difference";
+	const struct api *a;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		put_row(b, s, i);
+	metrics__head(b, largest, "gauge",
+		      "Largest relative difference of two numbers between a "
+		      "shadow's answers and the api's");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		if (a->splitter && a->splitter->shadow)
+			buf_addf(b, "%s{api=\"%s\",target=\"%s\"} %.9g\n",
+				 largest, a->name, a->splitter->shadow->name,
+				 a->splitter->shadow->n.largest);
+}

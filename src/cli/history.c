@@ -1,0 +1,66 @@
+/* history.c: `soma history` and `soma rollback`. */
+#include <string.h>
+
+#include "cli/admin.h"
+#include "cli/term.h"
+#include "core/mem.h"
+
+static const char *const header[] = {"revision", "state", "created", "by",
+				     "why"};
+
+/* The first line alone: a table has a row for each. */
+static int first_line(const char *text)
+{
+	return (int)strcspn(text, "\n");
+}
+
+static void print_revisions(yyjson_val *root)
+{
+	yyjson_val *revisions = yyjson_obj_get(root, "revisions"), *r;
+	struct table t;
+	size_t i, n;
+
+	table_init(&t, ARRAY_LEN(header), header);
+	yyjson_arr_foreach(revisions, i, n, r)
+	{
+		const char *why = json_str(r, "why", "-");
+
+		table_cell(&t, "%lld", (long long)json_int(r, "revision", 0));
+		table_cell(&t, "%s", json_str(r, "state", "?"));
+		table_cell(&t, "%s", json_str(r, "created", "-"));
+		table_cell(&t, "%s", json_str(r, "origin", "-"));
+		table_cell(&t, "%.*s", first_line(why), why);
+	}
+	table_print(&t);
+	table_fini(&t);
+}
+
+int cmd_history(const struct args *a)
+{
+	cleanup_free char *path =
+		admin_path("apis", args_word(a, 0), "/revisions");
+
+	return admin_show(a, "GET", path, NULL, print_revisions);
+}
+
+int cmd_rollback(const struct args *a)
+{
+	cleanup_free char *path =
+		admin_path("apis", args_word(a, 0), "/rollback");
+	const char *to = args_value(a, "to");
+	cleanup_free char *text = NULL;
+	struct body body = {0};
+	uint64_t n;
+
+	if (!to)
+		return admin_show(a, "POST", path, NULL, admin_message);
+	if (!str_u64(str_of(to), &n) || !n || n > INT64_MAX)
+		return term_fail(CLI_USAGE,
+				 "--to is the number of a revision, not '%s'; "
+				 "'soma history %s' shows them",
+				 to, args_word(a, 0));
+	text = mem_printf("{\"to\":%llu}", (unsigned long long)n);
+	body.data = text;
+	body.len = strlen(text);
+	return admin_show(a, "POST", path, &body, admin_message);
+}

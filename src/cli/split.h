@@ -1,0 +1,10 @@
+/* split.h: what a TrafficSplitter has sent where, for people. */
+#ifndef CLI_SPLIT_H
+#define CLI_SPLIT_H
+
+#include "core/json.h"
+
+/* The member "splitter" of an api; null: nothing. */
+void split_print(yyjson_val *splitter);
+
+#endif
