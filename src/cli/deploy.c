@@ -20,8 +20,8 @@ struct deploy {
 	int64_t timeout_ms; /* 0: none */
 
 	struct body request;
-	char *request_text;	  /* owned */
-	struct rollout *rollouts; /* owned */
+	char *request_text;	   /* owned */
+	struct progress *rollouts; /* owned */
 	size_t n;
 	char *problems; /* owned; JSON array, or NULL */
 };
@@ -107,10 +107,10 @@ static void take_rollouts(struct deploy *d, yyjson_val *apis)
 	d->rollouts = mem_alloc(yyjson_arr_size(apis) * sizeof *d->rollouts);
 	yyjson_arr_foreach(apis, i, n, api)
 	{
-		struct rollout *r = &d->rollouts[d->n++];
+		struct progress *r = &d->rollouts[d->n++];
 		bool is_new;
 
-		rollout_init(r, api);
+		progress_init(r, api);
 		is_new = strcmp(r->change, "created") == 0;
 		if (strcmp(r->change, "unchanged") == 0)
 			display_say(&d->display, "%s is up to date", r->name);
@@ -179,7 +179,7 @@ static void print_document(const struct deploy *d)
 	yyjson_mut_doc_set_root(doc, root);
 	apis = yyjson_mut_obj_add_arr(doc, root, "apis");
 	for (size_t i = 0; i < d->n; i++) {
-		const struct rollout *r = &d->rollouts[i];
+		const struct progress *r = &d->rollouts[i];
 		yyjson_mut_val *api = yyjson_mut_arr_add_obj(doc, apis);
 
 		add_text(doc, api, "name", r->name);
@@ -187,7 +187,7 @@ static void print_document(const struct deploy *d)
 		yyjson_mut_obj_add_sint(doc, api, "revision", r->revision);
 		add_text(doc, api, "change", r->change);
 		add_text(doc, api, "url", r->url);
-		add_text(doc, api, "status", rollout_word(r));
+		add_text(doc, api, "status", progress_word(r));
 		add_text(doc, api, "message", r->cause);
 		add_parsed(doc, api, "log", r->log);
 		add_text(doc, api, "sample", r->sample);
@@ -199,15 +199,15 @@ static void print_document(const struct deploy *d)
 
 static int report(struct deploy *d, int rc)
 {
-	const struct rollout *failed = NULL;
+	const struct progress *failed = NULL;
 	bool any_live = false;
 
 	for (size_t i = 0; i < d->n; i++) {
-		struct rollout *r = &d->rollouts[i];
+		struct progress *r = &d->rollouts[i];
 
-		any_live |= r->state == ROLLOUT_LIVE;
+		any_live |= r->state == PROGRESS_LIVE;
 		display_result(&d->display, r);
-		if (!failed && r->state == ROLLOUT_FAILED)
+		if (!failed && r->state == PROGRESS_FAILED)
 			failed = r;
 	}
 	if (failed)
@@ -282,7 +282,7 @@ static int deploy(const struct args *a, bool patch)
 	else
 		rc = run(&d);
 	for (size_t i = 0; i < d.n; i++)
-		rollout_fini(&d.rollouts[i]);
+		progress_fini(&d.rollouts[i]);
 	free(d.rollouts);
 	free(d.problems);
 	free(d.request_text);

@@ -60,7 +60,7 @@ void display_progress(struct display *d, const char *fmt, ...)
 	fflush(stdout);
 }
 
-void display_event(struct display *d, const struct rollout *r,
+void display_event(struct display *d, const struct progress *r,
 		   yyjson_val *event)
 {
 	const char *type = json_str(event, "type", "");
@@ -91,9 +91,9 @@ static void add_line(struct buf *out, const char *line, size_t width)
 	buf_addc(out, '\n');
 }
 
-static char *replica_text(const struct rollout *r)
+static char *replica_text(const struct progress *r)
 {
-	const struct rollout_replica *waits = NULL;
+	const struct progress_replica *waits = NULL;
 
 	for (size_t i = 0; !waits && i < r->n_replicas; i++)
 		if (!r->replicas[i].ready)
@@ -104,19 +104,19 @@ static char *replica_text(const struct rollout *r)
 			  waits->text ? waits->text : "starting");
 }
 
-size_t display_block(const struct rollout *r, int64_t now_ms, size_t width,
+size_t display_block(const struct progress *r, int64_t now_ms, size_t width,
 		     struct buf *out)
 {
 	char took[32];
 	cleanup_free char *head = NULL, *env = NULL, *replicas = NULL;
 	cleanup_free char *models = NULL;
 	cleanup_free char *waits = replica_text(r);
-	bool running = r->state == ROLLOUT_RUNNING;
+	bool running = r->state == PROGRESS_RUNNING;
 	size_t lines = 1;
 
 	width = MAX(width, MIN_WIDTH) - 1;
 	str_human_ms((running ? now_ms : r->ended_ms) - r->started_ms, took);
-	head = mem_printf("%s   %s   %s", r->name, rollout_word(r), took);
+	head = mem_printf("%s   %s   %s", r->name, progress_word(r), took);
 	add_line(out, head, width);
 	if (!running)
 		return lines;
@@ -131,13 +131,13 @@ size_t display_block(const struct rollout *r, int64_t now_ms, size_t width,
 		lines++;
 	}
 	replicas = mem_printf(
-		"  replicas      %zu/%lld ready%s", rollout_ready(r),
+		"  replicas      %zu/%lld ready%s", progress_ready(r),
 		(long long)MAX(r->requested, (int64_t)r->n_replicas), waits);
 	add_line(out, replicas, width);
 	return lines + 1;
 }
 
-void display_draw(struct display *d, const struct rollout *rollouts, size_t n,
+void display_draw(struct display *d, const struct progress *rollouts, size_t n,
 		  bool now)
 {
 	int64_t at = term_now_ms();
@@ -180,22 +180,22 @@ static void print_log(const char *log)
 			yyjson_is_str(line) ? yyjson_get_str(line) : "");
 }
 
-void display_result(struct display *d, const struct rollout *r)
+void display_result(struct display *d, const struct progress *r)
 {
 	switch (r->state) {
-	case ROLLOUT_LIVE:
+	case PROGRESS_LIVE:
 		if (d->mode == DISPLAY_QUIET)
 			return;
 		printf("\n%s is live at %s\n", r->name, r->url);
 		if (r->sample)
 			printf("\n  %s\n", r->sample);
 		break;
-	case ROLLOUT_FAILED:
+	case PROGRESS_FAILED:
 		term_fail(0, "%s failed: %s", r->name,
 			  r->cause ? r->cause : "no reason was given");
 		print_log(r->log);
 		break;
-	case ROLLOUT_RUNNING:
+	case PROGRESS_RUNNING:
 		break;
 	}
 	fflush(stdout);

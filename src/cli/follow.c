@@ -11,15 +11,15 @@ enum { TURN_MS = 100, RETRY_MS = 200, LOST_MS = 20000, LOOK_MS = 1000 };
 
 static void on_line(void *data, yyjson_val *event)
 {
-	struct rollout *r = data;
+	struct progress *r = data;
 
 	r->lost_ms = 0;
-	if (rollout_event(r, event))
+	if (progress_event(r, event))
 		display_event(r->data, r, event);
 }
 
 static void connect_stream(const struct admin *ad, CURLM *multi,
-			   struct rollout *r)
+			   struct progress *r)
 {
 	cleanup_free char *query =
 		mem_printf("/events?after=%lld&follow=1", (long long)r->seq);
@@ -30,7 +30,7 @@ static void connect_stream(const struct admin *ad, CURLM *multi,
 
 /* What the api is now: how many replicas it wants, and where its events may
  * not tell (`ends`), how it fares. */
-static void take_in(struct rollout *r, yyjson_val *api, bool ends)
+static void take_in(struct progress *r, yyjson_val *api, bool ends)
 {
 	const char *status = json_str(api, "status", "");
 	yyjson_val *back = yyjson_obj_get(api, "rolled_back");
@@ -43,13 +43,13 @@ static void take_in(struct rollout *r, yyjson_val *api, bool ends)
 	if (!ends || json_int(api, "revision", 0) != r->revision)
 		return;
 	if (strcmp(status, "live") == 0)
-		rollout_end(r, ROLLOUT_LIVE, NULL);
+		progress_end(r, PROGRESS_LIVE, NULL);
 	else if (strcmp(status, "error") == 0)
-		rollout_end(r, ROLLOUT_FAILED,
-			    json_str(api, "message", "it is in error"));
+		progress_end(r, PROGRESS_FAILED,
+			     json_str(api, "message", "it is in error"));
 }
 
-static int look(struct admin *ad, struct rollout *r, bool ends)
+static int look(struct admin *ad, struct progress *r, bool ends)
 {
 	cleanup_free char *path = admin_path("apis", r->name, "");
 	struct answer an;
@@ -64,7 +64,7 @@ static int look(struct admin *ad, struct rollout *r, bool ends)
 
 /* A daemon that was started again while the rollout ran may see only its end
  * state: from then on that is asked for now and then. */
-static void look_again(struct admin *ad, struct rollout *r)
+static void look_again(struct admin *ad, struct progress *r)
 {
 	cleanup_free char *path = admin_path("apis", r->name, "");
 	struct answer an;
@@ -80,13 +80,14 @@ static void look_again(struct admin *ad, struct rollout *r)
 }
 
 /* The stream ended and the rollout has not. Returns -1 to go on. */
-static int on_ended(const struct admin *ad, CURLM *multi, struct rollout *r)
+static int on_ended(const struct admin *ad, CURLM *multi, struct progress *r)
 {
 	int64_t now = term_now_ms();
 	int rc = -1;
 
 	if (r->stream.status == 404) {
-		rollout_end(r, ROLLOUT_FAILED, "the api was deleted meanwhile");
+		progress_end(r, PROGRESS_FAILED,
+			     "the api was deleted meanwhile");
 	} else if (r->stream.status >= 300) {
 		display_settle(r->data);
 		rc = term_fail(CLI_FAILED,
@@ -99,7 +100,7 @@ static int on_ended(const struct admin *ad, CURLM *multi, struct rollout *r)
 		rc = admin_unreachable(ad, r->stream.curl, r->stream.result,
 				       r->stream.detail);
 	}
-	if (rc >= 0 || r->state != ROLLOUT_RUNNING)
+	if (rc >= 0 || r->state != PROGRESS_RUNNING)
 		return rc;
 	stream_stop(&r->stream, multi);
 	usleep(RETRY_MS * 1000);
@@ -108,15 +109,15 @@ static int on_ended(const struct admin *ad, CURLM *multi, struct rollout *r)
 	return -1;
 }
 
-static bool all_ended(const struct rollout *rollouts, size_t n)
+static bool all_ended(const struct progress *rollouts, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (rollouts[i].state == ROLLOUT_RUNNING)
+		if (rollouts[i].state == PROGRESS_RUNNING)
 			return false;
 	return true;
 }
 
-static int watch(struct admin *ad, CURLM *multi, struct rollout *rollouts,
+static int watch(struct admin *ad, CURLM *multi, struct progress *rollouts,
 		 size_t n, int64_t timeout_ms, struct display *d)
 {
 	int64_t started = term_now_ms();
@@ -126,11 +127,11 @@ static int watch(struct admin *ad, CURLM *multi, struct rollout *rollouts,
 	while (rc < 0 && !all_ended(rollouts, n)) {
 		streams_turn(multi, TURN_MS);
 		for (size_t i = 0; rc < 0 && i < n; i++) {
-			struct rollout *r = &rollouts[i];
+			struct progress *r = &rollouts[i];
 
-			if (r->state == ROLLOUT_RUNNING)
+			if (r->state == PROGRESS_RUNNING)
 				look_again(ad, r);
-			if (r->stream.ended && r->state == ROLLOUT_RUNNING)
+			if (r->stream.ended && r->state == PROGRESS_RUNNING)
 				rc = on_ended(ad, multi, r);
 		}
 		display_draw(d, rollouts, n, false);
@@ -147,18 +148,18 @@ static int watch(struct admin *ad, CURLM *multi, struct rollout *rollouts,
 	return rc < 0 ? CLI_OK : rc;
 }
 
-int follow_rollouts(struct admin *ad, struct rollout *rollouts, size_t n,
+int follow_rollouts(struct admin *ad, struct progress *rollouts, size_t n,
 		    int64_t timeout_ms, struct display *d)
 {
 	CURLM *multi = curl_multi_init();
 	int rc = CLI_OK;
 
 	for (size_t i = 0; rc == CLI_OK && i < n; i++) {
-		struct rollout *r = &rollouts[i];
+		struct progress *r = &rollouts[i];
 
 		r->data = d;
 		rc = look(ad, r, strcmp(r->change, "unchanged") == 0);
-		if (rc == CLI_OK && r->state == ROLLOUT_RUNNING)
+		if (rc == CLI_OK && r->state == PROGRESS_RUNNING)
 			connect_stream(ad, multi, r);
 	}
 	if (rc == CLI_OK)
@@ -170,7 +171,7 @@ int follow_rollouts(struct admin *ad, struct rollout *rollouts, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		stream_stop(&rollouts[i].stream, multi);
 		/* The sample may be known only now, and who goes on serving. */
-		if (rc == CLI_OK && rollouts[i].state != ROLLOUT_RUNNING)
+		if (rc == CLI_OK && rollouts[i].state != PROGRESS_RUNNING)
 			rc = look(ad, &rollouts[i], false);
 	}
 	curl_multi_cleanup(multi);

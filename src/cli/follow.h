@@ -6,7 +6,7 @@
 
 /* timeout_ms 0: none. CLI_OK when nothing kept it from watching, whatever the
  * rollouts' ends: those are in `rollouts`, with samples. */
-int follow_rollouts(struct admin *ad, struct rollout *rollouts, size_t n,
+int follow_rollouts(struct admin *ad, struct progress *rollouts, size_t n,
 		    int64_t timeout_ms, struct display *d);
 
 #endif

@@ -71,6 +71,7 @@ void api_free(struct api *a)
 	list_remove(&a->busy);
 	gate_fini(&a->gate);
 	history_fini(&a->history);
+	rollout_fini(&a->rollout);
 	scale_fini(a);
 	splitter_free(a->splitter);
 	logbook_close(&a->logs, on_logs_closed);
@@ -103,14 +104,21 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 	bool was_live = old && old == a->live;
 
 	list_push_back(&a->revisions, &rev->link);
+	/* Who is watched is not what is asked for any more. */
+	rollout_drop_prior(a);
 	a->want = rev;
 	a->updated_ms = updated_ms;
+	if (a->live)
+		measure_guess(rev, a->live);
 	/* While an older one serves, it serves where it did. */
 	if (!a->live)
 		route(a, rev->spec->endpoint);
 	scale_begin(a);
 	/* First, so that an environment they share stays in use. */
-	revision_step(rev);
+	if (rollout_is_on(a))
+		rollout_step(a);
+	else
+		revision_step(rev);
 	/* One that never was live has nothing to hand over. */
 	if (old && !was_live) {
 		if (old->state == REVISION_UPDATING)
@@ -151,7 +159,7 @@ void api_on_live(struct api *a, struct revision *rev)
 	a->live = rev;
 	history_live(a, rev->number);
 	route(a, rev->spec->endpoint);
-	if (old)
+	if (old && !rollout_keep_prior(a, old))
 		revision_leave(old);
 }
 
@@ -189,6 +197,8 @@ void api_on_revision_gone(struct api *a, struct revision *rev)
 		a->live = NULL;
 	if (a->want == rev)
 		a->want = NULL;
+	if (a->rollout.prior == rev)
+		a->rollout.prior = NULL;
 	/* At a stop they are for the next daemon. */
 	if (!a->serve->stopping && rev->models.n)
 		pins_remove(rev);
@@ -474,6 +484,7 @@ char *api_json(const struct api *a)
 	yyjson_mut_obj_add_str(doc, root, "status", status);
 	put_null_or(doc, root, "message", message);
 	history_put(a, doc, root);
+	rollout_put(a, doc, root);
 	yyjson_mut_obj_add_uint(doc, root, "requested",
 				rev ? revision_requested(rev) : 0);
 	yyjson_mut_obj_add_uint(doc, root, "ready",

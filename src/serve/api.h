@@ -12,6 +12,7 @@
 #include "serve/history.h"
 #include "serve/logbook.h"
 #include "serve/revision.h"
+#include "serve/rollout.h"
 #include "serve/scale.h"
 #include "serve/splitter.h"
 #include "serve/stats.h"
@@ -38,6 +39,7 @@ struct api {
 	struct revision *live; /* the newest that was live; or NULL */
 	struct list revisions;
 	struct history history;
+	struct rollout rollout;
 	struct gate gate;
 	struct scale scale;
 	struct swap_rate came; /* its requests, for what its memory is worth */

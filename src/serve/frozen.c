@@ -159,8 +159,8 @@ bool frozen_keep(struct revision *rev, unsigned index)
 
 	/* Of several processes each would have to be let run for one. */
 	if (rev->spec->predictor.processes > 1 || rev->state != REVISION_LIVE ||
-	    gate_serving(rev->api) != rev || rev->api->deleting ||
-	    !is_of_use(rev) || !replica_may_freeze(r))
+	    gate_serving(rev->api) != rev || rollout_is_on(rev->api) ||
+	    rev->api->deleting || !is_of_use(rev) || !replica_may_freeze(r))
 		return false;
 	used(rev);
 	if (!admit(rev, f->n ? f->bytes : bytes_of(rev)))

@@ -228,6 +228,7 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		free_place(w, w->placed && end == PROXY_DONE ? uv_hrtime() : 0);
 	w->replica = NULL;
 	r->in_flight--;
+	gate__count(w, r, end);
 	switch (end) {
 	case PROXY_GONE:
 		w->left = true;
@@ -438,9 +439,10 @@ static bool would_overtake(const struct gate *g)
 	return false;
 }
 
+/* rev: whose replicas it waits for. */
 static void wait_for_room(struct waiter *w, const struct revision *rev)
 {
-	w->cold = !revision_any_ready(rev);
+	w->cold = !gate__any_ready(w->api);
 	w->events = w->cold && gate__takes_events(w->req);
 	w->api->scale.cold_requests += w->cold;
 	if (w->cold && gate__rests(w->api, rev)) {
@@ -448,7 +450,7 @@ static void wait_for_room(struct waiter *w, const struct revision *rev)
 	} else if (w->cold && w->come_again && !rev->frozen.n) {
 		scale_on_refusal(w->api);
 		gate__come_again(w, rev);
-	} else if (gate__may_wait(w, rev->spec)) {
+	} else if (gate__may_wait(w, gate_serving(w->api)->spec)) {
 		enqueue(w, false);
 	}
 }
@@ -494,7 +496,7 @@ void gate__go(struct waiter *w, uint64_t now_ns)
 	/* Nobody overtakes who waits already, but those who go alone: these
 	 * wait for a replica that has nothing else. */
 	if (would_overtake(&a->gate) || !try_send(w))
-		wait_for_room(w, rev);
+		wait_for_room(w, rollout_awaited(a));
 }
 
 /* Gives up on those whose time is over. */

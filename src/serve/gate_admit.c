@@ -28,7 +28,7 @@ bool gate__admit(struct waiter *w, const struct spec *spec)
 	struct arena *mem = w->req->arena;
 	struct wish wish;
 	const char *wrong = wish_read(w->req, &wish);
-	unsigned replicas = revision_requested(gate_serving(a));
+	unsigned replicas = revision_asked(gate_serving(a));
 
 	w->timing = wish.timing == WISH_TIMED ||
 		    (wish.timing == WISH_UNSAID && spec->server_timing);

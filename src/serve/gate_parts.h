@@ -84,6 +84,11 @@ void gate__take_lease(struct waiter *w);
 void gate__end_lease(struct waiter *w);
 
 /* gate_pick.c */
+/* Whether some replica takes requests. */
+bool gate__any_ready(const struct api *a);
+/* A request has ended with that replica: counted with its revision. */
+void gate__count(const struct waiter *w, const struct replica *r,
+		 enum http_proxy_end end);
 /* The replica for w, or NULL when none has room. */
 struct replica *gate__pick(struct api *a, const struct waiter *w);
 /* For waiter.skip_id. */

@@ -1,5 +1,5 @@
 /*
- * Which replica gets a request.
+ * Which replica gets a request, and how that ended there.
  */
 #include "policy/balance.h"
 #include "serve/gate_parts.h"
@@ -21,18 +21,43 @@ static bool keeps_apart(const struct replica *r, const struct waiter *w)
 	return r->alone || (w->suspect && r->placed);
 }
 
+/* Those that may take requests: the replicas of the revision that serves, and
+ * of a new one that shares them. Returns how many. */
+static size_t candidates(const struct api *a, struct replica **ret)
+{
+	struct revision *of[] = {gate_serving(a), rollout_beside(a)};
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		struct replica *r = NULL;
+
+		while (of[i] && n < REPLICAS_MAX &&
+		       (r = replica_next(&of[i]->replicas, r)))
+			ret[n++] = r;
+	}
+	return n;
+}
+
+bool gate__any_ready(const struct api *a)
+{
+	const struct revision *rev = gate_serving(a);
+	const struct revision *beside = rollout_beside(a);
+
+	return (rev && revision_any_ready(rev)) ||
+	       (beside && revision_any_ready(beside));
+}
+
 /* While somebody waits who is to go alone, and nobody does now, the replica
  * with the least to do takes no others: it has nothing else soon. */
-static const struct replica *kept_for_suspects(struct revision *rev,
-					       const struct waiter *w)
+static const struct replica *kept_for_suspects(struct replica *const *replicas,
+					       size_t n, const struct waiter *w)
 {
 	const struct replica *least = NULL;
-	struct list *it, *tmp;
 
 	if (w->suspect || list_empty(&w->api->gate.suspects))
 		return NULL;
-	LIST_EACH (&rev->replicas, it, tmp) {
-		const struct replica *r = LIST_ENTRY(it, struct replica, link);
+	for (size_t i = 0; i < n; i++) {
+		const struct replica *r = replicas[i];
 
 		if (r->alone)
 			return NULL;
@@ -45,32 +70,24 @@ static const struct replica *kept_for_suspects(struct revision *rev,
 
 struct replica *gate__pick(struct api *a, const struct waiter *w)
 {
-	struct revision *rev = gate_serving(a);
 	uint64_t now = uv_now(a->serve->loop);
 	static _Thread_local struct balance_item items[REPLICAS_MAX];
 	static _Thread_local struct replica *replicas[REPLICAS_MAX];
-	const struct replica *kept;
-	struct list *it, *tmp;
-	size_t n = 0;
+	size_t n = candidates(a, replicas);
+	const struct replica *kept = kept_for_suspects(replicas, n, w);
 	int skip = -1, chosen;
 
-	if (!rev)
-		return NULL;
-	kept = kept_for_suspects(rev, w);
-	LIST_EACH (&rev->replicas, it, tmp) {
-		struct replica *r = LIST_ENTRY(it, struct replica, link);
+	for (size_t i = 0; i < n; i++) {
+		const struct replica *r = replicas[i];
 
-		if (n == REPLICAS_MAX)
-			break;
 		if (w->skip_id == gate__place_of(r))
-			skip = (int)n;
-		items[n].ready = replica_is_ready(r) && r->hold_until <= now &&
+			skip = (int)i;
+		items[i].ready = replica_is_ready(r) && r->hold_until <= now &&
 				 !keeps_apart(r, w) && r != kept &&
 				 (!r->yielding || w->lease);
-		items[n].in_flight = r->placed - MIN(r->placed, r->released) +
+		items[i].in_flight = r->placed - MIN(r->placed, r->released) +
 				     r->elders_placed;
-		items[n].room = r->room;
-		replicas[n++] = r;
+		items[i].room = r->room;
 	}
 	if (!n)
 		return NULL;
@@ -79,4 +96,31 @@ struct replica *gate__pick(struct api *a, const struct waiter *w)
 		return NULL;
 	a->gate.last = (size_t)chosen;
 	return replicas[chosen];
+}
+
+/* What a newer version could have done better. */
+static bool is_failure(const struct waiter *w, enum http_proxy_end end)
+{
+	switch (end) {
+	case PROXY_DONE:
+		return w->req->status >= 500;
+	case PROXY_CUT:
+	case PROXY_DIED:
+	case PROXY_BAD_RESPONSE:
+		return true;
+	case PROXY_CANCELED:
+		return !w->limit_is_wish;
+	default:
+		return false;
+	}
+}
+
+void gate__count(const struct waiter *w, const struct replica *r,
+		 enum http_proxy_end end)
+{
+	/* These never were with it, or nobody knows how they would have ended.
+	 */
+	if (end != PROXY_GONE && end != PROXY_NO_CONNECT &&
+	    end != PROXY_NOT_BEGUN)
+		rollout_answered(r->rev, is_failure(w, end));
 }

@@ -50,7 +50,8 @@ static void make_room(const struct revision *rev, unsigned n)
 {
 	struct serve *s = rev->api->serve;
 
-	while (n-- && (frozen_give_way(s) || zygote_give_way(s, rev)))
+	while (n-- && (rollout_give_way(s) || frozen_give_way(s) ||
+		       zygote_give_way(s, rev)))
 		;
 }
 
@@ -69,10 +70,14 @@ static void say_why(struct revision *rev, bool hopeful)
 
 unsigned revision__lacking(struct revision *rev, unsigned missing)
 {
-	unsigned soon = 0, fit = missing ? memory_fits(rev, &soon) : 0;
+	struct memory_room room = {0};
+	unsigned fit;
 
-	if (fit < missing && soon > fit)
-		make_room(rev, MIN(missing, soon) - fit);
+	if (missing)
+		room = memory_room(rev);
+	fit = room.now;
+	if (fit < missing && room.soon > fit)
+		make_room(rev, MIN(missing, room.soon) - fit);
 	/* What is free may be for somebody who has waited for it. */
 	if (fit && missing && memory_need(rev).own)
 		fit = MIN(fit, swap_allows(rev));
@@ -82,7 +87,8 @@ unsigned revision__lacking(struct revision *rev, unsigned missing)
 	}
 	starve(rev);
 	if (!revision_is_refused(rev))
-		say_why(rev,
-			fit || soon || revision_places(rev) || swap_helps(rev));
+		say_why(rev, fit || room.soon || revision_places(rev) ||
+				     rollout_makes_room(rev) ||
+				     swap_helps(rev));
 	return fit;
 }

@@ -90,6 +90,9 @@ static void learn(struct revision *rev, const struct footprint *f)
 	 * is beyond are files, which the kernel drops. */
 	uint64_t own = (f->own + MIN(f->more, f->own)) * processes;
 
+	if (m->guess_of)
+		m->own = m->shared = 0;
+	m->guess_of = 0;
 	m->bytes = f->all * processes;
 	m->own = MAX(m->own, own);
 	/* Files beyond what there is are read again: they are no reason never
@@ -118,6 +121,16 @@ static void on_measured(struct api *a, const struct measured *m)
 		uv_now(a->serve->loop) + MIN(wait_ms, (uint64_t)AGAIN_MS);
 	learn(rev, &m->took);
 	scale_on_measured(a);
+}
+
+void measure_guess(struct revision *rev, const struct revision *before)
+{
+	rev->measure.own = before->measure.own;
+	rev->measure.shared = before->measure.shared;
+	rev->measure.ran_out = before->measure.ran_out;
+	rev->measure.guess_of = before->measure.guess_of
+					? before->measure.guess_of
+					: before->number;
 }
 
 void measure_ran_out(struct revision *rev, uint64_t had)

@@ -22,6 +22,8 @@ struct measure {
 	/* One has run out of memory: it is taken to need so much, until looks
 	 * tell otherwise. */
 	uint64_t ran_out;
+	int64_t guess_of; /* all of this is of that revision; 0: it is its own
+			   */
 	uint32_t looks;	  /* that this was learned from */
 	uint64_t next_at; /* private: uv_now */
 	bool under_way;	  /* private */
@@ -29,6 +31,9 @@ struct measure {
 
 /* About once a second, while it has replicas. */
 void measure_tick(struct revision *rev);
+/* A new one is taken to need what the one before does, until it is looked at.
+ */
+void measure_guess(struct revision *rev, const struct revision *before);
 /* One of its replicas ran out of memory, when its process had so much; 0: not
  * known. */
 void measure_ran_out(struct revision *rev, uint64_t had);

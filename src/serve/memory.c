@@ -82,7 +82,8 @@ struct memory_need memory_need(const struct revision *rev)
 	if (said)
 		n.from = "compute.mem";
 	else if (n.own)
-		n.from = "as measured";
+		n.from = m->guess_of ? "as the revision before it"
+				     : "as measured";
 	if (m->ran_out > n.own) {
 		n.own = m->ran_out;
 		n.from = "since one ran out of memory";
@@ -168,44 +169,53 @@ struct reserved {
 	uint64_t loading; /* that those that start have not taken yet */
 };
 
-/* but_those_of: whose api's other revisions are not counted; or NULL. */
-static void add_all(struct reserved *sum, const struct api *a,
-		    const struct revision *but_those_of)
+static void add_all(struct reserved *sum, const struct api *a)
 {
 	for (const struct list *it = a->revisions.next; it != &a->revisions;
 	     it = it->next) {
 		const struct revision *rev = CONTAINER_OF(
 			(struct list *)(uintptr_t)it, struct revision, link);
+		uint64_t bytes = memory_of(rev, memory_places(rev));
 
 		sum->leaving += memory_leaving(rev);
 		sum->frozen += memory_need(rev).own * rev->frozen.n;
 		sum->loading += memory_loading(rev).left;
-		/* Its own other revisions make room for it. */
-		if (!but_those_of || rev == but_those_of ||
-		    a != but_those_of->api)
-			sum->staying += memory_of(rev, memory_places(rev));
+		if (rollout_is_prior(rev))
+			sum->frozen += bytes;
+		else
+			sum->staying += bytes;
 	}
 }
 
-static struct reserved reserved_in(const struct serve *s,
-				   const struct revision *but_those_of)
+static struct reserved reserved_in(const struct serve *s)
 {
 	struct reserved sum = {0};
 	const struct api *a;
 
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
-		add_all(&sum, a, but_those_of);
+		add_all(&sum, a);
 	return sum;
 }
 
-static struct reserved reserved_beside(const struct revision *rev)
+/* What its api's other revisions have. */
+static uint64_t others_of(const struct revision *rev)
 {
-	return reserved_in(rev->api->serve, rev);
+	uint64_t sum = 0;
+
+	for (const struct list *it = rev->api->revisions.next;
+	     it != &rev->api->revisions; it = it->next) {
+		const struct revision *other = CONTAINER_OF(
+			(struct list *)(uintptr_t)it, struct revision, link);
+
+		if (other != rev && !rollout_is_prior(other))
+			sum += memory_of(other, memory_places(other));
+	}
+	return sum;
 }
 
 uint64_t memory_unreserved(const struct serve *s)
 {
-	struct reserved r = reserved_in(s, NULL);
+	struct reserved r = reserved_in(s);
 	uint64_t total = memory_total(s), taken = r.staying + r.leaving;
 
 	return total - MIN(taken, total);
@@ -213,7 +223,7 @@ uint64_t memory_unreserved(const struct serve *s)
 
 uint64_t memory_giving_way(const struct serve *s)
 {
-	return reserved_in(s, NULL).frozen + s->zygote_bytes;
+	return reserved_in(s).frozen + s->zygote_bytes;
 }
 
 /* ---- whether one more fits ---- */
@@ -226,42 +236,34 @@ static unsigned fit(uint64_t each, uint64_t first, uint64_t left)
 		       : 0;
 }
 
-/* An older revision's replicas are there until the new one's are: what is free
- * says nothing of what will be. */
-static bool takes_over(const struct revision *rev)
+static uint64_t minus(uint64_t a, uint64_t b)
 {
-	for (const struct list *it = rev->api->revisions.next;
-	     it != &rev->api->revisions; it = it->next) {
-		const struct revision *other = CONTAINER_OF(
-			(struct list *)(uintptr_t)it, struct revision, link);
-
-		if (other != rev && running(other))
-			return true;
-	}
-	return false;
+	return a - MIN(a, b);
 }
 
-unsigned memory_fits(const struct revision *rev, unsigned *ret_soon)
+struct memory_room memory_room(const struct revision *rev)
 {
 	const struct serve *s = rev->api->serve;
+	struct memory_room room = {UINT_MAX, UINT_MAX, UINT_MAX};
 	struct memory_need need = memory_need(rev);
-	uint64_t total = memory_total(s), taken, free, first;
+	uint64_t total = memory_total(s), free, first, giving_way;
 	struct reserved r;
-	unsigned n;
 
-	*ret_soon = UINT_MAX;
 	if (!need.own)
-		return UINT_MAX;
+		return room;
 	first = memory_places(rev) ? 0 : need.shared;
-	r = reserved_beside(rev);
-	*ret_soon = fit(need.own, first, total - MIN(r.staying, total));
-	taken = r.staying + r.leaving + r.frozen + s->zygote_bytes;
-	n = fit(need.own, first, total - MIN(taken, total));
-	if (!n || takes_over(rev))
-		return n;
-	free = memory_observed(s);
-	free -= MIN(r.loading, free);
-	return MIN(n, fit(need.own, first, free));
+	r = reserved_in(s);
+	giving_way = r.frozen + s->zygote_bytes;
+	free = minus(memory_observed(s), r.loading);
+	room.now = fit(need.own, first,
+		       minus(total, r.staying + r.leaving + giving_way));
+	room.now = MIN(room.now, fit(need.own, first, free));
+	room.soon = r.leaving + giving_way
+			    ? fit(need.own, first, minus(total, r.staying))
+			    : room.now;
+	room.instead =
+		fit(need.own, first, minus(total, r.staying - others_of(rev)));
+	return room;
 }
 
 bool memory_fits_again(const struct revision *rev)
@@ -274,15 +276,14 @@ bool memory_fits_again(const struct revision *rev)
 
 	if (!memory_need(rev).own)
 		return true;
-	r = reserved_beside(rev);
+	r = reserved_in(s);
 	taken = r.staying + r.leaving + r.frozen + s->zygote_bytes;
 	/* It may have nothing reserved itself. */
 	taken += memory_of(rev, MAX(again, here)) - memory_of(rev, here);
 	if (taken > memory_total(s))
 		return false;
-	return takes_over(rev) ||
-	       r.loading + (revision_resting(rev) ? memory_need(rev).own : 0) <=
-		       memory_observed(s);
+	return r.loading + (revision_resting(rev) ? memory_need(rev).own : 0) <=
+	       memory_observed(s);
 }
 
 /* What keeps it out, where that is not what is reserved. */
@@ -303,7 +304,7 @@ char *memory_text(const struct revision *rev)
 {
 	const struct serve *s = rev->api->serve;
 	struct memory_need need = memory_need(rev);
-	struct reserved r = reserved_beside(rev);
+	struct reserved r = reserved_in(s);
 	cleanup_free char *observed = observed_text(rev, r.staying + r.leaving);
 	char needs[32], taken[32], has[32], leaving[32];
 
@@ -317,4 +318,21 @@ char *memory_text(const struct revision *rev)
 		str_human_bytes(memory_total(s), has), r.leaving ? ", " : "",
 		r.leaving ? str_human_bytes(r.leaving, leaving) : "",
 		r.leaving ? " by some that are ending" : "", observed);
+}
+
+char *memory_beside_text(const struct revision *rev,
+			 const struct revision *other)
+{
+	const struct serve *s = rev->api->serve;
+	struct memory_need need = memory_need(rev);
+	struct reserved r = reserved_in(s);
+	uint64_t left = minus(memory_total(s), r.staying + r.leaving);
+	char needs[32], has[32];
+
+	return mem_printf("there is no memory for a replica of it beside "
+			  "revision %lld: it needs %s (%s), and %s is left",
+			  (long long)other->number,
+			  str_human_bytes(need.own + need.shared, needs),
+			  need.from ? need.from : "it is not known yet",
+			  str_human_bytes(MIN(left, memory_observed(s)), has));
 }

@@ -50,15 +50,22 @@ struct memory_loading memory_loading(const struct revision *rev);
 /* Fails when not even min_replicas of it would fit, were they alone. */
 int memory_check(const struct serve *s, const struct spec *spec,
 		 struct err *err);
-/* Replicas, beside those that it has, for which memory is left; those of its
- * api's other revisions are not counted, since they make room for each other.
- * What leaves holds what it has until it has ended. *ret_soon: for so many
- * there is when that is over. */
-unsigned memory_fits(const struct revision *rev, unsigned *ret_soon);
+/* Replicas, beside those that it has, for which memory is left. UINT_MAX: what
+ * one takes is not known. */
+struct memory_room {
+	unsigned now;
+	unsigned soon;	  /* when what leaves, or gives way, has ended */
+	unsigned instead; /* if nothing of its api's other revisions were there
+			   */
+};
+struct memory_room memory_room(const struct revision *rev);
 /* Whether there is still room for all that it has: for one that has died and is
  * to be started again, and may be taken to need more by now. */
 bool memory_fits_again(const struct revision *rev);
 /* Why no more do: mem_printf'ed. */
 char *memory_text(const struct revision *rev);
+/* Why none of it has room beside that one: mem_printf'ed. */
+char *memory_beside_text(const struct revision *rev,
+			 const struct revision *other);
 
 #endif

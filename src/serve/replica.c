@@ -360,17 +360,22 @@ static bool ran_out(const char *cause)
 	return strcmp(cause, PROCESS_RAN_OUT) == 0;
 }
 
+/* Whoever kills it from outside has reasons of their own. */
+static bool was_its_own(const char *cause)
+{
+	return strncmp(cause, "signal 9 ", 9) != 0 &&
+	       strncmp(cause, "signal 15 ", 10) != 0 && !ran_out(cause);
+}
+
 /* A fork that has answered nothing: whether that may be because it is one. What
- * it says itself, before __init__ is over, is the user's code's word; whoever
- * kills it from outside has reasons of their own. */
+ * it says itself, before __init__ is over, is the user's code's word. */
 static bool was_bad_fork(const struct replica *r, const char *cause)
 {
 	if (!cold_tier_is_forked(r->tier) || r->proved)
 		return false;
 	if (r->failed)
 		return r->tier == COLD_ZYGOTE_INIT;
-	return strncmp(cause, "signal 9 ", 9) != 0 &&
-	       strncmp(cause, "signal 15 ", 10) != 0 && !ran_out(cause);
+	return was_its_own(cause);
 }
 
 /* peak: the memory that it had at most; 0: not known. */
@@ -424,6 +429,8 @@ static void died(struct replica *r, const char *cause, bool launched,
 		was_ready ? (int64_t)(r->ready_at - r->spawned_at) : 0);
 	r->restarts++;
 	a->restarts++;
+	if (was_ready && was_its_own(cause))
+		rollout_died(rev, r->last_exit);
 	if (!was_ready)
 		r->unready++;
 	bad_fork = was_bad_fork(r, cause);

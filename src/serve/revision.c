@@ -34,7 +34,9 @@ struct revision *revision_create(struct api *api, int64_t number,
 	rev->number = number;
 	rev->spec = &rev->set.specs[0];
 	schedule_init(&rev->schedule, rev->spec->scale.schedule_json);
-	rev->spec_json = mem_strdup(spec_json);
+	/* As this Soma writes it: one that knows more keys than the one that
+	 * kept it sees no change in that. */
+	rev->spec_json = spec_to_json(rev->spec);
 	rev->project = mem_strdup(project);
 	rev->begun_at = uv_now(api->serve->loop);
 	rev->user.on_line = on_env_line;
@@ -67,7 +69,7 @@ void revision_free(struct revision *rev)
 	free(rev);
 }
 
-unsigned revision_requested(const struct revision *rev)
+unsigned revision_asked(const struct revision *rev)
 {
 	const struct scale *scale = &rev->api->scale;
 	unsigned n = MAX(scale->wanted, rev->spec->scale.min_replicas);
@@ -77,6 +79,15 @@ unsigned revision_requested(const struct revision *rev)
 	n = scale->asleep ? 0 : MIN(n, rev->spec->scale.max_replicas);
 	/* One that never was live has to prove that it can start. */
 	return rev->state == REVISION_LIVE ? n : MAX(n, 1u);
+}
+
+unsigned revision_requested(const struct revision *rev)
+{
+	const struct api *a = rev->api;
+	unsigned n = revision_asked(rev);
+
+	/* One that is rolled out is whole with all of its own. */
+	return rev == a->want || rev->leaving ? n : rollout_places(rev, n);
 }
 
 bool revision_names_secret(const struct revision *rev, const char *name)
@@ -234,7 +245,7 @@ static bool step_models(struct revision *rev, bool *ret_lost)
  * would die, too: one tries. */
 static unsigned places_allowed(const struct revision *rev)
 {
-	unsigned n = revision_requested(rev);
+	unsigned n = rollout_places(rev, revision_requested(rev));
 
 	return revision_is_dying(rev) ? MIN(n, revision_ready(rev) + 1) : n;
 }
@@ -351,7 +362,8 @@ static bool is_whole(const struct revision *rev)
 	unsigned ready = revision_ready(rev);
 
 	return ready >= revision_requested(rev) ||
-	       (rev->starving && ready && ready == revision_places(rev));
+	       (rev->starving && ready && ready == revision_places(rev) &&
+		!(rollout_is_on(rev->api) && revision_places(rev->api->live)));
 }
 
 static void check_live(struct revision *rev)
@@ -374,6 +386,10 @@ static void check_live(struct revision *rev)
 void revision_step(struct revision *rev)
 {
 	bool lost, models;
+
+	/* What is there of it stays, and nothing else is to come. */
+	if (rollout_is_prior(rev))
+		return;
 
 	if (rev->leaving || rev->stepping || rev->api->serve->stopping ||
 	    rev->api->serve->yielded || !rev->api->serve->loaded)
@@ -452,6 +468,7 @@ void revision_on_ready(struct revision *rev, struct replica *r)
 	api_event(rev->api, rev->number, "replica_ready", r->id, NULL, "ready");
 	if (rev->leaving)
 		return;
+	rollout_look(rev->api);
 	if (revision_ready(rev) == 1) {
 		rev->in_ns = uv_hrtime();
 		gate_lease(rev->api);
@@ -459,7 +476,10 @@ void revision_on_ready(struct revision *rev, struct replica *r)
 	check_live(rev);
 	gate_flush(rev->api);
 	scale_on_ready(rev->api, r);
-	revision_step(rev);
+	if (rollout_is_on(rev->api))
+		rollout_step(rev->api);
+	else
+		revision_step(rev);
 }
 
 void revision_on_exit(struct revision *rev, struct replica *r,
@@ -483,7 +503,11 @@ void revision_on_gone(struct revision *rev)
 {
 	swap_wake(rev->api->serve);
 	if (!rev->leaving) {
-		revision_step(rev);
+		/* It may have made room for another. */
+		if (rollout_is_on(rev->api))
+			rollout_step(rev->api);
+		else
+			revision_step(rev);
 		return;
 	}
 	if (!rev->in_leave && list_empty(&rev->replicas) &&

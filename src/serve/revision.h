@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "core/list.h"
+#include "policy/watch.h"
 #include "serve/environment.h"
 #include "serve/frozen.h"
 #include "serve/measure.h"
@@ -68,6 +69,8 @@ struct revision {
 	struct measure measure; /* what they take, ... */
 	uint32_t at_once;	/* ... requests that one serves; 0: not known */
 	uint64_t begun_at;
+	struct watch_count count; /* of its requests, since the daemon is */
+	unsigned deaths; /* of replicas that were ready, while watched */
 };
 
 /* spec_json and project are copied. Fails only for a spec that does not read.
@@ -96,6 +99,8 @@ void revision_on_gone(struct revision *rev);
 /* Replicas that are asked for; that are there, ready or not; and that are ready
  * with all of their processes. */
 unsigned revision_requested(const struct revision *rev);
+/* The same if no other revision were there. */
+unsigned revision_asked(const struct revision *rev);
 unsigned revision_places(const struct revision *rev);
 unsigned revision_ready(const struct revision *rev);
 /* Of those that are there, how many have no process: all of theirs are in

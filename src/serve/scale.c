@@ -107,6 +107,10 @@ static uint32_t least(struct scale *s, struct revision *rev)
 static void set_wanted(struct api *a, uint32_t n)
 {
 	a->scale.wanted = n;
+	if (rollout_is_on(a)) {
+		rollout_step(a);
+		return;
+	}
 	if (a->live)
 		revision_step(a->live);
 	if (a->want && a->want != a->live)
@@ -137,6 +141,8 @@ static uint64_t until_next(const struct scale *s, const struct revision *rev)
 
 static void do_what_it_says(struct api *a, uint32_t n, bool more)
 {
+	/* A rollout has enough to do. */
+	more = more || rollout_is_on(a);
 	if (n > a->scale.wanted || (n < a->scale.wanted && !more))
 		set_wanted(a, n);
 }
@@ -328,7 +334,7 @@ void scale_on_wait(struct api *a)
 	api_is_busy(a);
 	if (!rev || !can_act(a))
 		return;
-	if (a->scale.asleep || !revision_requested(rev))
+	if (a->scale.asleep || !revision_asked(rev))
 		wake(a);
 	else if (uv_hrtime() - a->scale.asked_ns >= WAIT_EVERY_MS * MS)
 		step(a, 0, true);
@@ -356,6 +362,8 @@ void scale_on_evicted(struct api *a)
 	struct scale *s = &a->scale;
 	unsigned left = revision_places(gate_serving(a));
 
+	if (rollout_is_on(a))
+		left += revision_places(a->want);
 	s->wanted = MIN(s->wanted, left);
 	s->evicted = !left;
 	if (a->gate.queued)

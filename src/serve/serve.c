@@ -201,6 +201,10 @@ static void on_adopted_all(struct local *l)
 			continue;
 		scale_adopted(a);
 		api_step_back(a);
+		/* It was on its way back to one that had been live before. */
+		if (a->live && a->want && a->live != a->want)
+			a->want->state = REVISION_UPDATING;
+		rollout_look(a);
 		if (a->live)
 			revision_step(a->live);
 		if (a->want)
@@ -284,7 +288,8 @@ static bool is_idle(struct api *a)
 		    rev->starving || !zygote_is_settled(&rev->zygote))
 			return false;
 	}
-	return !a->deleting && !a->gate.in_flight && !a->logs.file.busy &&
+	return !a->deleting && !a->gate.in_flight && !a->rollout.prior &&
+	       !rollout_is_on(a) && !a->logs.file.busy &&
 	       !a->logs.file.pending.len;
 }
 
@@ -299,6 +304,7 @@ static void weigh_replicas(struct api *a)
 static void tick_api(struct api *a, bool weigh, bool second)
 {
 	gate_tick(a);
+	rollout_tick(a);
 	api_step_back(a);
 	logfile_flush(&a->logs.file);
 	if (weigh)

@@ -177,7 +177,7 @@ static bool make_room(struct serve *s, const struct swap_look *l,
 {
 	if (step->act == SWAP_WAIT && step->why == SWAP_ENDING)
 		return false;
-	return frozen_give_way(s) ||
+	return rollout_give_way(s) || frozen_give_way(s) ||
 	       zygote_give_way(s, l->revs[step->claimant]);
 }
 

@@ -108,7 +108,8 @@ const char *document_kind(struct arena *a, const struct key *k)
 	case KEY_BYTES:
 		return ranged(a, k, "size");
 	case KEY_SHARE:
-		return "count or percentage";
+		return k->words ? "count, percentage or auto"
+				: "count or percentage";
 	case KEY_STRING:
 		break;
 	}

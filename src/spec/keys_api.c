@@ -2,7 +2,6 @@
 #include "spec/keys_rows.h"
 
 #define A "autoscaling."
-#define SURGE_WHY "a new revision's replicas start beside the old ones"
 #define COUNTS_WHY "predictions are not counted by value"
 #define C "networking.cors"
 #define ONE_MACHINE_WHY "there is one machine"
@@ -180,14 +179,30 @@ const struct key keys_api[] = {
 	 AT(scale.up_tolerance), .def = "0.05", AT_LEAST(0),
 	 .text = "Share above the target that changes nothing."},
 
-	{"update_strategy", KEY_MAP, WARNS, "0.25-0.42", RA, 0,
-	 .text = "How a new revision takes over.", .why = SURGE_WHY},
-	{"update_strategy.max_surge", KEY_SHARE, WARNS, "0.25-0.42", RA, 0,
-	 .def = "25%", .text = "Replicas more than asked for, meanwhile.",
-	 .why = SURGE_WHY},
-	{"update_strategy.max_unavailable", KEY_SHARE, WARNS, "0.25-0.42", RA,
-	 0, .def = "25%", .text = "Replicas fewer than asked for, meanwhile.",
-	 .why = SURGE_WHY},
+	{"update_strategy", KEY_MAP, WORKS, "0.25-0.42", RA, 0,
+	 .text = "How a new revision takes over."},
+	{"update_strategy.max_surge", KEY_SHARE, WORKS, "0.25-0.42", RA, 0,
+	 AT(update.surge), .words = "auto", .def = "auto",
+	 .text = "Replicas more than asked for, meanwhile; a percentage is "
+		 "rounded up. auto: as many as there is memory for, up to all "
+		 "of the new ones, which then take over at once."},
+	{"update_strategy.max_unavailable", KEY_SHARE, WORKS, "0.25-0.42", RA,
+	 0, AT(update.unavailable), .words = "auto", .def = "auto",
+	 .text = "Replicas fewer than asked for, meanwhile; a percentage is "
+		 "rounded down. auto: none, but where there is no memory for "
+		 "one more they are replaced one by one, and requests wait "
+		 "while the last of them is."},
+	{"update_strategy.max_hold", KEY_DURATION, WORKS, "soma", RT, 0,
+	 AT(update.max_hold_ms), .def = "60s", RANGE(SECONDS, 24 * HOURS),
+	 .text = "Longest time that requests wait for a new revision where no "
+		 "replica serves meanwhile; after that the old one is started "
+		 "again."},
+	{"update_strategy.watch", KEY_DURATION, WORKS, "soma", RT, 0,
+	 AT(update.watch_ms), .def = "30s", RANGE(0, 24 * HOURS),
+	 .text = "How long a new revision is watched once it serves: where "
+		 "more of its requests fail than of the one before, that one "
+		 "serves again. Its replicas are kept so long if nobody needs "
+		 "their memory. 0: it is not watched."},
 
 	{"monitoring", KEY_MAP, WARNS, "0.25", RT, 0,
 	 .text = "Counts of predicted classes or values.", .why = COUNTS_WHY},

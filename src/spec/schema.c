@@ -13,6 +13,7 @@
 	"^([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|\xc2\xb5s|ms|s|m|h)"            \
 	"(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|\xc2\xb5s|ms|s|m|h))*$"
 #define DECIMAL "([0-9]+(\\.[0-9]*)?|\\.[0-9]+)"
+#define SHARE "0*((100|[1-9]?[0-9])%|[0-9]{1,4}|10000)"
 #define VARIABLE "^(?!CORTEX_|SOMA_)[A-Za-z_][A-Za-z0-9_.-]*$"
 
 enum { PATH_LEN = 1024 };
@@ -183,10 +184,10 @@ static yyjson_mut_val *quantity(struct schema *s, const struct key *k)
 		return either(s, pattern(s, "^" DECIMAL "m?$"),
 			      number(s, k, "number", 1000, 1e6));
 	if (k->type == KEY_SHARE)
-		return either(
-			s,
-			pattern(s, "^0*((100|[1-9]?[0-9])%|[0-9]{1,4}|10000)$"),
-			integer(s, 0, 10000));
+		return either(s,
+			      pattern(s, k->words ? "^(auto|" SHARE ")$"
+						  : "^" SHARE "$"),
+			      integer(s, 0, 10000));
 	return either(s, pattern(s, "^" DECIMAL "([kKMGTP]|[KMGTP]i|m)?$"),
 		      number(s, k, "integer", 1, 1e15));
 }

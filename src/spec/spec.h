@@ -161,6 +161,14 @@ struct spec {
 		uint32_t max_replica_concurrency; /* in flight per replica
 						     before 503 */
 	} scale;
+	/* How a new revision takes over. */
+	struct {
+		/* "2", "25%" (of the replicas asked for) or "auto". */
+		const char *surge, *unavailable;
+		uint32_t max_hold_ms; /* that requests wait where nothing
+					 serves meanwhile */
+		uint32_t watch_ms;    /* that it is watched; 0: it is not */
+	} update;
 	uint32_t request_timeout_ms; /* whole request, waiting included; default
 					60 s; 0: none */
 	uint32_t max_queue_length;   /* wait in the gate; 0: no limit */

@@ -139,24 +139,6 @@ static bool read_quantity(struct reader *r, const struct key *k, struct node *n,
 	return false;
 }
 
-/* A count, or a percentage up to 100%. */
-static bool read_share(struct reader *r, const struct key *k, struct node *n,
-		       const char **ret)
-{
-	struct str s = {n->text, n->len};
-	bool percent = s.n && s.p[s.n - 1] == '%';
-	uint64_t v;
-
-	s.n -= percent;
-	if (n->type == NODE_SCALAR && str_u64(s, &v) &&
-	    v <= (percent ? 100 : 10000)) {
-		*ret = n->text;
-		return true;
-	}
-	value_unexpected(r, k, n, "a count or a percentage, such as 1 or 25%");
-	return false;
-}
-
 int value_word(const char *words, const char *word)
 {
 	size_t len = strlen(word);
@@ -170,6 +152,33 @@ int value_word(const char *words, const char *word)
 		p += n + (p[n] == ' ');
 	}
 	return -1;
+}
+
+/* A count, a percentage up to 100%, or a word of the row. */
+static bool read_share(struct reader *r, const struct key *k, struct node *n,
+		       const char **ret)
+{
+	struct str s = {n->text, n->len};
+	bool percent = s.n && s.p[s.n - 1] == '%';
+	uint64_t v;
+
+	if (n->type == NODE_SCALAR && k->words &&
+	    value_word(k->words, n->text) >= 0) {
+		*ret = n->text;
+		return true;
+	}
+	s.n -= percent;
+	if (n->type == NODE_SCALAR && str_u64(s, &v) &&
+	    v <= (percent ? 100 : 10000)) {
+		*ret = n->text;
+		return true;
+	}
+	value_unexpected(r, k, n,
+			 k->words ? "a count or a percentage, such as 1 or "
+				    "25%, or auto"
+				  : "a count or a percentage, such as 1 or "
+				    "25%");
+	return false;
 }
 
 /* The words of a row as they are offered: not those that are refused. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cli/display.h"
-#include "cli/rollout.h"
+#include "cli/progress.h"
 #include "cli/term.h"
 #include "core/mem.h"
 
@@ -102,19 +102,19 @@ static void text_is_cut_between_characters(void **state)
 	assert_int_equal(term_columns("\xc3\xa9\xc3\xa9x"), 3);
 }
 
-static bool feed(struct rollout *r, const char *json)
+static bool feed(struct progress *r, const char *json)
 {
 	cleanup_json yyjson_doc *doc = yyjson_read(json, strlen(json), 0);
 
 	assert_non_null(doc);
-	return rollout_event(r, yyjson_doc_get_root(doc));
+	return progress_event(r, yyjson_doc_get_root(doc));
 }
 
-static void start(struct rollout *r, const char *json)
+static void start(struct progress *r, const char *json)
 {
 	cleanup_json yyjson_doc *doc = yyjson_read(json, strlen(json), 0);
 
-	rollout_init(r, yyjson_doc_get_root(doc));
+	progress_init(r, yyjson_doc_get_root(doc));
 	r->requested = 2;
 	r->started_ms = 1000;
 }
@@ -123,7 +123,7 @@ static void start(struct rollout *r, const char *json)
 	"{\"name\":\"iris\",\"kind\":\"RealtimeAPI\",\"revision\":4,"          \
 	"\"change\":\"updated\",\"url\":\"http://x/iris\"}"
 
-static const char *block(struct rollout *r, struct buf *out)
+static const char *block(struct progress *r, struct buf *out)
 {
 	buf_reset(out);
 	display_block(r, 3500, 60, out);
@@ -132,7 +132,7 @@ static const char *block(struct rollout *r, struct buf *out)
 
 static void a_rollout_is_told_by_its_events(void **state)
 {
-	struct rollout r;
+	struct progress r;
 	struct buf out;
 
 	(void)state;
@@ -141,9 +141,9 @@ static void a_rollout_is_told_by_its_events(void **state)
 	/* What an earlier rollout of the same revision left does not count. */
 	assert_false(feed(&r, "{\"seq\":1,\"revision\":3,\"type\":\"live\"}"));
 	assert_true(feed(&r, "{\"seq\":2,\"revision\":4,\"type\":\"live\"}"));
-	assert_int_equal(r.state, ROLLOUT_LIVE);
+	assert_int_equal(r.state, PROGRESS_LIVE);
 	assert_true(feed(&r, "{\"seq\":3,\"revision\":4,\"type\":\"deploy\"}"));
-	assert_int_equal(r.state, ROLLOUT_RUNNING);
+	assert_int_equal(r.state, PROGRESS_RUNNING);
 	assert_false(feed(&r, "{\"seq\":3,\"revision\":4,\"type\":\"live\"}"));
 
 	feed(&r, "{\"seq\":4,\"revision\":4,\"type\":\"env_output\","
@@ -157,7 +157,7 @@ static void a_rollout_is_told_by_its_events(void **state)
 		 "\"replica\":\"iris-4-0\",\"text\":\"ready\"}");
 	feed(&r, "{\"seq\":8,\"revision\":4,\"type\":\"replica_loading\","
 		 "\"replica\":\"iris-4-1\",\"text\":\"importing p.py\"}");
-	assert_int_equal(rollout_ready(&r), 1);
+	assert_int_equal(progress_ready(&r), 1);
 	assert_string_equal(
 		block(&r, &out),
 		"iris   updating   2.5 s\n"
@@ -168,28 +168,28 @@ static void a_rollout_is_told_by_its_events(void **state)
 	assert_int_equal(r.n_replicas, 1);
 	feed(&r, "{\"seq\":10,\"revision\":4,\"type\":\"failed\","
 		 "\"text\":\"cannot import x\",\"log\":[\"a\",\"b\"]}");
-	assert_int_equal(r.state, ROLLOUT_FAILED);
+	assert_int_equal(r.state, PROGRESS_FAILED);
 	assert_string_equal(r.cause, "cannot import x");
 	assert_string_equal(r.log, "[\"a\",\"b\"]");
-	rollout_fini(&r);
+	progress_fini(&r);
 	buf_fini(&out);
 }
 
 static void a_rollout_may_be_overtaken(void **state)
 {
-	struct rollout r;
+	struct progress r;
 
 	(void)state;
 	start(&r, IRIS);
 	assert_true(feed(&r, "{\"seq\":9,\"revision\":5,\"type\":\"deploy\"}"));
-	assert_int_equal(r.state, ROLLOUT_FAILED);
+	assert_int_equal(r.state, PROGRESS_FAILED);
 	assert_string_equal(r.cause,
 			    "a later deploy of the same api took over");
-	rollout_fini(&r);
+	progress_fini(&r);
 	start(&r, IRIS);
 	assert_true(feed(&r, "{\"seq\":9,\"revision\":4,\"type\":\"delete\"}"));
 	assert_string_equal(r.cause, "the api was deleted meanwhile");
-	rollout_fini(&r);
+	progress_fini(&r);
 }
 
 int main(void)

@@ -78,7 +78,6 @@ static void what_leaves_holds_its_memory(void **state)
 	struct replica r[2];
 	struct process p = {.pid = 1};
 	struct fixture f, g;
-	unsigned soon;
 
 	(void)state;
 	init(&f);
@@ -91,24 +90,29 @@ static void what_leaves_holds_its_memory(void **state)
 	assert_int_equal(memory_total(&f.serve), 64 << 20);
 	f.spec.compute.mem_bytes = 32 << 20;
 	add(&f, &r[0], 0, 0, true);
-	assert_int_equal(memory_fits(&f.rev, &soon), 1);
+	assert_int_equal(memory_room(&f.rev).now, 1);
 	add(&f, &r[1], 1, 0, true);
 	list_remove(&r[1].link);
 	list_push_back(&f.rev.gone, &r[1].link);
-	assert_int_equal(memory_fits(&f.rev, &soon), 1);
+	assert_int_equal(memory_room(&f.rev).now, 1);
 	r[1].process = &p;
-	assert_int_equal(memory_fits(&f.rev, &soon), 0);
-	assert_int_equal(soon, 1);
-	/* A new revision takes the room of one that is wanted, not of one that
-	 * leaves; what the older one was measured to take says nothing of it.
-	 */
+	assert_int_equal(memory_room(&f.rev).now, 0);
+	assert_int_equal(memory_room(&f.rev).soon, 1);
+	/* A new revision has the room that is left beside the older one, and
+	 * could have that one's; what it takes is said, or not known. */
 	g.rev.api = &f.api;
 	g.spec.compute.mem_bytes = f.spec.compute.mem_bytes;
-	assert_int_equal(memory_fits(&g.rev, &soon), 1);
-	assert_int_equal(soon, 2);
+	assert_int_equal(memory_room(&g.rev).now, 0);
+	assert_int_equal(memory_room(&g.rev).soon, 1);
+	assert_int_equal(memory_room(&g.rev).instead, 2);
 	g.spec.compute.mem_bytes = 0;
-	f.rev.measure.bytes = 1 << 20;
-	assert_int_equal(memory_fits(&g.rev, &soon), UINT32_MAX);
+	assert_int_equal(memory_room(&g.rev).now, UINT32_MAX);
+	/* ... or guessed by the one before. */
+	f.rev.measure.own = 16 << 20;
+	f.rev.number = 3;
+	measure_guess(&g.rev, &f.rev);
+	assert_int_equal(memory_need(&g.rev).own, 16 << 20);
+	assert_int_equal(memory_room(&g.rev).instead, 4);
 	map_fini(&f.serve.apis);
 }
 

@@ -330,19 +330,15 @@ static void replicas_by_default(void **state)
 
 static void keys_not_acted_on_are_named(void **state)
 {
-#define UPDATE                                                                 \
-	"update_strategy: not acted on yet: a new revision's replicas start "  \
-	"beside the old ones\n"
 	CHECK({IRIS "update_strategy: {max_surge: 0, max_unavailable: 50%}\n",
-	       "warning " AT "3:1: iris: " UPDATE},
-	      {IRIS "update_strategy: {max_surge: 0%, max_unavailable: 0}\n",
-	       "warning " AT "3:1: iris: " UPDATE AT
+	       ""},
+	      {IRIS "update_strategy: {max_surge: auto, watch: 0s}\n", ""},
+	      {IRIS "update_strategy: {max_surge: 0%, max_unavailable: 0}\n", AT
 	       "3:51: iris: update_strategy.max_unavailable: cannot be 0 while "
 	       "max_surge is 0: nothing could be replaced\n"},
 	      {IRIS "update_strategy: {max_surge: 120%}\n",
-	       "warning " AT "3:1: iris: " UPDATE AT
-	       "3:30: iris: update_strategy.max_surge: expected a count or a "
-	       "percentage, such as 1 or 25%, found '120%'\n"},
+	       AT "3:30: iris: update_strategy.max_surge: expected a count or "
+		  "a percentage, such as 1 or 25%, or auto, found '120%'\n"},
 	      {IRIS "monitoring: {model_type: classification}\n",
 	       "warning " AT "3:1: iris: monitoring: not acted on yet: "
 	       "predictions are not counted by value\n"},

@@ -1,4 +1,4 @@
-#include "cli/rollout.h"
+#include "cli/progress.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,9 +6,9 @@
 #include "cli/term.h"
 #include "core/mem.h"
 
-void rollout_init(struct rollout *r, yyjson_val *deployed)
+void progress_init(struct progress *r, yyjson_val *deployed)
 {
-	*r = (struct rollout){
+	*r = (struct progress){
 		.name = mem_strdup(json_str(deployed, "name", "?")),
 		.kind = mem_strdup(json_str(deployed, "kind", "RealtimeAPI")),
 		.change = mem_strdup(json_str(deployed, "change", "updated")),
@@ -18,7 +18,7 @@ void rollout_init(struct rollout *r, yyjson_val *deployed)
 	};
 }
 
-static void forget(struct rollout *r)
+static void forget(struct progress *r)
 {
 	for (size_t i = 0; i < r->n_replicas; i++) {
 		free(r->replicas[i].id);
@@ -29,10 +29,10 @@ static void forget(struct rollout *r)
 	free(mem_take(&r->log));
 	free(mem_take(&r->environment));
 	free(mem_take(&r->models));
-	r->state = ROLLOUT_RUNNING;
+	r->state = PROGRESS_RUNNING;
 }
 
-void rollout_fini(struct rollout *r)
+void progress_fini(struct progress *r)
 {
 	forget(r);
 	free(r->replicas);
@@ -49,9 +49,9 @@ static void set(char **field, const char *text)
 	*field = mem_strdup(text);
 }
 
-static struct rollout_replica *replica(struct rollout *r, const char *id)
+static struct progress_replica *replica(struct progress *r, const char *id)
 {
-	struct rollout_replica *x;
+	struct progress_replica *x;
 
 	for (size_t i = 0; i < r->n_replicas; i++)
 		if (strcmp(r->replicas[i].id, id) == 0)
@@ -59,27 +59,28 @@ static struct rollout_replica *replica(struct rollout *r, const char *id)
 	r->replicas = mem_grow(r->replicas,
 			       (r->n_replicas + 1) * sizeof *r->replicas);
 	x = &r->replicas[r->n_replicas++];
-	*x = (struct rollout_replica){.id = mem_strdup(id)};
+	*x = (struct progress_replica){.id = mem_strdup(id)};
 	return x;
 }
 
-static void drop_replica(struct rollout *r, const char *id)
+static void drop_replica(struct progress *r, const char *id)
 {
-	struct rollout_replica *x = replica(r, id);
+	struct progress_replica *x = replica(r, id);
 
 	free(x->id);
 	free(x->text);
 	*x = r->replicas[--r->n_replicas];
 }
 
-void rollout_end(struct rollout *r, enum rollout_state state, const char *cause)
+void progress_end(struct progress *r, enum progress_state state,
+		  const char *cause)
 {
 	r->state = state;
 	r->ended_ms = term_now_ms();
 	set(&r->cause, cause);
 }
 
-static void on_replica(struct rollout *r, const char *type, const char *id,
+static void on_replica(struct progress *r, const char *type, const char *id,
 		       const char *text)
 {
 	if (strcmp(type, "replica_exit") == 0) {
@@ -91,17 +92,17 @@ static void on_replica(struct rollout *r, const char *type, const char *id,
 	    strcmp(type, "replica_start") == 0 ? "starting" : text);
 }
 
-static void on_failed(struct rollout *r, yyjson_val *event, const char *text)
+static void on_failed(struct progress *r, yyjson_val *event, const char *text)
 {
 	yyjson_val *log = yyjson_obj_get(event, "log");
 
-	rollout_end(r, ROLLOUT_FAILED, text);
+	progress_end(r, PROGRESS_FAILED, text);
 	free(mem_take(&r->log));
 	if (yyjson_is_arr(log))
 		r->log = json_write_val(log, NULL);
 }
 
-bool rollout_event(struct rollout *r, yyjson_val *event)
+bool progress_event(struct progress *r, yyjson_val *event)
 {
 	const char *type = json_str(event, "type", "");
 	const char *text = json_str(event, "text", "");
@@ -114,13 +115,14 @@ bool rollout_event(struct rollout *r, yyjson_val *event)
 	r->seq = seq;
 	if (strcmp(type, "deleted") == 0 ||
 	    (strcmp(type, "delete") == 0 && revision >= r->revision)) {
-		rollout_end(r, ROLLOUT_FAILED, "the api was deleted meanwhile");
+		progress_end(r, PROGRESS_FAILED,
+			     "the api was deleted meanwhile");
 		return true;
 	}
 	if (revision > r->revision && strcmp(type, "deploy") == 0 &&
-	    r->state == ROLLOUT_RUNNING) {
-		rollout_end(r, ROLLOUT_FAILED,
-			    "a later deploy of the same api took over");
+	    r->state == PROGRESS_RUNNING) {
+		progress_end(r, PROGRESS_FAILED,
+			     "a later deploy of the same api took over");
 		return true;
 	}
 	if (revision != r->revision)
@@ -136,26 +138,26 @@ bool rollout_event(struct rollout *r, yyjson_val *event)
 	else if (strncmp(type, "replica_", 8) == 0 && id)
 		on_replica(r, type, id, text);
 	else if (strcmp(type, "live") == 0)
-		rollout_end(r, ROLLOUT_LIVE, NULL);
+		progress_end(r, PROGRESS_LIVE, NULL);
 	else if (strcmp(type, "failed") == 0)
 		on_failed(r, event, text);
 	return true;
 }
 
-const char *rollout_word(const struct rollout *r)
+const char *progress_word(const struct progress *r)
 {
 	switch (r->state) {
-	case ROLLOUT_LIVE:
+	case PROGRESS_LIVE:
 		return "live";
-	case ROLLOUT_FAILED:
+	case PROGRESS_FAILED:
 		return "failed";
-	case ROLLOUT_RUNNING:
+	case PROGRESS_RUNNING:
 		break;
 	}
 	return "updating";
 }
 
-size_t rollout_ready(const struct rollout *r)
+size_t progress_ready(const struct progress *r)
 {
 	size_t n = 0;
 

@@ -1,6 +1,6 @@
-/* rollout.h: what one api's events say of its rollout. */
-#ifndef CLI_ROLLOUT_H
-#define CLI_ROLLOUT_H
+/* progress.h: what one api's events say of its rollout. */
+#ifndef CLI_PROGRESS_H
+#define CLI_PROGRESS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,32 +9,32 @@
 #include "cli/stream.h"
 #include "core/json.h"
 
-enum rollout_state {
-	ROLLOUT_RUNNING,
-	ROLLOUT_LIVE,
-	ROLLOUT_FAILED,
+enum progress_state {
+	PROGRESS_RUNNING,
+	PROGRESS_LIVE,
+	PROGRESS_FAILED,
 };
 
-struct rollout_replica {
+struct progress_replica {
 	char *id;   /* owned */
 	char *text; /* owned; "importing predictor.py" */
 	bool ready;
 };
 
-struct rollout {
+struct progress {
 	char *name, *kind, *change, *url; /* owned */
 	int64_t revision;
-	enum rollout_state state;
+	enum progress_state state;
 	char *cause;	   /* owned; why it failed */
 	char *log;	   /* owned; JSON array of last lines, or NULL */
 	char *sample;	   /* owned; a curl to paste, or NULL */
 	char *environment; /* owned; the last word on it, or NULL */
 	char *models;	   /* owned; the last word on them, or NULL */
-	struct rollout_replica *replicas; /* owned */
+	struct progress_replica *replicas; /* owned */
 	size_t n_replicas;
 	int64_t requested;
 	int64_t serves; /* it failed, and this revision goes on; 0: none does */
-	int64_t seq; /* of the last event */
+	int64_t seq;	/* of the last event */
 	int64_t started_ms, ended_ms;
 
 	/* of the follower */
@@ -45,15 +45,15 @@ struct rollout {
 };
 
 /* From an entry of the deploy's answer. */
-void rollout_init(struct rollout *r, yyjson_val *deployed);
-void rollout_fini(struct rollout *r);
+void progress_init(struct progress *r, yyjson_val *deployed);
+void progress_fini(struct progress *r);
 
 /* Takes one event in. False: it is about another revision, or old. */
-bool rollout_event(struct rollout *r, yyjson_val *event);
-void rollout_end(struct rollout *r, enum rollout_state state,
-		 const char *cause);
+bool progress_event(struct progress *r, yyjson_val *event);
+void progress_end(struct progress *r, enum progress_state state,
+		  const char *cause);
 /* "live", "failed", "updating" */
-const char *rollout_word(const struct rollout *r);
-size_t rollout_ready(const struct rollout *r);
+const char *progress_word(const struct progress *r);
+size_t progress_ready(const struct progress *r);
 
 #endif

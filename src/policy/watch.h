@@ -1,0 +1,46 @@
+/* watch.h: whether a new version fails more of its requests than the one before
+ * it did.
+ *
+ * Both are samples: e failed of n, and E of N before. If the new one were no
+ * worse, the failed ones would be spread over all n + N by chance, and the
+ * probability that e or more of them are the new one's is the tail of the
+ * hypergeometric distribution (Fisher's exact test, one-sided; R. A. Fisher,
+ * "The Design of Experiments", 1935). That is small where the new one is worse:
+ * below `alarm` it is said to be.
+ *
+ * It is asked again with each failure. So that all askings together raise a
+ * false alarm with no more than WATCH_ALARM, the kth failure may have
+ * WATCH_ALARM / (k (k + 1)) of it, which adds up to that over all k (the union
+ * bound).
+ *
+ * Of the version before little may be known. It is taken to have had
+ * WATCH_ASSUMED requests more, one of which failed: a first failure is no
+ * alarm, whatever was before, and a version whose first calls all fail is found
+ * with the third. */
+#ifndef POLICY_WATCH_H
+#define POLICY_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define WATCH_ALARM 0.01
+enum {
+	WATCH_ASSUMED = 100,
+	/* Its processes ended of themselves so often: that is one that cannot
+	 * stay, whatever it answers. */
+	WATCH_DEATHS = 3,
+};
+
+struct watch_count {
+	uint64_t requests, failed;
+};
+
+/* Counts one; what is long ago fades. */
+void watch_add(struct watch_count *c, bool failed);
+/* The probability of that many failures, or more, if now were no worse. */
+double watch_chance(const struct watch_count *now,
+		    const struct watch_count *before);
+bool watch_is_worse(const struct watch_count *now,
+		    const struct watch_count *before);
+
+#endif
