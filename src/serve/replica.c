@@ -40,6 +40,9 @@ const char *replica_state_word(const struct replica *r)
 					    [REPLICA_STOPPING] = "stopping",
 					    [REPLICA_GONE] = "stopping"};
 
+	/* Of the revision before the one that serves. */
+	if (r->state == REPLICA_READY && rollout_is_prior(r->rev))
+		return "kept";
 	return words[r->state];
 }
 

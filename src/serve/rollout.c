@@ -90,7 +90,7 @@ static char *why_no_hold(const struct api *a)
 {
 	const struct spec *spec = a->live->spec;
 	double load = (double)scale_load_ns(a->want) / NS;
-	double rate = swap_per_s(&a->came, uv_hrtime()), held;
+	double rate = scale_rate(a), held;
 	uint64_t limit_ms = a->want->spec->update.max_hold_ms, most;
 	const char *key = "update_strategy.max_hold";
 	char limit[32];
@@ -262,13 +262,29 @@ static void go_back(struct api *a)
 	rollout_step(a);
 }
 
+/* The next to go of those that are kept. */
+static void end_kept(struct revision *prior)
+{
+	unsigned index = revision__least_missed(prior);
+	struct replica *r;
+
+	for (unsigned p = 0; p < prior->spec->predictor.processes; p++)
+		if ((r = revision_find(prior, index, p)))
+			replica_leave(r, prior->spec->grace_ms);
+}
+
 static void tick_watch(struct api *a)
 {
 	const struct revision *rev = a->live;
 	char whole[32];
 
-	if (!a->rollout.prior ||
-	    uv_now(a->serve->loop) < a->rollout.watch_until)
+	if (!a->rollout.prior)
+		return;
+	/* No more than are needed: who goes back to it would need no more. */
+	while (revision_places(a->rollout.prior) >
+	       MAX(revision_places(rev), revision_asked(rev)))
+		end_kept(a->rollout.prior);
+	if (uv_now(a->serve->loop) < a->rollout.watch_until)
 		return;
 	api_event(a, rev->number, "watched", NULL, NULL,
 		  "%llu requests in %s, of which %llu failed; revision %lld "
@@ -308,6 +324,7 @@ bool rollout_keep_prior(struct api *a, struct revision *old)
 	    a->live->spec->split_json || old->spec->split_json)
 		return false;
 	rollout_drop_prior(a);
+	frozen_leave(old);
 	r->prior = old;
 	r->before = old->count;
 	r->watch_until = uv_now(a->serve->loop) + watch_ms;
@@ -330,12 +347,10 @@ bool rollout_give_way(struct serve *s)
 
 	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));) {
 		struct revision *prior = a->rollout.prior;
-		struct replica *r;
 
 		if (!prior || list_empty(&prior->replicas))
 			continue;
-		r = LIST_ENTRY(prior->replicas.next, struct replica, link);
-		replica_leave(r, prior->spec->grace_ms);
+		end_kept(prior);
 		return true;
 	}
 	return false;

@@ -296,13 +296,13 @@ void scale_on_request(struct api *a, const struct revision *rev,
 		      uint64_t now_ns)
 {
 	a->scale.evicted = false;
+	scale__came(&a->scale.came, now_ns);
 	if (is_fixed(rev))
 		return;
 	if (rev->spec->scale.policy == SCALE_BY_CORTEX) {
 		ask_within(a, S);
 		return;
 	}
-	scale__came(&a->scale.came, now_ns);
 	autoscale_arrived(&a->scale.policy, now_ns);
 	/* A question that comes later learns too late of what happens. */
 	ask_within(a, 0);

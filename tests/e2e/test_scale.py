@@ -32,7 +32,7 @@ def command(name, version=1, **scale):
 
 
 def replicas(daemon, name):
-    return {r["id"] for r in daemon.admin.api(name)["replicas"] if r["state"] not in ("draining", "stopping")}
+    return {r["id"] for r in daemon.admin.api(name)["replicas"] if r["state"] not in ("draining", "stopping", "kept")}
 
 
 def wait_zero(daemon, name):
