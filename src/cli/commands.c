@@ -38,6 +38,9 @@ const struct meaning cli_environment[] = {
 	{"force", 'f', NULL, "deploy although a rollout is under way"},        \
 		{"no-wait", 0, NULL,                                           \
 		 "return as soon as the deploy is accepted"},                  \
+		{"no-watch", 0, NULL,                                          \
+		 "return when it is live: else, while requests come, it is "   \
+		 "seen to the end of update_strategy.watch"},                  \
 		{"timeout", 0, "TIME",                                         \
 		 "stop waiting after \"90s\", \"10m\" (exit code 1); the "     \
 		 "rollout goes on"},                                           \

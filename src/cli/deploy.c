@@ -15,7 +15,7 @@ struct deploy {
 	struct display display;
 	const char *path; /* of the admin API */
 	bool patch;	  /* the config alone: the project stays */
-	bool force, wait;
+	bool force, wait, watches;
 	enum output output;
 	int64_t timeout_ms; /* 0: none */
 
@@ -41,6 +41,7 @@ static int read_flags(struct deploy *d, const struct args *a)
 				 timeout);
 	d->force = args_has(a, "force");
 	d->wait = !args_has(a, "no-wait");
+	d->watches = !args_has(a, "no-watch");
 	return CLI_OK;
 }
 
@@ -256,7 +257,7 @@ static int run(struct deploy *d)
 		return rc;
 	if (d->wait)
 		rc = follow_rollouts(&d->ad, d->rollouts, d->n, d->timeout_ms,
-				     &d->display);
+				     d->watches, &d->display);
 	return report(d, rc);
 }
 

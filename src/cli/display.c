@@ -109,7 +109,7 @@ size_t display_block(const struct progress *r, int64_t now_ms, size_t width,
 {
 	char took[32];
 	cleanup_free char *head = NULL, *env = NULL, *replicas = NULL;
-	cleanup_free char *models = NULL;
+	cleanup_free char *models = NULL, *watch = NULL;
 	cleanup_free char *waits = replica_text(r);
 	bool running = r->state == PROGRESS_RUNNING;
 	size_t lines = 1;
@@ -118,6 +118,11 @@ size_t display_block(const struct progress *r, int64_t now_ms, size_t width,
 	str_human_ms((running ? now_ms : r->ended_ms) - r->started_ms, took);
 	head = mem_printf("%s   %s   %s", r->name, progress_word(r), took);
 	add_line(out, head, width);
+	if (r->watch) {
+		watch = mem_printf("  watched       %s", r->watch);
+		add_line(out, watch, width);
+		lines++;
+	}
 	if (!running)
 		return lines;
 	if (r->environment) {

@@ -7,7 +7,13 @@
 #include "core/mem.h"
 
 /* A daemon that was killed is back in well under LOST_MS. */
-enum { TURN_MS = 100, RETRY_MS = 200, LOST_MS = 20000, LOOK_MS = 1000 };
+enum {
+	TURN_MS = 100,
+	RETRY_MS = 200,
+	LOST_MS = 20000,
+	LOOK_MS = 1000,
+	QUIET_MS = 3000, /* without a request a watch has nothing to see */
+};
 
 static void on_line(void *data, yyjson_val *event)
 {
@@ -28,6 +34,30 @@ static void connect_stream(const struct admin *ad, CURLM *multi,
 	stream_start(&r->stream, multi, ad, path, on_line, r);
 }
 
+/* A new revision that is live is watched against the one before; as long as
+ * requests come that is worth waiting for. */
+static void take_watch(struct progress *r, yyjson_val *api)
+{
+	yyjson_val *w = yyjson_obj_get(api, "watch");
+	int64_t requests = json_int(w, "requests", 0), now = term_now_ms();
+	double per_s = yyjson_get_num(yyjson_obj_get(w, "per_s"));
+	char left[32];
+
+	free(mem_take(&r->watch));
+	if (r->state != PROGRESS_LIVE)
+		return;
+	if (requests != r->watched || !r->quiet_ms)
+		r->quiet_ms = now + QUIET_MS;
+	r->watched = requests;
+	if (json_int(w, "revision", 0) != r->revision || per_s <= 0 ||
+	    now >= r->quiet_ms)
+		return;
+	r->watch = mem_printf("%lld requests, %lld failed; %s left",
+			      (long long)requests,
+			      (long long)json_int(w, "failed", 0),
+			      str_human_ms(json_int(w, "left_ms", 0), left));
+}
+
 /* What the api is now: how many replicas it wants, and where its events may
  * not tell (`ends`), how it fares. */
 static void take_in(struct progress *r, yyjson_val *api, bool ends)
@@ -36,6 +66,7 @@ static void take_in(struct progress *r, yyjson_val *api, bool ends)
 	yyjson_val *back = yyjson_obj_get(api, "rolled_back");
 
 	r->requested = json_int(api, "requested", 0);
+	take_watch(r, api);
 	if (json_int(back, "revision", 0) == r->revision)
 		r->serves = json_int(back, "serves", 0);
 	free(r->sample);
@@ -70,13 +101,19 @@ static void look_again(struct admin *ad, struct progress *r)
 	struct answer an;
 	int64_t now = term_now_ms();
 
-	if (r->look_ms == 0 || now < r->look_ms)
+	if ((r->look_ms == 0 && !r->watch) || now < r->look_ms)
 		return;
 	r->look_ms = now + LOOK_MS;
 	if (admin_try(ad, "GET", path, NULL, &an) == CURLE_OK &&
 	    an.status == 200)
-		take_in(r, answer_root(&an), true);
+		take_in(r, answer_root(&an), r->state == PROGRESS_RUNNING);
 	answer_fini(&an);
+}
+
+/* Nothing is to be expected of it any more. */
+static bool has_ended(const struct progress *r)
+{
+	return r->state != PROGRESS_RUNNING && !r->watch;
 }
 
 /* The stream ended and the rollout has not. Returns -1 to go on. */
@@ -100,7 +137,7 @@ static int on_ended(const struct admin *ad, CURLM *multi, struct progress *r)
 		rc = admin_unreachable(ad, r->stream.curl, r->stream.result,
 				       r->stream.detail);
 	}
-	if (rc >= 0 || r->state != PROGRESS_RUNNING)
+	if (rc >= 0 || has_ended(r))
 		return rc;
 	stream_stop(&r->stream, multi);
 	usleep(RETRY_MS * 1000);
@@ -112,13 +149,38 @@ static int on_ended(const struct admin *ad, CURLM *multi, struct progress *r)
 static bool all_ended(const struct progress *rollouts, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (rollouts[i].state == PROGRESS_RUNNING)
+		if (!has_ended(&rollouts[i]))
 			return false;
 	return true;
 }
 
+/* Returns -1 to go on. */
+static int turn(struct admin *ad, CURLM *multi, struct progress *r,
+		bool watches)
+{
+	int rc = CLI_OK;
+
+	if (!has_ended(r))
+		look_again(ad, r);
+	if (r->stream.ended && !has_ended(r))
+		return on_ended(ad, multi, r);
+	/* It has just become live. */
+	if (r->state == PROGRESS_LIVE && !r->quiet_ms && watches &&
+	    strcmp(r->change, "unchanged") != 0)
+		rc = look(ad, r, false);
+	return rc == CLI_OK ? -1 : rc;
+}
+
+static bool any_running(const struct progress *rollouts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (rollouts[i].state == PROGRESS_RUNNING)
+			return true;
+	return false;
+}
+
 static int watch(struct admin *ad, CURLM *multi, struct progress *rollouts,
-		 size_t n, int64_t timeout_ms, struct display *d)
+		 size_t n, int64_t timeout_ms, bool watches, struct display *d)
 {
 	int64_t started = term_now_ms();
 	int rc = -1;
@@ -126,18 +188,13 @@ static int watch(struct admin *ad, CURLM *multi, struct progress *rollouts,
 
 	while (rc < 0 && !all_ended(rollouts, n)) {
 		streams_turn(multi, TURN_MS);
-		for (size_t i = 0; rc < 0 && i < n; i++) {
-			struct progress *r = &rollouts[i];
-
-			if (r->state == PROGRESS_RUNNING)
-				look_again(ad, r);
-			if (r->stream.ended && r->state == PROGRESS_RUNNING)
-				rc = on_ended(ad, multi, r);
-		}
+		for (size_t i = 0; rc < 0 && i < n; i++)
+			rc = turn(ad, multi, &rollouts[i], watches);
 		display_draw(d, rollouts, n, false);
 		if (rc < 0 && timeout_ms > 0 &&
-		    term_now_ms() > started + timeout_ms &&
-		    !all_ended(rollouts, n)) {
+		    term_now_ms() > started + timeout_ms) {
+			if (!any_running(rollouts, n))
+				break;
 			display_settle(d);
 			rc = term_fail(CLI_FAILED,
 				       "not live after %s; the rollout goes "
@@ -149,7 +206,7 @@ static int watch(struct admin *ad, CURLM *multi, struct progress *rollouts,
 }
 
 int follow_rollouts(struct admin *ad, struct progress *rollouts, size_t n,
-		    int64_t timeout_ms, struct display *d)
+		    int64_t timeout_ms, bool watches, struct display *d)
 {
 	CURLM *multi = curl_multi_init();
 	int rc = CLI_OK;
@@ -163,7 +220,7 @@ int follow_rollouts(struct admin *ad, struct progress *rollouts, size_t n,
 			connect_stream(ad, multi, r);
 	}
 	if (rc == CLI_OK)
-		rc = watch(ad, multi, rollouts, n, timeout_ms, d);
+		rc = watch(ad, multi, rollouts, n, timeout_ms, watches, d);
 	/* After a failure the last drawing stays above its message. */
 	if (rc == CLI_OK)
 		display_draw(d, rollouts, n, true);

@@ -29,6 +29,7 @@ static void forget(struct progress *r)
 	free(mem_take(&r->log));
 	free(mem_take(&r->environment));
 	free(mem_take(&r->models));
+	free(mem_take(&r->watch));
 	r->state = PROGRESS_RUNNING;
 }
 

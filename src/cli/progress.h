@@ -33,15 +33,18 @@ struct progress {
 	struct progress_replica *replicas; /* owned */
 	size_t n_replicas;
 	int64_t requested;
+	char *watch; /* owned; it is live and watched: how it does; or NULL */
 	int64_t serves; /* it failed, and this revision goes on; 0: none does */
 	int64_t seq;	/* of the last event */
 	int64_t started_ms, ended_ms;
 
 	/* of the follower */
 	struct stream stream;
-	int64_t lost_ms; /* since when nothing is heard; 0: connected */
-	int64_t look_ms; /* when to ask for its state; 0: its events tell */
-	void *data;	 /* of the follower: its display */
+	int64_t lost_ms;  /* since when nothing is heard; 0: connected */
+	int64_t look_ms;  /* when to ask for its state; 0: its events tell */
+	int64_t watched;  /* requests that were seen by quiet_ms, ... */
+	int64_t quiet_ms; /* ... when the last of them was */
+	void *data;	  /* of the follower: its display */
 };
 
 /* From an entry of the deploy's answer. */

@@ -458,6 +458,7 @@ void rollout_put(const struct api *a, yyjson_mut_doc *doc, yyjson_mut_val *root)
 	o = yyjson_mut_obj_add_obj(doc, root, "watch");
 	yyjson_mut_obj_add_int(doc, o, "revision", a->live->number);
 	put_count(doc, o, &a->live->count);
+	yyjson_mut_obj_add_real(doc, o, "per_s", scale_rate(a));
 	yyjson_mut_obj_add_uint(doc, o, "left_ms", until - MIN(now, until));
 	o = yyjson_mut_obj_add_obj(doc, o, "before");
 	yyjson_mut_obj_add_int(doc, o, "revision", prior->number);

@@ -1,5 +1,6 @@
 """How a new revision takes over: beside the old one, one by one, in its place; and how one that is no good goes again."""
 
+import os
 import time
 
 import pytest
@@ -276,3 +277,32 @@ def test_a_deploy_ends_the_watch(daemon):
         daemon.admin.deploy(project(word, update_strategy={"watch": "10m"}))
     wait_for("the first one is gone", lambda: {r for r, _ in replicas(daemon)} == {2, 3})
     assert daemon.admin.api("api")["watch"]["before"]["revision"] == 2
+
+
+# ---- what `soma deploy` says ----
+
+def folder(daemon, word, **keys):
+    """The project as a folder."""
+    path = daemon.inside(f"project-{word}")
+    os.makedirs(path, exist_ok=True)
+    for name, content in project(word, **keys).items():
+        with open(os.path.join(path, name), "w", encoding="utf-8") as f:
+            f.write(content)
+    return path
+
+
+def test_deploy_says_why_one_went_again(own_daemon):
+    """It is live first, and is watched while requests come."""
+    own_daemon.cli("deploy", folder(own_daemon, "old"), check=0)
+    with Asked(own_daemon, pause=0.005) as asked:
+        wait_for("answers", lambda: len(asked.order) > 500)
+        bad = own_daemon.cli("deploy", folder(own_daemon, "bad", source=predictor(ONE_IN_FIVE)), check=1)
+        bad.says("api failed:", "requests failed, and 0 of the last", "revision 1 of api goes on serving")
+        wait_for("old ones again", lambda: asked.order[-50:] == ["old"] * 50)
+        own_daemon.cli("history", "api", check=0).says("failed", "requests failed")
+        good = own_daemon.cli("deploy", folder(own_daemon, "new", update_strategy={"watch": "2s"}), check=0)
+        good.says("api is live")
+        assert own_daemon.admin.api("api")["watch"] is None, "it was seen to its end"
+    quiet = time.monotonic()
+    own_daemon.cli("deploy", folder(own_daemon, "third", update_strategy={"watch": "10m"}), "--no-watch", check=0)
+    assert time.monotonic() - quiet < 60 and own_daemon.admin.api("api")["watch"] is not None
