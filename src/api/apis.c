@@ -105,6 +105,16 @@ void admin_delete_api(struct http_req *req, const char *arg)
 			     wait_for(req, arg));
 }
 
+static const char *kind_of(const struct api *a)
+{
+	return a->want ? a->want->spec->kind : "";
+}
+
+static const char *endpoint_of(const struct api *a)
+{
+	return a->want ? a->want->spec->endpoint : "";
+}
+
 static void on_refreshed(void *data, const struct err *err,
 			 enum serve_change change, struct api *a)
 {
@@ -116,8 +126,11 @@ static void on_refreshed(void *data, const struct err *err,
 	else if (w->req)
 		http_replyf(w->req, 200, "application/json",
 			    "{\"message\":\"updating %s (%s)\","
+			    "\"name\":\"%s\",\"kind\":\"%s\","
+			    "\"change\":\"updated\",\"url\":\"%s%s\","
 			    "\"revision\":%lld}",
-			    w->name, a->want ? a->want->spec->kind : "",
+			    w->name, kind_of(a), w->name, kind_of(a),
+			    a->serve->data_url, endpoint_of(a),
 			    a->want ? (long long)a->want->number : 0LL);
 	waited(w);
 }

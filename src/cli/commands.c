@@ -34,17 +34,19 @@ const struct meaning cli_environment[] = {
 		"admin", 0, "URL", NULL                                        \
 	}
 
-#define DEPLOY_FLAGS                                                           \
-	{"force", 'f', NULL, "deploy although a rollout is under way"},        \
-		{"no-wait", 0, NULL,                                           \
-		 "return as soon as the deploy is accepted"},                  \
+#define FOLLOW_FLAGS                                                           \
+	{"no-wait", 0, NULL, "return as soon as it is accepted"},              \
 		{"no-watch", 0, NULL,                                          \
-		 "return when it is live: else, while requests come, it is "   \
-		 "seen to the end of update_strategy.watch"},                  \
+		 "return when it is live, though requests come by which it "   \
+		 "is watched"},                                                \
 		{"timeout", 0, "TIME",                                         \
 		 "stop waiting after \"90s\", \"10m\" (exit code 1); the "     \
 		 "rollout goes on"},                                           \
 		OUTPUT_FLAG
+
+#define DEPLOY_FLAGS                                                           \
+	{"force", 'f', NULL, "deploy although a rollout is under way"},        \
+		FOLLOW_FLAGS
 
 static const struct command commands[] = {
 	{
@@ -179,7 +181,7 @@ static const struct command commands[] = {
 		.summary = "start all replicas of an api anew",
 		.help = "For a predictor that reads something again when it "
 			"starts.",
-		.flags = {OUTPUT_FLAG},
+		.flags = {FOLLOW_FLAGS},
 		.fn = cmd_refresh,
 	},
 	{
@@ -207,7 +209,7 @@ static const struct command commands[] = {
 			"back: that happens by itself.",
 		.flags = {{"to", 0, "N",
 			   "this revision; 'soma history' shows them"},
-			  OUTPUT_FLAG},
+			  FOLLOW_FLAGS},
 		.fn = cmd_rollback,
 	},
 	{

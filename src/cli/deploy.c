@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/bundle.h"
+#include "cli/deploy.h"
 #include "cli/display.h"
 #include "cli/follow.h"
 #include "cli/output.h"
@@ -231,6 +232,17 @@ static int report(struct deploy *d, int rc)
 	return rc;
 }
 
+/* Follows what was asked for, and says how it ended. */
+static int see_through(struct deploy *d)
+{
+	int rc = CLI_OK;
+
+	if (d->wait)
+		rc = follow_rollouts(&d->ad, d->rollouts, d->n, d->timeout_ms,
+				     d->watches, &d->display);
+	return report(d, rc);
+}
+
 static int run(struct deploy *d)
 {
 	struct err err = {0};
@@ -255,10 +267,43 @@ static int run(struct deploy *d)
 		rc = send_deploy(d, false);
 	if (rc != CLI_OK)
 		return rc;
-	if (d->wait)
-		rc = follow_rollouts(&d->ad, d->rollouts, d->n, d->timeout_ms,
-				     d->watches, &d->display);
-	return report(d, rc);
+	return see_through(d);
+}
+
+static void fini(struct deploy *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		progress_fini(&d->rollouts[i]);
+	free(d->rollouts);
+	free(d->problems);
+	free(d->request_text);
+	bundle_fini(&d->bundle);
+	admin_close(&d->ad);
+}
+
+int deploy_anew(const struct args *a, const char *path, const struct body *body)
+{
+	struct deploy d = {0};
+	struct answer an;
+	int rc = read_flags(&d, a);
+
+	if (rc != CLI_OK)
+		return rc;
+	display_init(&d.display, d.output != OUTPUT_TABLE);
+	rc = admin_open(&d.ad, a);
+	if (rc != CLI_OK)
+		return rc;
+	rc = admin_call(&d.ad, "POST", path, body, &an);
+	if (rc == CLI_OK) {
+		d.rollouts = mem_alloc(sizeof *d.rollouts);
+		progress_init(&d.rollouts[d.n++], answer_root(&an));
+		display_say(&d.display, "%s",
+			    json_str(answer_root(&an), "message", ""));
+		answer_fini(&an);
+		rc = see_through(&d);
+	}
+	fini(&d);
+	return rc;
 }
 
 static int deploy(const struct args *a, bool patch)
@@ -282,13 +327,7 @@ static int deploy(const struct args *a, bool patch)
 		rc = term_fail(CLI_USAGE, "%s", err.msg);
 	else
 		rc = run(&d);
-	for (size_t i = 0; i < d.n; i++)
-		progress_fini(&d.rollouts[i]);
-	free(d.rollouts);
-	free(d.problems);
-	free(d.request_text);
-	bundle_fini(&d.bundle);
-	admin_close(&d.ad);
+	fini(&d);
 	return rc;
 }
 

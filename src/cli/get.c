@@ -205,6 +205,47 @@ static void print_rolled_back(yyjson_val *r)
 	       (long long)json_int(r, "revision", 0), json_str(r, "why", "?"));
 }
 
+static void print_rollout(yyjson_val *r)
+{
+	yyjson_val *from = yyjson_obj_get(r, "from");
+	yyjson_val *to = yyjson_obj_get(r, "to");
+	int64_t held = json_int(r, "held", 0);
+
+	if (!yyjson_is_obj(r))
+		return;
+	printf("\nrollout: revision %lld to %lld: %lld of the old and %lld of "
+	       "the new replicas are ready",
+	       (long long)json_int(from, "revision", 0),
+	       (long long)json_int(to, "revision", 0),
+	       (long long)json_int(from, "ready", 0),
+	       (long long)json_int(to, "ready", 0));
+	if (held)
+		printf("; %lld request%s for it", (long long)held,
+		       held == 1 ? " waits" : "s wait");
+	putchar('\n');
+}
+
+static void print_watch(yyjson_val *w)
+{
+	yyjson_val *before = yyjson_obj_get(w, "before");
+	int64_t kept = json_int(before, "places", 0);
+	char left[32];
+
+	if (!yyjson_is_obj(w))
+		return;
+	printf("\nrevision %lld is watched for %s more: %lld of its %lld "
+	       "requests failed, %lld of %lld of revision %lld (%lld replica%s "
+	       "kept)\n",
+	       (long long)json_int(w, "revision", 0),
+	       str_human_ms(json_int(w, "left_ms", 0), left),
+	       (long long)json_int(w, "failed", 0),
+	       (long long)json_int(w, "requests", 0),
+	       (long long)json_int(before, "failed", 0),
+	       (long long)json_int(before, "requests", 0),
+	       (long long)json_int(before, "revision", 0), (long long)kept,
+	       kept == 1 ? "" : "s");
+}
+
 static void print_zygote(yyjson_val *zygote)
 {
 	const char *state = json_str(zygote, "state", "none");
@@ -263,6 +304,8 @@ static void print_one(yyjson_val *api)
 	if (message)
 		printf("\n%s\n", message);
 	print_rolled_back(yyjson_obj_get(api, "rolled_back"));
+	print_rollout(yyjson_obj_get(api, "rollout"));
+	print_watch(yyjson_obj_get(api, "watch"));
 	print_environment(yyjson_obj_get(api, "environment"));
 	print_models(yyjson_obj_get(api, "models"));
 	print_replicas(yyjson_obj_get(api, "replicas"));

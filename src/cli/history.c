@@ -1,4 +1,4 @@
-/* history.c: `soma history` and `soma rollback`. */
+/* history.c: `soma history`. */
 #include <string.h>
 
 #include "cli/admin.h"
@@ -41,26 +41,4 @@ int cmd_history(const struct args *a)
 		admin_path("apis", args_word(a, 0), "/revisions");
 
 	return admin_show(a, "GET", path, NULL, print_revisions);
-}
-
-int cmd_rollback(const struct args *a)
-{
-	cleanup_free char *path =
-		admin_path("apis", args_word(a, 0), "/rollback");
-	const char *to = args_value(a, "to");
-	cleanup_free char *text = NULL;
-	struct body body = {0};
-	uint64_t n;
-
-	if (!to)
-		return admin_show(a, "POST", path, NULL, admin_message);
-	if (!str_u64(str_of(to), &n) || !n || n > INT64_MAX)
-		return term_fail(CLI_USAGE,
-				 "--to is the number of a revision, not '%s'; "
-				 "'soma history %s' shows them",
-				 to, args_word(a, 0));
-	text = mem_printf("{\"to\":%llu}", (unsigned long long)n);
-	body.data = text;
-	body.len = strlen(text);
-	return admin_show(a, "POST", path, &body, admin_message);
 }

@@ -126,7 +126,7 @@ def test_a_failing_update_leaves_the_old_one_serving(daemon, folder):
     api = {"name": "keeps", "predictor": {"command": ["/bin/false"]}}
     deploy(daemon, folder, {"soma.yaml": projects.yaml_value([api])}, check=FAILED).says("keeps failed", "exit code 1")
     assert daemon.admin.get("/keeps/echo").json()["pid"] == pid
-    daemon.cli("get", "keeps").says("error", "exit code 1")
+    daemon.cli("get", "keeps").says("live", "revision 2 was rolled back: ", "exit code 1")
 
 
 def test_deploy_can_be_interrupted_while_it_waits(daemon, folder):
@@ -202,7 +202,7 @@ def test_logs_follow_until_ctrl_c(shown):
 
 
 def test_refresh(daemon):
-    daemon.admin.deploy(projects.probe_project(projects.probe_api("again")))
+    daemon.admin.deploy(projects.probe_project(projects.probe_api("again", update_strategy={"watch": "0s"})))
     pid = daemon.admin.pids("again")[0]
     daemon.cli("refresh", "again", check=0).says("updating again (RealtimeAPI)")
     wait_for("another replica", lambda: daemon.admin.pids("again") not in ([], [pid])
