@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,7 +37,7 @@
 #include "tally.h"
 
 enum {
-	CLIENTS_MAX = 6000,
+	CLIENTS_MAX = 16000,
 	LATE_S = 60, /* longer is no answer */
 	REST_S = 3,  /* kept connections rest this long at most: who would end
 			them waits longer */
@@ -93,6 +94,16 @@ static _Noreturn void die(const char *what)
 {
 	fprintf(stderr, "steady: %s: %s\n", what, strerror(errno));
 	exit(1);
+}
+
+static void raise_limit(void)
+{
+	struct rlimit all;
+
+	if (getrlimit(RLIMIT_NOFILE, &all))
+		return;
+	all.rlim_cur = all.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &all);
 }
 
 /* ---- one client ---- */
@@ -433,6 +444,7 @@ int main(int argc, char **argv)
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	order.streams = (unsigned)atoi(argv[2]);
 	seed = strtoull(argv[3], NULL, 10) | 1;
+	raise_limit();
 	epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &e))
 		die("epoll");

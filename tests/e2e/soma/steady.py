@@ -39,7 +39,8 @@ class PythonPredictor:
 
 def project(revision, streams, replicas=2):
     """The apis `call` and `stream`, which say which revision answers."""
-    scale = {"min_replicas": replicas, "max_replicas": replicas}
+    # A rate is kept up whatever the machine has to do meanwhile: what comes in a second is not to be refused.
+    scale = {"min_replicas": replicas, "max_replicas": replicas, "max_replica_concurrency": 16384}
     return python_project(SOURCE.format(revision=revision), python_api("call", autoscaling=scale),
                           # A stream holds its slot to its end; any one replica may have to hold all but a few.
                           python_api("stream", predictor={"threads_per_process": streams}, autoscaling=scale, grace_period="60s"))
