@@ -244,6 +244,25 @@ def test_the_next_request_on_a_kept_connection(own_daemon):
     wait_for("it has ended", lambda: not procs.alive(old), 20)
 
 
+def test_a_call_that_was_passed_on_is_taken_over(own_daemon):
+    """The same call once more, by another way than the first came: it runs once."""
+    daemon = own_daemon
+    one_place(daemon)
+    slow = ask(daemon, "/one", method="POST", json={"sleep": 3})
+    wait_for("it runs", lambda: daemon.admin.api("one")["in_flight"] == 1)
+    call = {"method": "POST", "json": {"n": 7}, "headers": {"Idempotency-Key": "k"}}
+    first = ask(daemon, "/one", **call)
+    wait_for("it waits", lambda: daemon.admin.api("one")["in_flight"] == 2)
+    upgrade(daemon)
+    wait_for("the new one has it", lambda: daemon.admin.api("one")["in_flight"] == 1)
+    second = ask(daemon, "/one", **call)
+    first.join(seconds(20))
+    assert first.answer.status_code == 409, first.answer
+    assert slow.is_alive() and second.is_alive()
+    assert text_of(second).json()["n"] == 7
+    text_of(slow)
+
+
 # --- how it is asked for, and what is refused ---
 
 
