@@ -34,13 +34,15 @@
 #include <unistd.h>
 
 #include "answer.h"
+#include "pool.h"
 #include "tally.h"
 
 enum {
-	CLIENTS_MAX = 16000,
-	LATE_S = 60, /* longer is no answer */
-	REST_S = 3,  /* kept connections rest this long at most: who would end
-			them waits longer */
+	CALLS_MAX = 800, /* unanswered at once; those that are due then wait
+			    here, and are measured from when they were due */
+	LATE_S = 60,	 /* longer is no answer */
+	REST_S = 3, /* kept connections rest this long at most: who would end
+		       them waits longer */
 	NEW_EVERY = 8,
 	EVENTS_LEAST = 10,
 	EVENTS_MOST = 40,
@@ -48,23 +50,9 @@ enum {
 
 static const uint64_t SECOND = 1000000000;
 
-struct client {
-	enum { FREE, CONNECTING, ASKED, RESTING } state;
-	int fd;
-	uint64_t turn; /* that it became free in: events may still name it */
-	bool stream, only; /* one answer on this connection */
-	uint64_t id, due_ns, rests_ns;
-	unsigned low;	   /* the least revision that may answer */
-	unsigned revision; /* of a stream: whose it is; 0: none yet */
-	unsigned n, next;  /* lines */
-	struct answer answer;
-};
-
-static struct client clients[CLIENTS_MAX];
-static size_t n_clients; /* so many were ever used */
 static struct sockaddr_in address;
 static int epoll;
-static uint64_t seed, last_id, turn;
+static uint64_t seed, last_id;
 static struct tally told;
 
 static struct {
@@ -108,13 +96,6 @@ static void raise_limit(void)
 
 /* ---- one client ---- */
 
-static void release(struct client *c)
-{
-	close(c->fd);
-	c->state = FREE;
-	c->turn = turn;
-}
-
 static void over(struct client *c)
 {
 	if (c->stream)
@@ -139,7 +120,7 @@ static void fail(struct client *c, const char *what, uint64_t *counter)
 		 order.begun, what, a->status, (int)a->n_text, a->text);
 	tally_say(&told, words);
 	over(c);
-	release(c);
+	pool_release(c);
 }
 
 /* Begun ones were cut. */
@@ -173,6 +154,20 @@ static void send_it(struct client *c)
 		lose(c, "it could not be sent");
 }
 
+/* From many addresses: of one the ports would be used up by connections that
+ * have ended a minute ago. */
+static void bind_it(const struct client *c)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	int one = 1;
+
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + c->id % 128);
+	setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one,
+		   sizeof one);
+	if (bind(c->fd, (struct sockaddr *)&from, sizeof from))
+		die("bind");
+}
+
 static void connect_it(struct client *c)
 {
 	struct epoll_event e = {.events = EPOLLOUT, .data.ptr = c};
@@ -181,6 +176,7 @@ static void connect_it(struct client *c)
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &e))
 		die("a socket");
+	bind_it(c);
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	c->state = CONNECTING;
 	told.connections++;
@@ -201,38 +197,19 @@ static void on_connected(struct client *c)
 		send_it(c);
 }
 
-static struct client *new_client(void)
-{
-	for (size_t i = 0; i < n_clients; i++)
-		if (clients[i].state == FREE && clients[i].turn != turn)
-			return &clients[i];
-	if (n_clients == CLIENTS_MAX) {
-		errno = EAGAIN;
-		die("more is unanswered than clients are there");
-	}
-	return &clients[n_clients++];
-}
-
-/* The one that has rested longest: it may be from before a change. */
-static struct client *resting(void)
-{
-	struct client *found = NULL;
-
-	for (size_t i = 0; i < n_clients; i++)
-		if (clients[i].state == RESTING &&
-		    (!found || clients[i].rests_ns < found->rests_ns))
-			found = &clients[i];
-	return found;
-}
-
 static void ask(bool stream, uint64_t due_ns)
 {
 	bool only = stream || dice(NEW_EVERY) == 0;
-	struct client *c = only ? NULL : resting();
+	/* The one that has rested longest: it may be from before a change. */
+	struct client *c = only ? NULL : pool_wake();
 	bool kept = c;
 
 	if (!c)
-		c = new_client();
+		c = pool_take();
+	if (!c) {
+		errno = EAGAIN;
+		die("clients");
+	}
 	c->stream = stream;
 	c->only = only;
 	c->id = ++last_id;
@@ -284,10 +261,9 @@ static void answered(struct client *c, uint64_t now)
 	}
 	over(c);
 	if (c->only || c->answer.close) {
-		release(c);
+		pool_release(c);
 	} else {
-		c->state = RESTING;
-		c->rests_ns = now;
+		pool_rest(c, now);
 	}
 	/* Streams are begun again by the clock. */
 	if (!c->stream && order.clients && !order.ending)
@@ -332,7 +308,7 @@ static void on_readable(struct client *c)
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (c->state == RESTING)
-		release(c);
+		pool_release(c);
 	else if (n > 0)
 		on_bytes(c, buffer, (size_t)n);
 	else
@@ -345,12 +321,12 @@ static void look_after(void)
 {
 	uint64_t now = now_ns();
 
-	for (size_t i = 0; i < n_clients; i++) {
-		struct client *c = &clients[i];
+	for (size_t i = 0; i < pool_n; i++) {
+		struct client *c = &pool[i];
 
 		if (c->state == RESTING &&
 		    (order.ending || now - c->rests_ns > REST_S * SECOND))
-			release(c);
+			pool_release(c);
 		else if ((c->state == ASKED || c->state == CONNECTING) &&
 			 now - c->due_ns > LATE_S * SECOND)
 			lose(c, "too late");
@@ -367,10 +343,21 @@ static void go_on(void)
 		ask(true, now);
 	for (unsigned n = told.calls_open; n < order.clients; n++)
 		ask(false, now);
-	while (order.rate && order.next_ns <= now) {
+	while (order.rate && order.next_ns <= now &&
+	       told.calls_open < CALLS_MAX) {
 		ask(false, order.next_ns);
 		order.next_ns += dice(2000) * (SECOND / 1000) / order.rate;
 	}
+}
+
+static void report(void)
+{
+	uint64_t now = now_ns();
+
+	told.behind_us = order.rate && order.next_ns < now
+				 ? (now - order.next_ns) / 1000
+				 : 0;
+	tally_report(&told);
 }
 
 static void take_order(const char *line)
@@ -391,7 +378,7 @@ static void take_order(const char *line)
 	} else if (strcmp(line, "mark") == 0) {
 		tally_mark(&told);
 	} else {
-		tally_report(&told);
+		report();
 	}
 }
 
@@ -451,7 +438,7 @@ int main(int argc, char **argv)
 	while (!order.ending || told.calls_open || told.streams_open) {
 		int n = epoll_wait(epoll, events, 64, 1);
 
-		turn++;
+		pool_turn();
 		for (int i = 0; i < n; i++)
 			on_event(&events[i]);
 		if (now_ns() - looked > SECOND / 4) {
@@ -461,6 +448,6 @@ int main(int argc, char **argv)
 		if (!order.ending)
 			go_on();
 	}
-	tally_report(&told);
+	report();
 	return 0;
 }

@@ -93,6 +93,7 @@ void tally_report(struct tally *t)
 	number("connections", t->connections);
 	number("calls_open", t->calls_open);
 	number("streams_open", t->streams_open);
+	number("behind_us", t->behind_us);
 	number("revisions", revisions(t));
 	number("median_us", quantile(t, 0.5));
 	number("p99_us", quantile(t, 0.99));

@@ -18,6 +18,7 @@ struct tally {
 	uint64_t refused, failed, cut; /* cut: a stream that had begun */
 	uint64_t connections;
 	unsigned calls_open, streams_open;
+	uint64_t behind_us; /* what was due then is being asked now */
 	/* private */
 	uint32_t times[TALLY_TIMES];
 	uint64_t longest_us;
