@@ -111,7 +111,7 @@ bool http_req_swap(struct http_req *running, struct http_req *req)
 	bool keep_alive;
 
 	assert(http_req_may_swap(running) && !req->status && b->in.complete &&
-	       ca->server == cb->server);
+	       ca->server->opts.data == cb->server->opts.data);
 	/* Who they are for, and how these are answered. */
 	a->pub.id = copy(a, b->pub.id);
 	b->pub.id = copy(b, was.id);
@@ -121,6 +121,8 @@ bool http_req_swap(struct http_req *running, struct http_req *req)
 	b->pub.loopback = was.loopback;
 	a->pub.minor = b->pub.minor;
 	b->pub.minor = was.minor;
+	a->pub.server = cb->server;
+	b->pub.server = ca->server;
 	keep_alive = a->keep_alive;
 	a->keep_alive = b->keep_alive;
 	b->keep_alive = keep_alive;

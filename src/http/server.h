@@ -201,8 +201,9 @@ void http_reply_abort(struct http_req *req);
 bool http_req_may_swap(const struct http_req *req);
 /* The client of `req` gets the answer of `running` instead, and that one's
  * client, if it is still there, what is replied to `req`, which is all here and
- * unanswered, too, and at no upstream. Both are the same server's. false: that
- * client had left, and `req` is over soon. Start times stay. */
+ * unanswered, too, and at no upstream. Both are of servers with the same
+ * handler. false: that client had left, and `req` is over soon. Start times
+ * stay. */
 bool http_req_swap(struct http_req *running, struct http_req *req);
 
 /* What goes to its client from now on, head and all, is added to `tap`, too, as

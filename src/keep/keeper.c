@@ -74,6 +74,8 @@ static void start_daemon(struct keeper *k)
 void keeper__instal(struct keeper *k, struct tenant *t)
 {
 	k->serving = false;
+	/* One that died may have been about to be started again. */
+	uv_timer_stop(&k->restart);
 	if (!t) {
 		start_daemon(k);
 		return;

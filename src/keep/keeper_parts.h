@@ -8,6 +8,7 @@
 
 #include "core/buf.h"
 #include "keep/adopt.h"
+#include "keep/candidate.h"
 #include "keep/keep.h"
 #include "keep/tenant.h"
 
@@ -44,14 +45,8 @@ enum upgrade_state {
 
 struct upgrade {
 	enum upgrade_state state;
-	char *program; /* owned: path of the next daemon's */
-	char *version; /* owned: what it says that it is */
-	pid_t asker;   /* the daemon that hears how it went; 0: none */
-	pid_t check;   /* the process that looks; 0: none */
-	int check_status;
-	uv_pipe_t out; /* what that one says */
-	bool out_open;
-	struct buf said;
+	struct candidate candidate;
+	pid_t asker;	     /* the daemon that hears how it went; 0: none */
 	uv_timer_t timer;    /* of the state */
 	struct tenant *next; /* STARTING, YIELDING: the new one */
 	bool killed;	     /* it took too long */

@@ -35,6 +35,7 @@ bool waits_in_vain(uint64_t ahead, const struct queue_rate *rate,
 		   uint64_t limit_ns)
 {
 	return rate->answers >= RATE_ANSWERS &&
+	       rate->for_ns >= limit_ns / RATE_SHARE &&
 	       take_ns(ahead + 1, rate) > 0.75 * (double)limit_ns;
 }
 

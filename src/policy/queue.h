@@ -37,17 +37,20 @@ struct queue_rate {
 	uint64_t slots;	     /* 0: not known */
 	uint64_t service_ns; /* how long one request holds one; 0: not known */
 	uint64_t answers;    /* that this was measured with */
+	uint64_t for_ns;     /* for so long: the newest of them */
 };
 
-/* A model's first answers may take a hundred times as long as all others. */
-enum { RATE_ANSWERS = 16 };
+/* A model's first answers may take a hundred times as long as all others, and a
+ * rollout's come while the machine has most to do. */
+enum { RATE_ANSWERS = 16, RATE_SHARE = 64 };
 
 /* Whether one who has limit_ns until its answer must begin waits in vain behind
  * `ahead` others: (ahead + 1) x service time / slots is more than three
  * quarters of it. The rest is for what was measured too low: a slot that works
  * for one who is answered too late works for nobody, and under overload, where
  * each waits until its time is nearly over, would do nothing else. With fewer
- * than RATE_ANSWERS nothing is known, and nobody does. */
+ * than RATE_ANSWERS, or those of less than that share of the limit, nothing is
+ * known, and nobody does. */
 bool waits_in_vain(uint64_t ahead, const struct queue_rate *rate,
 		   uint64_t limit_ns);
 

@@ -235,6 +235,9 @@ void api_event(struct api *a, int64_t revision, const char *type,
 	cleanup_free char *text = NULL;
 	va_list args;
 
+	/* Who follows is to hear of it from the daemon that serves. */
+	if (a->serve->yielded)
+		return;
 	va_start(args, fmt);
 	if (vasprintf(&text, fmt, args) < 0)
 		text = NULL;

@@ -19,8 +19,8 @@ void gate__retry_after(struct waiter *w, uint32_t seconds)
 struct queue_rate gate_rate(const struct api *a)
 {
 	const struct revision *rev = gate_serving(a);
-	struct queue_rate rate = {0};
-	uint64_t busy_ns = 0, soon = 0;
+	struct queue_rate rate = {.for_ns = UINT64_MAX};
+	uint64_t busy_ns = 0, soon = 0, now = uv_now(a->serve->loop);
 	const struct replica *r = NULL;
 
 	if (!rev)
@@ -33,6 +33,8 @@ struct queue_rate gate_rate(const struct api *a)
 			continue;
 		rate.slots += n;
 		rate.answers += r->answers;
+		rate.for_ns = MIN(rate.for_ns,
+				  (now - r->ready_at) * UINT64_C(1000000));
 		busy_ns += n * r->service_ns;
 	}
 	if (rate.slots) {

@@ -78,6 +78,7 @@ void local_tick(struct local *l)
 			ending_free(e);
 	}
 	local__wean(l);
+	local__tick_left(l);
 }
 
 void local__end_group(struct local *l, const char *name)
@@ -183,6 +184,7 @@ int local_open(struct local *l, uv_loop_t *loop, const char *data_dir,
 	l->root = geteuid() == 0;
 	l->next_id = 1;
 	list_init(&l->processes);
+	l->adopting = true;
 	l->socket_dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (l->socket_dir < 0)
 		return err_sys(err, errno, "opening '%s'", dir);
@@ -360,6 +362,14 @@ static void spawned(struct local *l, const struct keep_head *head, int handle)
 				    strerror(-head->arg)));
 }
 
+static void held(struct local *l, struct process *p, unsigned arg)
+{
+	unsigned n = arg & ((1 << KEEP_HOLDS_SHIFT) - 1);
+
+	if (p && !process__held(p, n))
+		l->on_held(l, p, n, arg >> KEEP_HOLDS_SHIFT);
+}
+
 static void on_keeper_message(struct chan *c, const void *data, size_t len,
 			      const int *fds, size_t n_fds)
 {
@@ -391,6 +401,8 @@ static void on_keeper_message(struct chan *c, const void *data, size_t len,
 		      fds, n_fds);
 		break;
 	case KEEP_END:
+		l->adopting = false;
+		local__end_left(l);
 		end_unknown_groups(l);
 		remove_unknown_sockets(l);
 		l->on_adopted_all(l);
@@ -417,12 +429,7 @@ static void on_keeper_message(struct chan *c, const void *data, size_t len,
 					    len - sizeof head});
 		break;
 	case KEEP_HELD:
-		p = by_id(l, head.id);
-		if (p)
-			l->on_held(l, p,
-				   (unsigned)head.arg &
-					   ((1 << KEEP_HOLDS_SHIFT) - 1),
-				   (unsigned)head.arg >> KEEP_HOLDS_SHIFT);
+		held(l, by_id(l, head.id), (unsigned)head.arg);
 		break;
 	case KEEP_RELOAD:
 		if (l->on_reload)

@@ -96,6 +96,10 @@ struct process {
 	uint64_t peak; /* it ran out of memory: what its group had at most; 0:
 			  not known */
 	bool launched;
+	bool left;	  /* nobody here wants it (left.c) */
+	unsigned held;	  /* of one that is left: requests that daemons which
+			     have yielded still have there */
+	uint64_t kill_at; /* of one that is left: uv_now; 0: never */
 	bool closing;
 	bool forgotten;
 	unsigned handles; /* open libuv handles */
@@ -142,6 +146,7 @@ struct local {
 	struct list
 		endings; /* private: groups of the dead, still to be removed */
 	struct list newborn; /* private: processes in their zygote's group */
+	bool adopting;	     /* not all is told that is there from before */
 	bool yielded; /* another daemon has the children: nothing is said to the
 			 keeper but HOLDS */
 
@@ -207,6 +212,9 @@ int process_fork(struct process **ret, struct process *zygote,
 		 void *data, struct err *err);
 /* Its owner has no more use for it, and hears no more of it: it is killed. */
 void process_abandon(struct process *p);
+/* Whether one that was abandoned has requests still, of a daemon that has
+ * yielded; from now on it has a minute for them. */
+bool local_has_left(struct local *l);
 /* To its whole process group. Nothing happens when it is dead. */
 void process_signal(struct process *p, int signum);
 /* SIGCONT to the same, by the daemon itself where it may: sooner than by the

@@ -60,7 +60,7 @@ void models__arm(struct models *all)
 	uint64_t now = uv_now(all->serve->loop), first = all->collect_at;
 	struct model *m;
 
-	if (all->serve->stopping)
+	if (all->serve->stopping || all->serve->yielded)
 		return;
 	for (size_t i = 0; (m = map_next(&all->by_key, &i, NULL));) {
 		if (!m->next_at ||

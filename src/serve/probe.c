@@ -100,7 +100,7 @@ static void probe_later(struct replica *r)
 
 	/* A replica that is gone may have outlived its revision. */
 	if (r->state != REPLICA_STARTING || !r->process ||
-	    r->process->state == PROCESS_EXITED)
+	    r->process->state == PROCESS_EXITED || replica__serve(r)->yielded)
 		return;
 	limit = r->rev->spec->predictor.start_timeout_ms;
 	if (limit && replica__now(r) - r->spawned_at >= limit) {

@@ -80,22 +80,6 @@ void process_run_on(struct process *p)
 		process_signal(p, SIGCONT);
 }
 
-static void on_abandoned_exit(struct process *p, const char *cause,
-			      bool launched)
-{
-	(void)cause;
-	(void)launched;
-	process_close(p);
-}
-
-void process_abandon(struct process *p)
-{
-	static const struct process_ops ops = {.on_exit = on_abandoned_exit};
-
-	p->ops = &ops;
-	process_signal(p, SIGKILL);
-}
-
 void process_send(struct process *p, enum frame_type type, uint32_t arg,
 		  const char *payload)
 {

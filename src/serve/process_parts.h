@@ -39,6 +39,14 @@ void process__maybe_gone(struct process *p);
 /* Another daemon has it: no more is heard of it here, and it is not touched. */
 void process__leave(struct process *p);
 
+/* left.c */
+/* So many requests of earlier daemons are there. Returns whether it is left:
+ * nobody else wants to know. */
+bool process__held(struct process *p, unsigned n);
+/* All is told: those that are left, and have nothing, end. */
+void local__end_left(struct local *l);
+void local__tick_left(struct local *l);
+
 /* birth.c */
 /* A zygote has said FORKED. */
 void process__forked(struct process *zygote, uint32_t number,

@@ -92,6 +92,9 @@ void replica_start(struct replica *r)
 {
 	struct err err = {0};
 
+	/* Its last connections may have ended just now. */
+	if (replica__serve(r)->yielded)
+		return;
 	assert(r->state == REPLICA_IDLE && !r->process && !r->up_open);
 	r->state = REPLICA_STARTING;
 	r->spawned_at = r->heard_at = replica__now(r);
@@ -171,7 +174,8 @@ void replica__ready(struct replica *r)
 {
 	uint64_t now = replica__now(r);
 
-	if (r->state != REPLICA_STARTING)
+	/* A probe may still come back when the next daemon has asked, too. */
+	if (r->state != REPLICA_STARTING || replica__serve(r)->yielded)
 		return;
 	uv_timer_stop(&r->timer);
 	r->state = REPLICA_READY;

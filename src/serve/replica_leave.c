@@ -42,7 +42,8 @@ void replica_leave(struct replica *r, uint32_t grace_ms)
 	list_remove(&r->link);
 	list_push_back(&r->rev->gone, &r->link);
 	r->state = REPLICA_DRAINING;
-	if (was != REPLICA_READY || !(r->in_flight + r->elders)) {
+	/* One that was adopted may not have said again that it is ready. */
+	if (!r->elders && (was != REPLICA_READY || !r->in_flight)) {
 		stop_process(r);
 		return;
 	}

@@ -153,6 +153,10 @@ void revision__failed(struct revision *rev, const char *replica,
 {
 	cleanup_free char *log = NULL;
 
+	/* What was under way on the pool goes on, and finds that it may start
+	 * nothing: that is no word on the revision. */
+	if (rev->api->serve->yielded)
+		return;
 	revision__set_message(rev, text);
 	if (rev->state != REVISION_UPDATING)
 		return;

@@ -182,7 +182,7 @@ static bool on_adopt(struct local *l, struct process *p, const char *meta)
 	if (r) {
 		/* Two for one place: the older was being replaced as stuck.
 		 * They come in the order they were started. */
-		replica_leave(r, 0);
+		replica_leave(r, r->elders ? rev->spec->grace_ms : 0);
 	}
 	r = revision_add(rev, index, number);
 	r->tier = (enum cold_tier)json_int(root, "tier", COLD_PROCESS);
@@ -447,7 +447,8 @@ static void step_stopping(struct serve *s)
 		    a->changing || a->removing)
 			return;
 	if (s->deploys || s->collecting || s->measuring ||
-	    s->models.collecting || s->models.finding)
+	    s->models.collecting || s->models.finding ||
+	    local_has_left(&s->local))
 		return;
 	/* Environments that are being built can be built again. */
 	LIST_EACH (&s->local.processes, it, tmp) {

@@ -20,13 +20,13 @@ static void on_timer(uv_timer_t *timer);
 
 static void arm(struct serve *s, uint64_t ms)
 {
-	if (s->swap.open && !s->stopping)
+	if (s->swap.open && !s->stopping && !s->yielded)
 		uv_timer_start(&s->swap.timer, on_timer, ms, 0);
 }
 
 void swap_wake(struct serve *s)
 {
-	if (!s->yielded && (s->swap.starving || s->swap.yielding))
+	if (s->swap.starving || s->swap.yielding)
 		arm(s, 0);
 }
 

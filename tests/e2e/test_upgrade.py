@@ -21,6 +21,7 @@ import requests
 from soma import procs, projects
 from soma.daemon import BIN, Daemon, clean_environment
 from soma.load import Load, Target
+from soma.upgrades import ask, daemons, peer, script, text_of, upgrade
 from soma.waiting import seconds, wait_for
 
 SEED = int(os.environ.get("SOMA_TEST_SEED", "20260302"))
@@ -39,21 +40,6 @@ def pids_of(daemon, targets):
         found = {t.name: sorted(daemon.admin.pids(t.name)) for t in targets}
         return found if all(len(p) == REPLICAS for p in found.values()) else None
     return wait_for("all replicas are ready", ready, 30)
-
-
-def upgrade(daemon, *args, check=0):
-    """Returns what the command said; the daemon is another one behind it."""
-    old = daemon.daemon_pid
-    said = daemon.cli("upgrade", *args, check=check)
-    assert daemon.daemon_pid != old
-    wait_for("it is ready", daemon.admin.is_ready)
-    return said
-
-
-def daemons(daemon):
-    """Pids of all that the keeper has, those that have yielded among them."""
-    mark = f"--data {daemon.data} "
-    return [p for p in procs.children(daemon.keeper_pid) if mark in procs.command_line(p)]
 
 
 STREAM = """import time
@@ -136,27 +122,6 @@ def test_20_upgrades_under_load(own_daemon):
 
 
 # --- what is under way in the old one ---
-
-
-def ask(daemon, path, **kwargs):
-    """In a thread; .answer is what came, or the error."""
-    def run():
-        try:
-            thread.answer = daemon.admin.http.request(
-                kwargs.pop("method", "GET"), daemon.url + path, timeout=seconds(60), **kwargs)
-        except Exception as e:  # pylint: disable=broad-except
-            thread.answer = e
-    thread = threading.Thread(target=run)
-    thread.answer = None
-    thread.start()
-    return thread
-
-
-def text_of(thread):
-    thread.join(seconds(60))
-    assert not isinstance(thread.answer, (Exception, type(None))), thread.answer
-    assert thread.answer.status_code == 200, thread.answer.text
-    return thread.answer
 
 
 def holds(daemon, name, n):
@@ -244,6 +209,25 @@ def test_the_next_request_on_a_kept_connection(own_daemon):
     wait_for("it has ended", lambda: not procs.alive(old), 20)
 
 
+def test_a_call_that_was_passed_on_is_taken_over(own_daemon):
+    """The same call once more, by another way than the first came: it runs once."""
+    daemon = own_daemon
+    one_place(daemon)
+    slow = ask(daemon, "/one", method="POST", json={"sleep": 3})
+    wait_for("it runs", lambda: daemon.admin.api("one")["in_flight"] == 1)
+    call = {"method": "POST", "json": {"n": 7}, "headers": {"Idempotency-Key": "k"}}
+    first = ask(daemon, "/one", **call)
+    wait_for("it waits", lambda: daemon.admin.api("one")["in_flight"] == 2)
+    upgrade(daemon)
+    wait_for("the new one has it", lambda: daemon.admin.api("one")["in_flight"] == 1)
+    second = ask(daemon, "/one", **call)
+    first.join(seconds(20))
+    assert first.answer.status_code == 409, first.answer
+    assert slow.is_alive() and second.is_alive()
+    assert text_of(second).json()["n"] == 7
+    text_of(slow)
+
+
 # --- how it is asked for, and what is refused ---
 
 
@@ -252,12 +236,6 @@ def test_by_signal(own_daemon):
     os.kill(own_daemon.keeper_pid, signal.SIGUSR2)
     wait_for("another daemon", lambda: own_daemon.daemon_pid != old and not procs.alive(old), 30)
     wait_for("it is ready", own_daemon.admin.is_ready)
-
-
-def script(path, text, mode=0o755):
-    path.write_text(text)
-    path.chmod(mode)
-    return path
 
 
 BAD = {
@@ -294,7 +272,7 @@ def test_the_file_is_replaced(tmp_path):
     env = {"SOMA_WORKER_DIR": build / "python/soma", "SOMA_HOST_DIR": build / "host",
            "LD_LIBRARY_PATH": ":".join(libraries)}
     with Daemon(prefix=["/bin/sh", "-c", f'shift; exec {place} "$@"', "sh"], env=env) as daemon:
-        for other in (lambda path: shutil.copy(BIN, path), lambda path: script(path, PEER % "keeper.recv(100)")):
+        for other in (lambda path: shutil.copy(BIN, path), lambda path: peer(path, "ready(); keeper.recv(100)")):
             other(tmp_path / "next")
             os.replace(tmp_path / "next", place)
             daemon.cli("upgrade")
@@ -323,20 +301,6 @@ def test_what_was_deployed_is_not_run(own_daemon):
 # --- deaths ---
 
 
-PEER = f"""#!{projects.PYTHON}
-import os, socket, struct, sys
-if "--check" in sys.argv:
-    print("soma-daemon 9.9")
-    sys.exit()
-if "--take-over" not in sys.argv:
-    os.execv("{BIN}", sys.argv)
-keeper = socket.socket(fileno=3)
-keeper.send(struct.pack("=HHiQ", 9, 0, 0, 0))  # READY
-%s
-os.kill(os.getpid(), 9)
-"""
-
-
 def dies(daemon, tmp_path, behind):
     """The new one dies behind READY; a daemon of the program from before serves, and nobody is refused."""
     targets = deploy(daemon)
@@ -344,7 +308,7 @@ def dies(daemon, tmp_path, behind):
     old = daemon.daemon_pid
     with Load(daemon.port, targets, seed=SEED) as load:
         wait_for("answers", lambda: load.answered > 50)
-        said = daemon.cli("upgrade", "--binary", script(tmp_path / "soma-new", PEER % behind), check=1)
+        said = daemon.cli("upgrade", "--binary", peer(tmp_path / "soma-new", behind), check=1)
         wait_for("a daemon serves", lambda: daemon.daemon_pid != old and daemon.admin.is_ready(), 30)
         wait_for("answers after it", lambda n=load.answered: load.answered > n + 50)
     assert load.wrong == [] and load.refused == []
@@ -354,11 +318,11 @@ def dies(daemon, tmp_path, behind):
 
 
 def test_the_new_one_dies_when_it_has_taken_over(own_daemon, tmp_path):
-    dies(own_daemon, tmp_path, "keeper.recv(100)").says("ended before it served", "the program that served before")
+    dies(own_daemon, tmp_path, "ready(); keeper.recv(100)").says("ended before it served", "the program that served before")
 
 
 def test_the_new_one_dies_while_the_old_one_yields(own_daemon, tmp_path):
-    dies(own_daemon, tmp_path, "").says("ended before it could take over")
+    dies(own_daemon, tmp_path, "ready()").says("ended before it could take over")
 
 
 def test_the_old_one_dies_before_it_has_yielded(own_daemon, tmp_path):

@@ -71,20 +71,21 @@ static void low_does_not_starve(void **state)
 static bool in_vain(uint64_t ahead, uint64_t slots, uint64_t service_ns,
 		    uint64_t limit_ns)
 {
-	struct queue_rate rate = {slots, service_ns, RATE_ANSWERS};
+	struct queue_rate rate = {slots, service_ns, RATE_ANSWERS, UINT64_MAX};
 
 	return waits_in_vain(ahead, &rate, limit_ns);
 }
 
 static uint32_t retry(uint64_t waiting, uint64_t slots, uint64_t service_ns)
 {
-	return retry_after_s(waiting,
-			     &(struct queue_rate){slots, service_ns, 1});
+	return retry_after_s(waiting, &(struct queue_rate){slots, service_ns, 1,
+							   UINT64_MAX});
 }
 
 static void who_waits_in_vain_is_known(void **state)
 {
 	const uint64_t ms = 1000000;
+	struct queue_rate rate = {1, 300 * ms, RATE_ANSWERS, UINT64_MAX};
 
 	(void)state;
 	/* 10 ms each: six ahead and itself are 70 of 100 ms, seven 80. */
@@ -96,9 +97,12 @@ static void who_waits_in_vain_is_known(void **state)
 	/* nothing is known */
 	assert_false(in_vain(1000, 0, 10 * ms, 100 * ms));
 	assert_false(in_vain(1000, 1, 0, 100 * ms));
-	assert_false(waits_in_vain(
-		1000, &(struct queue_rate){1, 300 * ms, RATE_ANSWERS - 1},
-		100 * ms));
+	rate.answers--;
+	assert_false(waits_in_vain(1000, &rate, 100 * ms));
+	/* of the first 60 ms no more is known than of one that waits for 4 s */
+	rate = (struct queue_rate){1, 300 * ms, RATE_ANSWERS, 60 * ms};
+	assert_true(waits_in_vain(1000, &rate, 3800 * ms));
+	assert_false(waits_in_vain(1000, &rate, 3900 * ms));
 }
 
 static void retry_after_is_the_time_that_the_queue_takes(void **state)
