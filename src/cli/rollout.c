@@ -115,12 +115,14 @@ bool rollout_event(struct rollout *r, yyjson_val *event)
 	if (strcmp(type, "deleted") == 0 ||
 	    (strcmp(type, "delete") == 0 && revision >= r->revision)) {
 		rollout_end(r, ROLLOUT_FAILED, "the api was deleted meanwhile");
+		r->over = true;
 		return true;
 	}
 	if (revision > r->revision && strcmp(type, "deploy") == 0 &&
 	    r->state == ROLLOUT_RUNNING) {
 		rollout_end(r, ROLLOUT_FAILED,
 			    "a later deploy of the same api took over");
+		r->over = true;
 		return true;
 	}
 	if (revision != r->revision)
