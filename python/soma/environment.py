@@ -76,7 +76,16 @@ class Build(object):
         if os.path.exists(os.path.join(self.dir, COMPLETE)):
             note("already built: " + self.dir)
             return
+        if os.listdir(self.dir):
+            note("an earlier build was not finished: starting again")
         self.clear()
+        try:
+            self.build()
+        except (Failure, OSError):
+            self.clear_after_failure()
+            raise
+
+    def build(self):
         self.make()
         cwd = self.copy_project()
         if self.shell:
@@ -102,17 +111,21 @@ class Build(object):
             raise Failure("another build of %s is at work" % self.dir, "wait for it")
 
     def clear(self):
-        """What a killed build left; the folder itself may be in one that is
-        not ours to write."""
-        left = os.listdir(self.dir)
-        if left:
-            note("an earlier build was not finished: starting again")
-        for name in left:
+        """What is not whole; the folder itself may be in one that is not ours
+        to write."""
+        for name in os.listdir(self.dir):
             path = os.path.join(self.dir, name)
             if os.path.isdir(path) and not os.path.islink(path):
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
+
+    def clear_after_failure(self):
+        """It may be what has filled the disk. Why it failed is what counts."""
+        try:
+            self.clear()
+        except OSError:
+            pass
 
     def make(self):
         """A virtual environment. A script may call pip, which uv leaves out

@@ -221,6 +221,9 @@ static int report(struct deploy *d, int rc)
 			"revision %lld of %s goes on serving; 'soma logs %s' "
 			"shows more\n",
 			(long long)failed->serves, failed->name, failed->name);
+	else if (failed && failed->over)
+		fprintf(stderr, "'soma history %s' shows what became of it\n",
+			failed->name);
 	else if (failed)
 		fprintf(stderr,
 			"Soma keeps trying; 'soma logs %s' shows more, 'soma "

@@ -125,6 +125,7 @@ static int on_ended(const struct admin *ad, CURLM *multi, struct progress *r)
 	if (r->stream.status == 404) {
 		progress_end(r, PROGRESS_FAILED,
 			     "the api was deleted meanwhile");
+		r->over = true;
 	} else if (r->stream.status >= 300) {
 		display_settle(r->data);
 		rc = term_fail(CLI_FAILED,

@@ -118,12 +118,14 @@ bool progress_event(struct progress *r, yyjson_val *event)
 	    (strcmp(type, "delete") == 0 && revision >= r->revision)) {
 		progress_end(r, PROGRESS_FAILED,
 			     "the api was deleted meanwhile");
+		r->over = true;
 		return true;
 	}
 	if (revision > r->revision && strcmp(type, "deploy") == 0 &&
 	    r->state == PROGRESS_RUNNING) {
 		progress_end(r, PROGRESS_FAILED,
 			     "a later deploy of the same api took over");
+		r->over = true;
 		return true;
 	}
 	if (revision != r->revision)

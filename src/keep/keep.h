@@ -15,6 +15,7 @@ struct keep_opts {
 	char *listen;		   /* owned; "127.0.0.1:8000" as bound */
 	char *admin;		   /* owned; "127.0.0.1:8002" as bound */
 	struct settings *settings; /* borrowed; those in force */
+	int lock; /* borrowed: the data directory's, which daemons share */
 };
 
 /* `soma serve`: what it takes, by the table of settings; looks at it, takes the

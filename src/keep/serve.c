@@ -6,12 +6,15 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/mem.h"
@@ -20,10 +23,37 @@
 
 enum { BACKLOG = 4096, EXIT_USAGE = 2 };
 
+/* Of 10 ms each. */
+enum { FORMER_TRIES = 1500, BIND_TRIES = 100 };
+
 static int fail(const struct err *err)
 {
 	fprintf(stderr, "soma: %s\n", err->msg);
 	return 1;
+}
+
+static void pause_10_ms(void)
+{
+	const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+
+	nanosleep(&pause, NULL);
+}
+
+/* 0, or errno. Of a Soma that was killed a moment ago the kernel may close the
+ * listeners after its lock. */
+static int bind_and_listen(int fd, const struct addrinfo *at)
+{
+	int sys = EADDRINUSE;
+
+	for (int i = 0; sys == EADDRINUSE && i < BIND_TRIES; i++) {
+		if (i)
+			pause_10_ms();
+		sys = bind(fd, at->ai_addr, at->ai_addrlen) < 0 ||
+				      listen(fd, BACKLOG) < 0
+			      ? errno
+			      : 0;
+	}
+	return sys;
 }
 
 /* "HOST:PORT" or "[V6]:PORT", as settings take it, into a bound, listening
@@ -58,9 +88,7 @@ static int bind_listener(const char *what, const char *address, int *ret_fd,
 		sys = errno;
 	if (fd >= 0) {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-		if (bind(fd, found->ai_addr, found->ai_addrlen) < 0 ||
-		    listen(fd, BACKLOG) < 0)
-			sys = errno;
+		sys = bind_and_listen(fd, found);
 	}
 	freeaddrinfo(found);
 	if (sys == EADDRINUSE)
@@ -174,25 +202,59 @@ static int take_data_dir(const char *given, char **ret, struct err *err)
 	return 0;
 }
 
-/* One Soma per directory. The lock goes with the process. */
+/* Who has written itself into the lock's file; 0: nobody. */
+static long lock_holder(int fd)
+{
+	char who[64];
+	ssize_t n = pread(fd, who, sizeof who - 1, 0);
+
+	who[n > 0 ? n : 0] = 0;
+	return strtol(who, NULL, 10);
+}
+
+/* A keeper that was killed has left a daemon, which shares its lock, ends what
+ * is there and then itself. */
+static int wait_for_former(int fd, long keeper, const char *dir,
+			   struct err *err)
+{
+	for (int i = 0; i < FORMER_TRIES; i++) {
+		pause_10_ms();
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		/* Or another one that starts was faster. */
+		if (lock_holder(fd) != keeper)
+			break;
+	}
+	return err_set(err, E_BUSY,
+		       "what Soma's process %ld has left still has the data "
+		       "directory '%s'; end it ('soma daemon' in the list of "
+		       "processes), or choose another with --data DIR",
+		       keeper, dir);
+}
+
+/* One Soma per directory. The lock goes with its keeper and its daemons. */
 static int take_lock(const char *dir, int *ret_fd, struct err *err)
 {
 	cleanup_free char *path = mem_printf("%s/run/lock", dir);
 	cleanup_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	char who[64];
+	long keeper;
 	ssize_t n;
 
 	if (fd < 0)
 		return err_sys(err, errno, "opening '%s'", path);
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		n = read(fd, who, sizeof who - 1);
-		who[n > 0 ? n : 0] = 0;
-		who[strcspn(who, "\n")] = 0;
-		return err_set(err, E_BUSY,
-			       "another Soma (process %s) has the data "
-			       "directory '%s'; stop it, or choose another "
-			       "with --data DIR",
-			       who[0] ? who : "unknown", dir);
+		keeper = lock_holder(fd);
+		if (keeper <= 0 || kill((pid_t)keeper, 0) == 0 ||
+		    errno != ESRCH)
+			return err_set(
+				err, E_BUSY,
+				"another Soma (process %ld) has the "
+				"data directory '%s'; stop it, or choose "
+				"another with --data DIR",
+				keeper, dir);
+		if (wait_for_former(fd, keeper, dir, err))
+			return err->code;
 	}
 	n = snprintf(who, sizeof who, "%d\n", (int)getpid());
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, who, (size_t)n, 0) != n)
@@ -259,10 +321,9 @@ static int serve(struct settings *s)
 {
 	cleanup_free char *dir = default_dir();
 	bool named = settings_text(s, SETTING_CONFIG) != NULL;
-	struct keep_opts opts = {.settings = s};
+	struct keep_opts opts = {.settings = s, .lock = -1};
 	struct err err = {0};
-	int fds[KEEP_LISTENERS] = {-1, -1, -1}, lock = -1,
-	    rc = named ? read_named(s) : 0;
+	int fds[KEEP_LISTENERS] = {-1, -1, -1}, rc = named ? read_named(s) : 0;
 	const char *data = settings_text(s, SETTING_DATA);
 
 	if (rc)
@@ -273,7 +334,7 @@ static int serve(struct settings *s)
 	rc = named ? 0 : read_usual(s, opts.data_dir);
 	if (!rc) {
 		keep_setup_log(s);
-		if (take_lock(opts.data_dir, &lock, &err) ||
+		if (take_lock(opts.data_dir, &opts.lock, &err) ||
 		    bind_listener("listen", settings_text(s, SETTING_LISTEN),
 				  &fds[0], &opts.listen, &err) ||
 		    bind_listener("admin", settings_text(s, SETTING_ADMIN),
@@ -288,8 +349,8 @@ static int serve(struct settings *s)
 	for (int i = 0; i < KEEP_LISTENERS; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	if (lock >= 0)
-		close(lock);
+	if (opts.lock >= 0)
+		close(opts.lock);
 	free(opts.data_dir);
 	free(opts.listen);
 	free(opts.admin);

@@ -44,6 +44,11 @@ static void become_daemon(const struct keeper *k, const char *program, int file,
 		argv[ARRAY_LEN(argv) - 2] = word("--take-over");
 	snprintf(keeper_fd, sizeof keeper_fd, "%d", DAEMON_FD);
 	snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", PROGRAM_FD);
+	/* It lives on for a moment when the keeper is killed, and who comes
+	 * next waits for its end: its copy of the lock says how long that is.
+	 */
+	if (fcntl(k->opts->lock, F_DUPFD, 64) < 0)
+		_exit(127);
 	/* First out of the way of what comes to its number. */
 	if (file >= 0)
 		file = fcntl(file, F_DUPFD_CLOEXEC, 64);

@@ -51,11 +51,12 @@ class Load:
 
     again: a broken connection is tried again, as clients of a service that may
     restart do; else it counts as wrong. allowed(request, error) says whether a
-    typed 502 is the right answer to a request.
+    typed 502 is the right answer to a request. pause: seconds between an answer
+    and the next request of a client.
     """
 
-    def __init__(self, port, targets, clients=6, seed=1, again=False, deadline=30):
-        self.port, self.targets, self.again, self.deadline = port, targets, again, deadline
+    def __init__(self, port, targets, clients=6, seed=1, again=False, deadline=30, pause=0):
+        self.port, self.targets, self.again, self.deadline, self.pause = port, targets, again, deadline, pause
         self.right, self.refused, self.wrong = 0, [], []
         self.retried = 0
         self.lock = threading.Lock()
@@ -85,6 +86,8 @@ class Load:
             target = rng.choice(self.targets)
             text = f"{number}-{i}-{rng.randrange(1 << 30)}"
             self_connection = self._one(self_connection, target, target.request(rng, text), text)
+            if self.pause:
+                self.ending.wait(self.pause)
         if self_connection:
             self_connection.close()
 
