@@ -246,6 +246,8 @@ static yyjson_mut_val *of_type(struct schema *s, const struct key *k)
 				       "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
 		return list_of(s, k, item);
 	}
+	case KEY_PERCENTS:
+		return list_of(s, k, integer(s, 1, 99));
 	case KEY_JSON:
 		return map_of(s, NULL);
 	case KEY_OPTIONS:
