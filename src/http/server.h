@@ -61,6 +61,7 @@ struct http_req {
 	void *user;
 	struct str splitter, target_api; /* the same, for its on_log */
 	void *copy;			 /* likewise: made of it */
+	bool cut;			 /* likewise: its answer broke off */
 	/* Its client's leaving does not end it, if its body is all here and
 	 * nothing of its answer was sent: it goes on for 10 s without one, for
 	 * http_req_swap. Replies to it are lost until then. */

@@ -223,7 +223,6 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 	struct api *a = w->api;
 	bool got_room = stop_alone(w);
 
-	(void)req;
 	got_room |=
 		free_place(w, w->placed && end == PROXY_DONE ? uv_hrtime() : 0);
 	w->replica = NULL;
@@ -235,7 +234,7 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		break;
 	case PROXY_DONE:
 	case PROXY_CUT:
-		w->cut = end == PROXY_CUT;
+		w->cut = req->cut = end == PROXY_CUT;
 		to_state(w, ANSWERED);
 		break;
 	case PROXY_CANCELED:

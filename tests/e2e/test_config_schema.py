@@ -38,6 +38,8 @@ BEYOND_A_SCHEMA = [
     r"is given in the container, too", r"is not for pods", r"is more than pod\.max_concurrency",
     # splitters
     r"add up to", r"only one may be", r"give it one weight", r"is a TrafficSplitter itself",
+    r"none of this splitter's apis", r"is the shadow, which", r"is the only api that answers", r"let the steps grow", r"they begin with",
+    r"no more than the last step",
 ]
 BASES = [
     {"predictor": {"path": "p.py"}}, {"predictor": {"type": "onnx", "path": "p.py", "models": {"path": "m.onnx"}}},
