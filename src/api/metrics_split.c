@@ -26,6 +26,10 @@ static const struct {
 	 AT(failed), true},
 	{"soma_shadow_compared_total", "Answers of a shadow that were compared",
 	 AT(compared), true},
+	{"soma_shadow_not_compared_total",
+	 "Answers of a shadow that were not: too long, encoded, or the api's "
+	 "did not reach its client",
+	 AT(not_compared), true},
 	{"soma_shadow_differ_total",
 	 "Answers of a shadow that were others than those of the api",
 	 AT(differ), true},

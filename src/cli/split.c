@@ -8,13 +8,15 @@
 static void print_shadow(yyjson_val *t)
 {
 	printf("shadow %s: %lld copies sent, %lld dropped, %lld failed; of "
-	       "%lld compared answers %lld differ, numbers by %g at most\n",
+	       "%lld compared answers %lld differ, numbers by %g at most (%lld "
+	       "could not be compared)\n",
 	       json_str(t, "name", "?"), (long long)json_int(t, "copies", 0),
 	       (long long)json_int(t, "dropped", 0),
 	       (long long)json_int(t, "failed", 0),
 	       (long long)json_int(t, "compared", 0),
 	       (long long)json_int(t, "differ", 0),
-	       json_num(t, "largest_difference", 0));
+	       json_num(t, "largest_difference", 0),
+	       (long long)json_int(t, "not_compared", 0));
 }
 
 static double percent(int64_t part, int64_t all)

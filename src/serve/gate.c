@@ -130,7 +130,8 @@ static bool may_repeat(const struct waiter *w)
 		.body_kept = http_proxy_repeatable(w->req),
 	};
 
-	return repeat_allowed(&facts);
+	/* A copy for a shadow is not worth it. */
+	return !w->req->inner && repeat_allowed(&facts);
 }
 
 /* The replica broke off. Its exit, with the cause, is on its way. */

@@ -132,6 +132,7 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	s->tick.data = s;
 	list_init(&s->busy);
 	list_init(&s->ramps);
+	list_init(&s->copies);
 	list_init(&s->changed);
 	map_init(&s->apis);
 	map_init(&s->routes);
@@ -443,7 +444,7 @@ static void step_stopping(struct serve *s)
 		if (!list_empty(&a->revisions) || a->gate.in_flight ||
 		    a->changing || a->removing)
 			return;
-	if (s->deploys || s->collecting || s->measuring ||
+	if (s->deploys || s->collecting || s->measuring || s->comparing ||
 	    s->models.collecting || s->models.finding)
 		return;
 	/* Environments that are being built can be built again. */

@@ -225,6 +225,7 @@ static void put_shadow(yyjson_mut_doc *doc, yyjson_mut_val *o,
 	yyjson_mut_obj_add_uint(doc, o, "dropped", n->dropped);
 	yyjson_mut_obj_add_uint(doc, o, "failed", n->failed);
 	yyjson_mut_obj_add_uint(doc, o, "compared", n->compared);
+	yyjson_mut_obj_add_uint(doc, o, "not_compared", n->not_compared);
 	yyjson_mut_obj_add_uint(doc, o, "differ", n->differ);
 	yyjson_mut_obj_add_real(doc, o, "largest_difference", n->largest);
 }

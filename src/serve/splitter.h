@@ -21,12 +21,14 @@ struct splitter_counts {
 	uint64_t missing;  /* that it was not there for */
 	/* Of a shadow. */
 	uint64_t copies;   /* sent */
-	uint64_t dropped;  /* not sent: too many or too large */
+	uint64_t dropped;  /* not sent: too many, too large, not whole */
 	uint64_t failed;   /* not answered by it, or with an error that the
 			      main answer was not */
-	uint64_t compared; /* of the others, those that were compared */
-	uint64_t differ;   /* of these */
-	double largest;	   /* relative difference of two numbers */
+	uint64_t compared; /* of the others, those that were compared, ... */
+	uint64_t not_compared; /* ... and those that were not: too long, coded,
+				  the client's was cut, too many at once */
+	uint64_t differ;       /* of these */
+	double largest;	       /* relative difference of two numbers */
 };
 
 struct splitter_target {
