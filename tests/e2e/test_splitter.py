@@ -8,6 +8,8 @@ import signal
 import pytest
 import requests
 
+from soma import pipeline
+from soma.projects import predictor, python_project
 from soma.splitters import SOURCE, compared, project, shares, splitter, target, who
 from soma.waiting import wait_for
 
@@ -24,6 +26,30 @@ def test_requests_are_shared_out_by_weight(split):
     split.admin.deploy(project(splitter("both", ("blue", 30), ("green", 70))))
     assert who(split, "/both", 500) == {"blue": 150, "green": 350}
     assert {n: t["requests"] for n, t in shares(split, "both").items()} == {"blue": 150, "green": 350}
+
+
+def test_a_hundred_thousand_requests(split):
+    """By what came back, by what the apis counted, and by what the splitter did: each share within 1% of its weight."""
+    weights = {"few": 1, "some": 29, "most": 70}
+    source = predictor("return {'name': self.name}", init="self.name = config['name']")
+    split.admin.deploy(python_project(source, *(target(name) for name in weights)))
+    split.admin.deploy(project(splitter("many", *weights.items())))
+    had, statuses = pipeline.ask(split.port, "/many", 100000)
+    assert statuses == {200: 100000}
+    for name, weight in weights.items():
+        assert abs(had[name] - 1000 * weight) <= 10 * weight
+        assert split.admin.api(name)["requests"]["2xx"] == shares(split, "many")[name]["requests"] == had[name]
+    told = split.admin.api("many")
+    assert (told["requests"]["2xx"], told["requests"]["5xx"]) == (100000, 0) and told["latency_ms"]["p50"] > 0
+
+
+def test_a_browsers_question_is_nobodys_turn(split):
+    split.admin.deploy(project(splitter("asked", ("blue", 50), ("green", 50))))
+    for _ in range(3):
+        told = split.admin.call_data("OPTIONS", "/asked", headers={"Origin": "https://a.example", "Access-Control-Request-Method": "POST"})
+        assert told.status_code == 204 and told.headers["Access-Control-Allow-Origin"] == "*"
+        assert who(split, "/asked", 2) == {"blue": 1, "green": 1}
+    assert {n: t["requests"] for n, t in shares(split, "asked").items()} == {"blue": 3, "green": 3}
 
 
 def test_sticky_requests_stay(split):

@@ -109,6 +109,21 @@ def test_one_at_zero_is_woken(split):
     assert (t["compared"], t["differ"]) == (3, 0)
 
 
+def test_numbers_by_their_difference(split):
+    """Within the tolerance they are the same; the largest difference is told in any case."""
+    split.admin.deploy(project(target("is", tells=False, says="x", y=3), target("near", tells=False, says="x", y=3.0000003),
+                               target("far", tells=False, says="x", y=4)))
+    split.admin.deploy(project(splitter("close", ("is", 100), ("near", 100, True)), splitter("wide", ("is", 100), ("far", 100, True))))
+    for name, shadow, differ, by in (("close", "near", 0, 1e-7), ("wide", "far", 5, 0.25)):
+        who(split, f"/{name}", 5)
+        t = compared(split, name, shadow)
+        assert (t["compared"], t["differ"]) == (5, differ) and t["largest_difference"] == pytest.approx(by, rel=1e-3)
+        assert f"of 5 compared answers {differ} differ, numbers by {by:g} at most" in split.cli("get", name, check=0).out
+        told = Metrics(split.admin, name)
+        assert told["soma_shadow_differ_total", shadow] == differ
+        assert told["soma_shadow_largest_difference", shadow] == pytest.approx(by, rel=1e-3)
+
+
 def test_large_answers_are_compared_too(split):
     """Beyond 64 KiB on other threads; beyond a mebibyte not, which is counted."""
     split.admin.deploy(project(target("twin", tells=False, says="x"), target("off", tells=False, says="x", y=1)))
