@@ -11,6 +11,8 @@ static const struct {
 #define AT(field) offsetof(struct splitter_counts, field)
 	{"soma_split_requests_total", "Requests that a splitter sent to an api",
 	 AT(requests), false},
+	{"soma_split_errors_total", "Of these, answered by 5xx, or broken off",
+	 AT(errors), false},
 	{"soma_split_missing_total",
 	 "Requests whose api was not there for its splitter", AT(missing),
 	 false},
@@ -24,6 +26,10 @@ static const struct {
 	 AT(failed), true},
 	{"soma_shadow_compared_total", "Answers of a shadow that were compared",
 	 AT(compared), true},
+	{"soma_shadow_not_compared_total",
+	 "Answers of a shadow that were not: too long, encoded, or the api's "
+	 "did not reach its client",
+	 AT(not_compared), true},
 	{"soma_shadow_differ_total",
 	 "Answers of a shadow that were others than those of the api",
 	 AT(differ), true},
@@ -49,6 +55,45 @@ static void put_row(struct buf *b, const struct serve *s, size_t row)
 		}
 }
 
+static void put_weights(struct buf *b, const struct serve *s)
+{
+	static const char weight[] = "soma_split_weight";
+	const struct api *a;
+
+	metrics__head(b, weight, "gauge",
+		      "Percent of the requests that an api of a splitter gets, "
+		      "or copies of");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		for (size_t k = 0; a->splitter && k < a->splitter->n; k++)
+			buf_addf(b, "%s{api=\"%s\",target=\"%s\"} %u\n", weight,
+				 a->name, a->splitter->targets[k].name,
+				 a->splitter->targets[k].weight);
+}
+
+static void put_canaries(struct buf *b, const struct serve *s)
+{
+	static const char state[] = "soma_canary_state";
+	static const char step[] = "soma_canary_step";
+	const struct api *a;
+
+	metrics__head(b, state, "gauge",
+		      "What a splitter's canary does: 0 has steps to come, 1 "
+		      "is at its end, 2 went back");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		if (a->splitter && a->splitter->ramp)
+			buf_addf(b, "%s{api=\"%s\",target=\"%s\"} %d\n", state,
+				 a->name, a->splitter->ramp->target->name,
+				 (int)a->splitter->ramp->state);
+	metrics__head(b, step, "gauge",
+		      "Step of its steps that a splitter's canary is at, or "
+		      "was at last, from 1");
+	for (size_t i = 0; (a = map_next(&s->apis, &i, NULL));)
+		if (a->splitter && a->splitter->ramp)
+			buf_addf(b, "%s{api=\"%s\",target=\"%s\"} %u\n", step,
+				 a->name, a->splitter->ramp->target->name,
+				 a->splitter->ramp->now.step + 1);
+}
+
 void metrics__split(struct buf *b, const struct serve *s)
 {
 	static const char largest[] = "soma_shadow_largest_difference";
@@ -56,6 +101,8 @@ void metrics__split(struct buf *b, const struct serve *s)
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		put_row(b, s, i);
+	put_weights(b, s);
+	put_canaries(b, s);
 	metrics__head(b, largest, "gauge",
 		      "Largest relative difference of two numbers between a "
 		      "shadow's answers and the api's");

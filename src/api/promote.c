@@ -12,6 +12,7 @@ struct waiting {
 	struct http_req *req; /* NULL: gone */
 	char *name, *target;  /* owned */
 	uint32_t weight;
+	bool ramped; /* it had steps to come */
 };
 
 static void on_over(struct http_req *req)
@@ -33,13 +34,18 @@ static void on_applied(void *data, const struct err *err,
 		if (err)
 			admin_error(w->req, err);
 		else
-			http_replyf(w->req, 200, "application/json",
-				    "{\"message\":\"%s: %s %s %u%% of the "
-				    "requests\",\"api\":\"%s\",\"weight\":%u}",
-				    w->name, w->target,
-				    change == SERVE_UNCHANGED ? "has already"
-							      : "has now",
-				    w->weight, w->target, w->weight);
+			http_replyf(
+				w->req, 200, "application/json",
+				"{\"message\":\"%s: %s %s %u%% of the "
+				"requests%s\",\"api\":\"%s\",\"weight\":%u}",
+				w->name, w->target,
+				change == SERVE_UNCHANGED ? "has already"
+							  : "has now",
+				w->weight,
+				w->ramped ? "; its canary takes no "
+					    "further steps"
+					  : "",
+				w->target, w->weight);
 	}
 	free(w->name);
 	free(w->target);
@@ -59,7 +65,9 @@ static void promote(struct http_req *req, const struct api *a,
 		return;
 	}
 	w = mem_alloc(sizeof *w);
-	*w = (struct waiting){req, mem_strdup(a->name), name, weight};
+	*w = (struct waiting){req, mem_strdup(a->name), name, weight,
+			      a->splitter->ramp &&
+				      a->splitter->ramp->state == RAMP_STEPS};
 	req->user = w;
 	req->on_over = on_over;
 	serve_apply(a->serve, spec_json, NULL, false, on_applied, w);

@@ -232,11 +232,16 @@ static const struct command commands[] = {
 		.max_words = 2,
 		.summary =
 			"send more requests of a splitter to one of its apis",
-		.help = "Without API it is the second of two. The others share "
-			"what is left as they did before. The next deploy of "
-			"the file sets the weights that it has.",
+		.help = "Without API it is its canary, or the second of two. "
+			"The others share what is left as they did before, and "
+			"a canary takes no further steps. The next deploy of "
+			"the file sets the weights that it has, and lets its "
+			"canary begin anew.",
 		.flags = {{"weight", 0, "N",
 			   "percent that it gets (100, the default)"},
+			  {"show", 0, NULL,
+			   "change nothing: say how its requests are shared "
+			   "out, and how far its canary is"},
 			  OUTPUT_FLAG},
 		.fn = cmd_promote,
 	},

@@ -23,7 +23,8 @@ static void print_revisions(yyjson_val *root)
 	table_init(&t, ARRAY_LEN(header), header);
 	yyjson_arr_foreach(revisions, i, n, r)
 	{
-		const char *why = json_str(r, "why", "-");
+		const char *canary = json_str(r, "canary", "-");
+		const char *why = json_str(r, "why", canary);
 
 		table_cell(&t, "%lld", (long long)json_int(r, "revision", 0));
 		table_cell(&t, "%s", json_str(r, "state", "?"));

@@ -7,4 +7,7 @@
 /* The member "splitter" of an api; null: nothing. */
 void split_print(yyjson_val *splitter);
 
+/* How far its canary is, or how that ended. */
+void split_print_canary(yyjson_val *canary);
+
 #endif

@@ -51,12 +51,6 @@ void gateway_close(struct gateway *g, void (*on_closed)(struct logfile *f))
 	logfile_close(&g->access, on_closed);
 }
 
-/* For the log: the api may be gone by then. */
-static struct str str_in(struct http_req *req, const char *text)
-{
-	return str_of(arena_strdup(req->arena, text));
-}
-
 void gateway_on_request(struct http_req *req, void *data)
 {
 	struct gateway *g = data;
@@ -85,12 +79,18 @@ void gateway_on_request(struct http_req *req, void *data)
 			return;
 		}
 		splitter = a;
+		rest = (struct str){0};
+		/* A browser's question is no request: it is nobody's turn. */
+		a = splitter_peek(splitter);
+		if (a && cors_asks(a, req)) {
+			cors_apply(a, req);
+			return;
+		}
+		req->splitter =
+			str_of(arena_strdup(req->arena, splitter->name));
 		a = splitter_pick(splitter, req);
 		if (!a)
 			return;
-		rest = (struct str){0};
-		req->splitter = str_in(req, splitter->name);
-		req->target_api = str_in(req, a->name);
 	}
 	if (cors_apply(a, req))
 		return;
@@ -158,6 +158,7 @@ void gateway_on_log(struct http_req *req, void *data)
 	uint64_t us = (req->end_ns - req->start_ns) / 1000;
 
 	shadow_on_main_over(req);
+	splitter_on_over(g->serve, req);
 	if (!g->logs)
 		return;
 	buf_reset(b);

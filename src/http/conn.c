@@ -342,6 +342,7 @@ static void closed(struct conn *c)
 
 	lane->n_conns--;
 	s->n_parked -= c->parked;
+	s->n_inner -= c->inner;
 	lane__put_conn(lane, c);
 	server__conn_closed(s);
 }

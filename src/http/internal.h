@@ -54,7 +54,6 @@ struct out {
 	uv_stream_t *stream; /* borrowed: lives until our last callback */
 	int fd;		     /* borrowed: the stream's */
 	size_t pending;	     /* bytes queued */
-	struct buf *tap;     /* borrowed: gets what is written; or NULL */
 	/* Nothing pending any more, or the connection is broken (status). */
 	void (*on_flushed)(struct out *o, int status);
 };
@@ -120,6 +119,7 @@ struct conn {
 	bool reset;	      /* so that the client sees an unfinished answer */
 	bool refused;	      /* bad framing: nothing behind is served */
 	bool parked;	      /* no socket, and no client (park.c) */
+	bool inner;	      /* http_server_adopt's */
 	uint8_t peer_n, ip_n; /* of peer: "ip:port", and the ip alone */
 	char peer[56];
 };
@@ -212,6 +212,8 @@ struct request {
 	bool answered;	  /* all of the answer was written or queued */
 	bool faulted;	  /* the client broke its own request */
 	struct buf body;  /* BODY_COLLECT */
+	/* http_req_tap's: borrowed, or NULL. */
+	struct buf *tap_in, *tap_out;
 	void (*on_body)(struct http_req *, const char *, size_t);
 	void (*on_chunk)(struct http_req *, const char *, size_t);
 	void (*on_end)(struct http_req *);

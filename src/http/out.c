@@ -115,9 +115,6 @@ int out__write(struct out *o, uv_buf_t *iov, unsigned n)
 		return 0;
 	if (uv_is_closing((uv_handle_t *)o->stream))
 		return UV_ECANCELED;
-	if (o->tap)
-		for (unsigned i = 0; i < n; i++)
-			buf_add(o->tap, iov[i].base, iov[i].len);
 	if (o->pending == 0) {
 		rc = send_now(o, iov, n, bytes);
 		if (rc < 0 && rc != UV_EAGAIN)

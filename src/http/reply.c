@@ -74,6 +74,9 @@ void reply__write(struct request *r, uv_buf_t *iov, unsigned n)
 
 	if (c->lost || c->cut || c->parked || c->state == CONN_CLOSING)
 		return;
+	if (r->tap_out)
+		for (unsigned i = 0; i < n; i++)
+			buf_add(r->tap_out, iov[i].base, iov[i].len);
 	if (out__write(&c->out, iov, n))
 		c->lost = true;
 }

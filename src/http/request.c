@@ -15,15 +15,22 @@ struct request *request__begin(struct conn *c)
 	r->pub.content_length = -1;
 	r->pub.peer = (struct str){c->peer, c->peer_n};
 	r->pub.loopback = c->loopback;
+	r->pub.inner = c->inner;
 	r->extra_end = &r->extra;
 	message_init(&r->in, MESSAGE_REQUEST);
 	r->in.on_body = on_piece;
 	return r;
 }
 
-void http_req_tap(struct http_req *req, struct buf *tap)
+void http_req_tap(struct http_req *req, struct buf *body, struct buf *answer)
 {
-	request__of(req)->conn->out.tap = tap;
+	request__of(req)->tap_in = body;
+	request__of(req)->tap_out = answer;
+}
+
+bool http_req_is_whole(const struct http_req *req)
+{
+	return request__of(req)->in.complete;
 }
 
 void request__end(struct request *r)
@@ -189,6 +196,8 @@ static bool on_piece(struct message *m, const char *p, size_t n)
 	if (r->over) /* what is left is dropped, within limits */
 		return true;
 	r->pub.bytes_in += n;
+	if (r->tap_in)
+		buf_add(r->tap_in, p, n);
 	if (limits->body_bytes && r->pub.bytes_in > limits->body_bytes) {
 		conn__fault(r->conn, 413);
 		return false;

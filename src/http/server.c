@@ -156,7 +156,7 @@ static void on_connection(uv_stream_t *stream, int status)
 	conn__open(c);
 	if (c->cut) {
 		conn__close(c);
-	} else if (s->n_conns > s->opts.limits->max_connections) {
+	} else if (s->n_conns - s->n_inner > s->opts.limits->max_connections) {
 		refuse_full(c);
 		conn__shut(c);
 	}
@@ -167,16 +167,17 @@ int http_server_adopt(struct http_server *s, int fd)
 	struct lane *lane = s->lane;
 	struct conn *c;
 
-	if (s->draining || s->n_conns >= s->opts.limits->max_connections) {
+	if (server__ends(s)) {
 		close(fd);
 		return E_UNAVAILABLE;
 	}
 	c = lane__get_conn(lane);
 	c->server = s;
 	c->lane = lane;
-	c->unix_socket = true;
+	c->unix_socket = c->inner = true;
 	uv_pipe_init(lane->loop, &c->h.pipe, 0);
 	s->n_conns++;
+	s->n_inner++;
 	lane->n_conns++;
 	lane__watch(lane);
 	if (uv_pipe_open(&c->h.pipe, fd) < 0) {

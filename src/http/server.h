@@ -51,6 +51,7 @@ struct http_req {
 	int64_t content_length; /* -1: none given (no body, or chunked) */
 	bool upgrade;  /* asks for a protocol change (Connection: Upgrade) */
 	bool loopback; /* peer is on this machine */
+	bool inner;    /* peer is this program: http_server_adopt */
 	struct str id; /* X-Request-Id: the caller's if sane, else made here */
 	struct str peer;	    /* "127.0.0.1:51234" or "unix" */
 	uint64_t start_ns;	    /* uv_hrtime() when the head was complete */
@@ -61,6 +62,7 @@ struct http_req {
 	void *user;
 	struct str splitter, target_api; /* the same, for its on_log */
 	void *copy;			 /* likewise: made of it */
+	bool cut;			 /* likewise: its answer broke off */
 	/* Its client's leaving does not end it, if its body is all here and
 	 * nothing of its answer was sent: it goes on for 10 s without one, for
 	 * http_req_swap. Replies to it are lost until then. */
@@ -105,6 +107,7 @@ struct http_server {
 	struct list idle;  /* private: between requests, oldest first */
 	uint32_t n_conns;
 	uint32_t n_parked; /* private: of these, without a client */
+	uint32_t n_inner;  /* private: of these, adopted */
 	bool draining;	   /* private */
 	bool leaving;	   /* private */
 	void *impl;	   /* private: the listening handle */
@@ -116,8 +119,9 @@ struct http_server {
 int http_server_open(struct http_server *s, struct lane *lane, int fd,
 		     const struct http_server_opts *opts, struct err *err);
 
-/* Serves on `fd`, a connected Unix socket, as if it had been accepted. It
- * belongs to the server, on errors too: then it is closed. */
+/* Serves on `fd`, a connected Unix socket, as if it had been accepted, for a
+ * client in this program: its requests are `inner`, and max_connections does
+ * not count it. It belongs to the server, on errors too: then it is closed. */
 int http_server_adopt(struct http_server *s, int fd);
 
 /* Stops accepting, closes idle connections, lets requests in progress end
@@ -206,9 +210,12 @@ bool http_req_may_swap(const struct http_req *req);
  * stay. */
 bool http_req_swap(struct http_req *running, struct http_req *req);
 
-/* What goes to its client from now on, head and all, is added to `tap`, too, as
- * far as that has room; NULL: no more. Borrowed until the request is over. */
-void http_req_tap(struct http_req *req, struct buf *tap);
+/* What comes of its body from now on is added to `body`, too, and what goes to
+ * its client, head and all, to `answer`, as far as these have room. NULL: no
+ * more. Borrowed until the request is over. */
+void http_req_tap(struct http_req *req, struct buf *body, struct buf *answer);
+/* Whether its body is all here. */
+bool http_req_is_whole(const struct http_req *req);
 
 /* {"error":{"code":WORD,"message":TEXT,"request_id":ID}} with err_http(code).
  */

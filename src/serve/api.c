@@ -63,6 +63,7 @@ static void on_logs_closed(struct logbook *b)
 	free(a->name);
 	free(a->endpoint);
 	free(a->broken);
+	free(a->ramp_kept);
 	free(a);
 }
 

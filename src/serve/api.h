@@ -55,6 +55,8 @@ struct api {
 	struct logbook logs;
 	uint64_t restarts;
 	struct splitter *splitter; /* owned; NULL: of another kind */
+	char *ramp_kept; /* owned: of its canary, by an earlier daemon; or NULL
+			  */
 };
 
 struct api *api_create(struct serve *s, const char *name, uid_t uid);

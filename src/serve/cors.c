@@ -110,6 +110,14 @@ static bool is_question(const struct spec *spec, const struct http_req *req,
 	return origin.n && http_req_header(req, PREFIX "Request-Method").n > 0;
 }
 
+bool cors_asks(const struct api *a, const struct http_req *req)
+{
+	const struct revision *rev = gate_serving(a);
+
+	return rev && rev->spec->cors.allow_origins.n &&
+	       is_question(rev->spec, req, http_req_header(req, "Origin"));
+}
+
 bool cors_apply(const struct api *a, struct http_req *req)
 {
 	const struct revision *rev = gate_serving(a);

@@ -14,6 +14,8 @@ struct api;
  * runs. Else the answer to come, a replica's or our own, gets the headers that
  * the api's networking.cors wants; those of a replica are left out then. An api
  * without origins is not touched: its replica may have rules of its own. */
+/* Whether it is such a question: nothing is done about it. */
+bool cors_asks(const struct api *a, const struct http_req *req);
 bool cors_apply(const struct api *a, struct http_req *req);
 
 #endif

@@ -130,7 +130,8 @@ static bool may_repeat(const struct waiter *w)
 		.body_kept = http_proxy_repeatable(w->req),
 	};
 
-	return repeat_allowed(&facts);
+	/* A copy for a shadow is not worth it. */
+	return !w->req->inner && repeat_allowed(&facts);
 }
 
 /* The replica broke off. Its exit, with the cause, is on its way. */
@@ -223,7 +224,6 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 	struct api *a = w->api;
 	bool got_room = stop_alone(w);
 
-	(void)req;
 	got_room |=
 		free_place(w, w->placed && end == PROXY_DONE ? uv_hrtime() : 0);
 	w->replica = NULL;
@@ -236,7 +236,7 @@ static void on_proxy_end(struct http_req *req, enum http_proxy_end end,
 		break;
 	case PROXY_DONE:
 	case PROXY_CUT:
-		w->cut = end == PROXY_CUT;
+		w->cut = req->cut = end == PROXY_CUT;
 		to_state(w, ANSWERED);
 		break;
 	case PROXY_CANCELED:

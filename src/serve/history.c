@@ -126,6 +126,18 @@ static void put_text(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *key,
 		yyjson_mut_obj_add_null(doc, o, key);
 }
 
+/* How far it is is known of the newest alone; of others, whether it failed. */
+static void put_canary(yyjson_mut_doc *doc, yyjson_mut_val *o,
+		       const struct api *a, const struct history_row *r)
+{
+	cleanup_free char *text =
+		a->splitter && a->splitter->revision == r->number
+			? ramp_words(a)
+			: NULL;
+
+	put_text(doc, o, "canary", text);
+}
+
 static void put_row(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct api *a,
 		    const struct history_row *r)
 {
@@ -137,6 +149,7 @@ static void put_row(yyjson_mut_doc *doc, yyjson_mut_val *o, const struct api *a,
 	put_time(doc, o, "failed", r->failed_ms);
 	put_text(doc, o, "why", r->why);
 	put_text(doc, o, "project", r->project);
+	put_canary(doc, o, a, r);
 }
 
 char *history_json(const struct api *a)

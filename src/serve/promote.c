@@ -28,6 +28,8 @@ static struct splitter_target *chosen(const struct api *a, const char *name,
 				name, a->name);
 		return t && !t->shadow ? t : NULL;
 	}
+	if (sp->ramp)
+		return sp->ramp->target;
 	for (size_t i = 0; i < sp->n; i++)
 		if (!sp->targets[i].shadow) {
 			last = &sp->targets[i];
@@ -49,26 +51,41 @@ static uint32_t part(uint32_t weight, uint32_t left, uint32_t sum)
 	return sum ? weight * left / sum : 0;
 }
 
-static void set_weights(struct splitter *sp, const struct splitter_target *up,
-			uint32_t weight, uint32_t *ret)
+void splitter_weights(const struct splitter *sp,
+		      const struct splitter_target *up, uint32_t weight,
+		      uint32_t *ret)
 {
-	uint32_t sum = 100 - up->weight, left = 100 - weight, given = 0;
+	uint32_t sum = 100 - up->declared, left = 100 - weight, given = 0;
 
 	for (size_t i = 0; i < sp->n; i++) {
 		const struct splitter_target *t = &sp->targets[i];
 
 		ret[i] = t->shadow ? t->weight
 			 : t == up ? weight
-				   : part(t->weight, left, sum);
+				   : part(t->declared, left, sum);
 		if (!t->shadow && t != up)
 			given += ret[i];
 	}
 	for (size_t i = 0; i < sp->n && given < left; i++)
 		if (!sp->targets[i].shadow && &sp->targets[i] != up &&
-		    (sp->targets[i].weight || !sum)) {
+		    (sp->targets[i].declared || !sum)) {
 			ret[i] += sum ? 1 : left;
 			given += sum ? 1 : left;
 		}
+}
+
+void splitter_set_weights(struct splitter *sp, const struct splitter_target *up,
+			  uint32_t weight)
+{
+	uint32_t *weights = mem_alloc(sp->n * sizeof *weights);
+
+	splitter_weights(sp, up, weight, weights);
+	for (size_t i = 0; i < sp->n; i++) {
+		if (sp->targets[i].shadow)
+			continue;
+		sp->targets[i].weight = sp->shares[i].weight = weights[i];
+	}
+	free(weights);
 }
 
 static char *with_weights(const struct api *a, const uint32_t *weights)
@@ -76,12 +93,12 @@ static char *with_weights(const struct api *a, const uint32_t *weights)
 	const char *json = a->want->spec_json;
 	cleanup_json yyjson_doc *doc = json_parse(json, strlen(json), NULL);
 	cleanup_json_mut yyjson_mut_doc *out = yyjson_doc_mut_copy(doc, NULL);
-	yyjson_mut_val *val,
-		*list = yyjson_mut_obj_get(
-			yyjson_mut_obj_get(yyjson_mut_doc_get_root(out),
-					   "splitter"),
-			"apis");
+	yyjson_mut_val *val, *top = yyjson_mut_obj_get(
+				     yyjson_mut_doc_get_root(out), "splitter");
+	yyjson_mut_val *list = yyjson_mut_obj_get(top, "apis");
 	size_t i, n;
+
+	yyjson_mut_obj_remove_key(top, "canary");
 
 	yyjson_mut_arr_foreach(list, i, n, val) yyjson_mut_set_uint(
 		yyjson_mut_obj_get(val, "weight"), weights[i]);
@@ -108,7 +125,7 @@ int splitter_promote(const struct api *a, const char *name, uint32_t weight,
 			"'%s' is the only api of '%s': its weight is 100",
 			up->name, a->name);
 	weights = mem_alloc(a->splitter->n * sizeof *weights);
-	set_weights(a->splitter, up, weight, weights);
+	splitter_weights(a->splitter, up, weight, weights);
 	*ret_spec_json = with_weights(a, weights);
 	*ret_name = mem_strdup(up->name);
 	free(weights);

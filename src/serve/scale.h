@@ -131,8 +131,8 @@ int scale_set(struct api *a, uint32_t n, store_done *done, void *data,
 	      struct err *err);
 
 /* What outlives the daemon: what was said by hand, and what was learned (load
- * and service times, gaps, memory). As JSON, free() it; back again, after
- * api_want: what makes no sense is left out. */
+ * and service times, gaps, memory), or how far a splitter's canary is. As JSON,
+ * free() it; back again, after api_want: what makes no sense is left out. */
 char *scale_kept_json(const struct api *a);
 void scale_recall(struct api *a, const char *json);
 /* About once a second: keeps what has changed, of each api once a minute. */

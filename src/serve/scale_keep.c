@@ -99,6 +99,7 @@ char *scale_kept_json(const struct api *a)
 	yyjson_mut_obj_add_uint(doc, root, "service_ns", a->scale.service_ns);
 	put_gaps(doc, root, &a->scale.policy);
 	put_revision(doc, root, a->want);
+	ramp_keep(doc, root, a);
 	return json_write(doc, NULL);
 }
 
@@ -174,6 +175,7 @@ void scale_recall(struct api *a, const char *json)
 		if (i < LEVELS_KEPT)
 			recall_level(&s->policy, (uint32_t)i, o);
 	}
+	ramp_recall(a, yyjson_obj_get(root, "canary"));
 	o = yyjson_obj_get(root, "revision");
 	if (!a->want || json_int(o, "number", -1) != a->want->number)
 		return;

@@ -131,6 +131,8 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	uv_timer_init(s->loop, &s->tick);
 	s->tick.data = s;
 	list_init(&s->busy);
+	list_init(&s->ramps);
+	list_init(&s->copies);
 	list_init(&s->changed);
 	map_init(&s->apis);
 	map_init(&s->routes);
@@ -372,8 +374,10 @@ static void on_tick(uv_timer_t *timer)
 	while ((gone = step_all_deleting(s)))
 		forget(gone);
 	local_tick(&s->local);
-	if (second)
+	if (second) {
+		ramp_tick(s);
 		scale_keep_tick(s);
+	}
 	if (s->stopping)
 		step_stopping(s);
 	pace(s);
@@ -446,7 +450,7 @@ static void step_stopping(struct serve *s)
 		if (!list_empty(&a->revisions) || a->gate.in_flight ||
 		    a->changing || a->removing)
 			return;
-	if (s->deploys || s->collecting || s->measuring ||
+	if (s->deploys || s->collecting || s->measuring || s->comparing ||
 	    s->models.collecting || s->models.finding ||
 	    local_has_left(&s->local))
 		return;

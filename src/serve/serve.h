@@ -43,6 +43,9 @@ struct serve {
 	uv_timer_t tick;	  /* private: deadlines, heartbeats, retries */
 	uint64_t next_second;	  /* private: of uv_now */
 	struct list busy;    /* apis that have anything to be looked after */
+	struct list copies;  /* of requests, for shadows */
+	unsigned comparing;  /* private: of their answers, on the pool */
+	struct list ramps;   /* canaries that have steps to come */
 	struct list changed; /* apis whose scale.c's is not what is kept */
 	struct heap asks;    /* scales, by when policy is to be asked */
 	uv_timer_t ask;	     /* private: of the first of them */

@@ -12,6 +12,7 @@ void splitter_free(struct splitter *sp)
 		return;
 	for (size_t i = 0; i < sp->n; i++)
 		free(sp->targets[i].name);
+	ramp_free(sp->ramp);
 	free(sp->targets);
 	free(sp->shares);
 	free(sp->sticky);
@@ -24,7 +25,7 @@ static void read_target(struct splitter *sp, yyjson_val *val)
 	const char *name = json_str(val, "name", "");
 
 	t->name = mem_strdup(name);
-	t->weight = (uint32_t)json_int(val, "weight", 0);
+	t->weight = t->declared = (uint32_t)json_int(val, "weight", 0);
 	t->shadow = json_bool(val, "shadow", false);
 	sp->shares[sp->n] = (struct split_target){
 		.weight = t->shadow ? 0 : t->weight,
@@ -53,6 +54,9 @@ static struct splitter *create(const struct revision *rev)
 	};
 	memset(sp->targets, 0, room * sizeof *sp->targets);
 	yyjson_arr_foreach(list, i, n, val) read_target(sp, val);
+	val = yyjson_obj_get(root, "canary");
+	if (val)
+		ramp_begin(rev->api, sp, val);
 	return sp;
 }
 
@@ -127,6 +131,7 @@ struct api *splitter_pick(struct api *a, struct http_req *req)
 		return NULL;
 	}
 	t = &a->splitter->targets[at];
+	req->target_api = str_of(arena_strdup(req->arena, t->name));
 	to = map_get(&a->serve->apis, t->name);
 	if (!is_there(to)) {
 		t->n.missing++;
@@ -138,6 +143,45 @@ struct api *splitter_pick(struct api *a, struct http_req *req)
 	}
 	t->n.requests++;
 	return to;
+}
+
+struct api *splitter_peek(const struct api *a)
+{
+	const struct splitter *sp = a->splitter;
+
+	for (size_t i = 0; i < sp->n; i++) {
+		struct api *to = map_get(&a->serve->apis, sp->targets[i].name);
+
+		if (sp->shares[i].weight && is_there(to))
+			return to;
+	}
+	return NULL;
+}
+
+/* As the target's gate counts it: a client that left is no error (0), an
+ * answer that broke off is one. */
+static unsigned outcome(const struct http_req *req)
+{
+	if (req->cut)
+		return 502;
+	return req->gone && req->status < 400 ? 0 : req->status;
+}
+
+void splitter_on_over(struct serve *s, const struct http_req *req)
+{
+	struct api *a =
+		req->splitter.n ? map_get(&s->apis, req->splitter.p) : NULL;
+	unsigned status = outcome(req);
+	struct splitter_target *t;
+
+	if (!a)
+		return;
+	stats_add(&a->stats, status, (req->end_ns - req->start_ns) / 1000);
+	t = req->target_api.n ? splitter_target(a, req->target_api.p) : NULL;
+	if (!t || !status)
+		return;
+	t->n.errors += status >= 500;
+	ramp_add(a, t->name, status >= 500);
 }
 
 struct api *splitter_of(const struct serve *s, const char *target)
@@ -181,6 +225,7 @@ static void put_shadow(yyjson_mut_doc *doc, yyjson_mut_val *o,
 	yyjson_mut_obj_add_uint(doc, o, "dropped", n->dropped);
 	yyjson_mut_obj_add_uint(doc, o, "failed", n->failed);
 	yyjson_mut_obj_add_uint(doc, o, "compared", n->compared);
+	yyjson_mut_obj_add_uint(doc, o, "not_compared", n->not_compared);
 	yyjson_mut_obj_add_uint(doc, o, "differ", n->differ);
 	yyjson_mut_obj_add_real(doc, o, "largest_difference", n->largest);
 }
@@ -200,6 +245,7 @@ void splitter_put(yyjson_mut_doc *doc, yyjson_mut_val *root,
 		yyjson_mut_obj_add_strcpy(doc, top, "sticky", sp->sticky);
 	else
 		yyjson_mut_obj_add_null(doc, top, "sticky");
+	ramp_put(doc, top, sp);
 	list = yyjson_mut_obj_add_arr(doc, top, "apis");
 	for (size_t i = 0; i < sp->n; i++) {
 		const struct splitter_target *t = &sp->targets[i];
@@ -209,6 +255,7 @@ void splitter_put(yyjson_mut_doc *doc, yyjson_mut_val *root,
 		yyjson_mut_obj_add_uint(doc, o, "weight", t->weight);
 		yyjson_mut_obj_add_bool(doc, o, "shadow", t->shadow);
 		yyjson_mut_obj_add_uint(doc, o, "requests", t->n.requests);
+		yyjson_mut_obj_add_uint(doc, o, "errors", t->n.errors);
 		yyjson_mut_obj_add_uint(doc, o, "missing", t->n.missing);
 		if (t->shadow)
 			put_shadow(doc, o, &t->n);

@@ -66,6 +66,8 @@ const char *document_kind(struct arena *a, const struct key *k)
 		return counted(a, k, "list of texts");
 	case KEY_ORIGINS:
 		return counted(a, k, "list of origins");
+	case KEY_PERCENTS:
+		return counted(a, k, "list of percentages");
 	case KEY_JSON:
 		return "map of anything";
 	case KEY_OPTIONS:

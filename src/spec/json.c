@@ -177,6 +177,13 @@ static yyjson_mut_val *parent_of(yyjson_mut_doc *doc, yyjson_mut_val *obj,
 	return obj;
 }
 
+/* A member that says nothing would make all that was stored before there were
+ * splitters another content. */
+static bool is_of_others(const struct key *k, const struct spec *spec)
+{
+	return k->kinds == KIND_SPLITTER && !spec->split_json;
+}
+
 char *spec_to_json(const struct spec *spec)
 {
 	cleanup_json_mut yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
@@ -186,7 +193,7 @@ char *spec_to_json(const struct spec *spec)
 
 	yyjson_mut_doc_set_root(doc, root);
 	for (size_t i = 0; (k = key_field_at(i)); i++) {
-		if (!k->size || k->again)
+		if (!k->size || k->again || is_of_others(k, spec))
 			continue;
 		obj = parent_of(doc, root, k->path, &last);
 		yyjson_mut_obj_add(obj, yyjson_mut_str(doc, last),

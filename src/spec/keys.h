@@ -14,6 +14,7 @@ enum key_type {
 	KEY_STRINGS,  /* list of texts */
 	KEY_ORIGINS,  /* the same: "*", or origins as browsers name them */
 	KEY_TOKENS,   /* the same: "*", or names of HTTP's */
+	KEY_PERCENTS, /* list of percentages, each larger than the one before */
 	KEY_JSON,     /* any map, handed on as JSON */
 	KEY_OPTIONS,  /* the same, of texts, numbers and booleans alone */
 	KEY_ENV,      /* map of texts and {from_secret: name} */

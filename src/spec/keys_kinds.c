@@ -60,6 +60,35 @@ const struct key keys_kinds[] = {
 		 .unit = "characters",
 		 .text = "A request header: all requests with the same value "
 			 "go to the same api while the weights stay."),
+	SPLITTER("canary", KEY_MAP, "soma",
+		 .text = "One of the apis gets more of the requests step by "
+			 "step, and none beyond its weight again when more of "
+			 "them fail than of the others'."),
+	SPLITTER("canary.api", KEY_NAME, "soma", .required = true,
+		 .example = "api: iris-new", RANGE(1, 42), .unit = "characters",
+		 .text = "Its name, in apis. Its weight there is what it goes "
+			 "back to."),
+	SPLITTER("canary.steps", KEY_PERCENTS, "soma", .required = true,
+		 .example = "steps: [5, 25, 50]", RANGE(1, 50),
+		 .unit = "percentages",
+		 .text = "What it gets, one after the other, in percent of the "
+			 "requests: each from 1 to 99, and more than the one "
+			 "before."),
+	SPLITTER("canary.end", KEY_INT, "soma", .def = "100", RANGE(1, 100),
+		 .unit = "percent",
+		 .text = "What it has behind the last step."),
+	SPLITTER("canary.every", KEY_DURATION, "soma", .def = "10m",
+		 RANGE(1 * SECONDS, 720 * HOURS),
+		 .text = "How long a step lasts, at least."),
+	SPLITTER("canary.min_requests", KEY_INT, "soma", .def = "100",
+		 RANGE(1, 1000000), .unit = "requests",
+		 .text = "How many of its requests a step takes, at least: it "
+			 "lasts longer where there are fewer."),
+	SPLITTER("canary.max_errors", KEY_FLOAT, "soma", .def = "1",
+		 RANGE(0, 100), .below_max = true, .unit = "percent",
+		 .text = "How many of its requests may fail (5xx) in any case. "
+			 "Beyond it goes back when that is more than of the "
+			 "others'."),
 	SPLITTER("shadow_compare", KEY_MAP, "soma",
 		 .text = "How the shadow's answers are compared."),
 	SPLITTER("shadow_compare.tolerance", KEY_FLOAT, "soma", .def = "1e-6",

@@ -2,6 +2,7 @@
 #ifndef SPEC_RULES_PARTS_H
 #define SPEC_RULES_PARTS_H
 
+#include "core/json.h"
 #include "spec/rules.h"
 
 /* The value of a key that was given, and given right; or NULL. */
@@ -22,6 +23,9 @@ void rules__predictor(struct reader *r, struct node *api, struct spec *spec);
 /* What a TrafficSplitter sends to; once the whole file is read, whether those
  * apis are there. */
 void rules__splitter(struct reader *r, struct node *api, struct spec *spec);
+/* Its `canary` into the same object, where it has one. */
+void rules__canary(struct reader *r, struct node *api, yyjson_mut_doc *doc,
+		   yyjson_mut_val *root);
 void rules__targets(struct reader *r, struct node *api);
 
 /* The command that a pod's container becomes. */

@@ -21,6 +21,7 @@ enum { PATH_LEN = 1024 };
 struct schema {
 	yyjson_mut_doc *doc;
 	struct arena arena;
+	uint8_t kind; /* whose keys they are */
 };
 
 static yyjson_mut_val *object_of(struct schema *s, const char *path);
@@ -105,6 +106,18 @@ static yyjson_mut_val *integer(struct schema *s, int64_t min, int64_t max)
 	return v;
 }
 
+/* The word of `kind` says which keys there are. */
+static bool is_of_kind(const struct schema *s, const struct key *k,
+		       const char *word, size_t n)
+{
+	static const char splitter[] = "TrafficSplitter";
+	bool is_splitter =
+		n == strlen(splitter) && memcmp(word, splitter, n) == 0;
+
+	return strcmp(k->path, "kind") != 0 ||
+	       is_splitter == (s->kind == KIND_SPLITTER);
+}
+
 static yyjson_mut_val *words(struct schema *s, const struct key *k)
 {
 	yyjson_mut_val *v = yyjson_mut_obj(s->doc);
@@ -114,8 +127,9 @@ static yyjson_mut_val *words(struct schema *s, const struct key *k)
 	while (*text) {
 		size_t n = strcspn(text, " ");
 
-		yyjson_mut_arr_append(list,
-				      yyjson_mut_strncpy(s->doc, text, n));
+		if (is_of_kind(s, k, text, n))
+			yyjson_mut_arr_append(
+				list, yyjson_mut_strncpy(s->doc, text, n));
 		text += n + (text[n] == ' ');
 	}
 	return v;
@@ -233,6 +247,8 @@ static yyjson_mut_val *of_type(struct schema *s, const struct key *k)
 				       "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
 		return list_of(s, k, item);
 	}
+	case KEY_PERCENTS:
+		return list_of(s, k, integer(s, 1, 99));
 	case KEY_JSON:
 		return map_of(s, NULL);
 	case KEY_OPTIONS:
@@ -350,7 +366,7 @@ static yyjson_mut_val *object_of(struct schema *s, const char *at)
 	for (size_t i = 0; (k = key_at(i)); i++) {
 		const char *last = key_in(k, at);
 
-		if (!last || !(k->kinds & KIND_REALTIME))
+		if (!last || !(k->kinds & s->kind))
 			continue;
 		yyjson_mut_obj_add_val(s->doc, properties, last,
 				       value_of(s, k));
@@ -382,12 +398,49 @@ static void add_blocks(struct schema *s, yyjson_mut_val *api)
 	}
 }
 
-static yyjson_mut_val *reference(struct schema *s)
+static yyjson_mut_val *reference(struct schema *s, const char *name)
 {
 	yyjson_mut_val *v = yyjson_mut_obj(s->doc);
 
-	yyjson_mut_obj_add_str(s->doc, v, "$ref", "#/definitions/api");
+	yyjson_mut_obj_add_strcpy(
+		s->doc, v, "$ref",
+		arena_printf(&s->arena, "#/definitions/%s", name));
 	return v;
+}
+
+/* By its kind, so that what is wrong is told of that kind alone. */
+static yyjson_mut_val *any_kind(struct schema *s)
+{
+	yyjson_mut_val *v = yyjson_mut_obj(s->doc);
+	yyjson_mut_val *of = yyjson_mut_obj_add_obj(s->doc, v, "if");
+	yyjson_mut_val *kind = yyjson_mut_obj_add_obj(
+		s->doc, yyjson_mut_obj_add_obj(s->doc, of, "properties"),
+		"kind");
+
+	yyjson_mut_obj_add_str(s->doc, kind, "const", "TrafficSplitter");
+	yyjson_mut_arr_add_str(
+		s->doc, yyjson_mut_obj_add_arr(s->doc, of, "required"), "kind");
+	yyjson_mut_obj_add_val(s->doc, v, "then", reference(s, "splitter"));
+	yyjson_mut_obj_add_val(s->doc, v, "else", reference(s, "api"));
+	return v;
+}
+
+static void add_definitions(struct schema *s, yyjson_mut_val *root)
+{
+	yyjson_mut_val *all =
+		yyjson_mut_obj_add_obj(s->doc, root, "definitions");
+	yyjson_mut_val *api, *splitter;
+
+	s->kind = KIND_REALTIME;
+	api = object_of(s, "");
+	add_blocks(s, api);
+	s->kind = KIND_SPLITTER;
+	splitter = object_of(s, "");
+	yyjson_mut_arr_add_str(s->doc, yyjson_mut_obj_get(splitter, "required"),
+			       "kind");
+	yyjson_mut_obj_add_val(s->doc, all, "api", api);
+	yyjson_mut_obj_add_val(s->doc, all, "splitter", splitter);
+	yyjson_mut_obj_add_val(s->doc, all, "any", any_kind(s));
 }
 
 char *document_schema(void)
@@ -396,9 +449,7 @@ char *document_schema(void)
 	cleanup_json_mut yyjson_mut_doc *doc = s.doc;
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
 	yyjson_mut_val *list = typed(&s, "array");
-	yyjson_mut_val *api;
 	yyjson_mut_val *either_of;
-	yyjson_mut_val *definitions;
 	char *text;
 
 	arena_init(&s.arena);
@@ -408,15 +459,12 @@ char *document_schema(void)
 	yyjson_mut_obj_add_str(doc, root, "title", "soma.yaml");
 	yyjson_mut_obj_add_str(doc, root, "description",
 			       "One api, or a list of apis.");
-	yyjson_mut_obj_add_val(doc, list, "items", reference(&s));
+	yyjson_mut_obj_add_val(doc, list, "items", reference(&s, "any"));
 	yyjson_mut_obj_add_int(doc, list, "minItems", 1);
 	either_of = yyjson_mut_obj_add_arr(doc, root, "anyOf");
-	yyjson_mut_arr_append(either_of, reference(&s));
+	yyjson_mut_arr_append(either_of, reference(&s, "any"));
 	yyjson_mut_arr_append(either_of, list);
-	definitions = yyjson_mut_obj_add_obj(doc, root, "definitions");
-	api = object_of(&s, "");
-	add_blocks(&s, api);
-	yyjson_mut_obj_add_val(doc, definitions, "api", api);
+	add_definitions(&s, root);
 	text = json_write(doc, NULL);
 	arena_fini(&s.arena);
 	return text;

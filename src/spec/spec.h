@@ -71,7 +71,9 @@ struct spec {
 	const char *endpoint; /* "/iris": begins with '/', no trailing '/' */
 	/* Of a TrafficSplitter, which has nothing else, or NULL: {"apis":
 	 * [{"name", "weight": percent, "shadow": BOOL}], "tolerance": relative
-	 * difference of a shadow's numbers}, and "sticky": a header's name. */
+	 * difference of a shadow's numbers}, "sticky": a header's name, and
+	 * "canary": {"api", "steps": [percent], "end": percent, "every_ms",
+	 * "min_requests", "max_errors": percent}. */
 	const char *split_json;
 	struct {
 		enum predictor_type type;
@@ -204,6 +206,11 @@ struct spec_set {
 
 /* Of a TrafficSplitter's shadow, where it says nothing. */
 #define SPEC_TOLERANCE 1e-6
+/* Of its canary, likewise: percent, ms, requests, percent. */
+#define SPEC_CANARY_END 100
+#define SPEC_CANARY_EVERY_MS 600000
+#define SPEC_CANARY_REQUESTS 100
+#define SPEC_CANARY_ERRORS 1.0
 
 /* What is deployed under a name. */
 enum spec_there { SPEC_UNKNOWN, SPEC_ABSENT, SPEC_API, SPEC_SPLITTER };

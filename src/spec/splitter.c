@@ -120,6 +120,7 @@ void rules__splitter(struct reader *r, struct node *api, struct spec *spec)
 			      "together",
 			      (long long)sum.weights);
 	add_options(api, doc, root);
+	rules__canary(r, api, doc, root);
 	text = json_write(doc, NULL);
 	spec->split_json = arena_strdup(&r->set->arena, text);
 }

@@ -47,6 +47,9 @@ void texts_read(struct reader *r, const struct key *k, struct node *n,
 void texts_set_default(struct reader *r, const struct key *k,
 		       struct spec *spec);
 
+/* KEY_PERCENTS: checked only (canary.c). */
+void canary_read_steps(struct reader *r, const struct key *k, struct node *n);
+
 /* models_json of a block of models (models.c). */
 void models_apply(struct reader *r, struct node *api, const char *path,
 		  struct spec *spec);

@@ -36,12 +36,17 @@ BEYOND_A_SCHEMA = [
     # pods
     r"several containers of one replica", r"pod\.containers\[\]\.command: required here", r"give exactly one of", r"asks at port \d+",
     r"is given in the container, too", r"is not for pods", r"is more than pod\.max_concurrency",
+    # splitters
+    r"add up to", r"only one may be", r"give it one weight", r"is a TrafficSplitter itself",
+    r"none of this splitter's apis", r"is the shadow, which", r"is the only api that answers", r"let the steps grow", r"they begin with",
+    r"no more than the last step",
 ]
 BASES = [
     {"predictor": {"path": "p.py"}}, {"predictor": {"type": "onnx", "path": "p.py", "models": {"path": "m.onnx"}}},
     {"predictor": {"command": ["serve", "$PORT"]}}, {"predictor": {"model": "m.onnx"}}, {"predictor": {"engine": "e.so"}},
     {"handler": {"path": "h.py"}}, {"pod": {"containers": [{"name": "a", "image": "b", "command": ["c"]}]}},
 ]
+SPLITTER = {"kind": "TrafficSplitter", "apis": [{"name": "b", "weight": 100}]}
 WRONG = [None, True, -1, 0, 1.5, 10 ** 9, "", "x y", "nope", "/", "5", "-3s", "..", [], [None], [[]], {}, {"a": None}, {"nope": 1}, [{"nope": 1}]]
 SMALL_MAP = {"type": "object", "maxProperties": 2, "additionalProperties": {"type": ["string", "boolean"]}, "propertyNames": {"pattern": "^[a-z]+$"}}
 
@@ -141,9 +146,20 @@ def put(document, path, value):
     at[path[-1]] = value
 
 
+def copy_of(document):
+    return json.loads(json.dumps(document))
+
+
+def splitter_of(draw, keys):
+    splitter = {"name": "a", **copy_of(SPLITTER)}
+    for path, schema in draw(strategies.lists(strategies.sampled_from(keys), max_size=4)):
+        put(splitter, path, draw(values(schema)))
+    return splitter, keys
+
+
 def api_of(draw, keys):
     """An api of some type with a few more keys, mostly of its own block."""
-    base = json.loads(json.dumps(draw(strategies.sampled_from(BASES))))
+    base = copy_of(draw(strategies.sampled_from(BASES)))
     block = next(iter(base))
     own = [key for key in keys if key[0][0] == block]
     rest = [key for key in keys if key[0][0] not in ("predictor", "handler", "pod", "name")]
@@ -151,6 +167,13 @@ def api_of(draw, keys):
     for path, schema in draw(strategies.lists(strategies.one_of(strategies.sampled_from(own), strategies.sampled_from(rest)), max_size=4)):
         put(api, path, draw(values(schema)))
     return api, own + rest
+
+
+def keys_of(schema, kind):
+    return list(leaves(schema["definitions"][kind]))
+
+
+KINDS = pytest.mark.parametrize("kind, made, least", [("api", api_of, 100), ("splitter", splitter_of, 8)])
 
 
 def agree(parser, validator, document):
@@ -167,15 +190,16 @@ SETTINGS = hypothesis.settings(max_examples=5000 if os.environ.get("SOMA_SOAK") 
                                suppress_health_check=list(hypothesis.HealthCheck))
 
 
-def test_files_made_of_the_schema(schema, parser):
-    keys = list(leaves(schema["definitions"]["api"]))
+@KINDS
+def test_files_made_of_the_schema(schema, parser, kind, made, least):
+    keys = keys_of(schema, kind)
     validator = jsonschema.Draft7Validator(schema)
-    assert len(keys) > 100
+    assert len(keys) > least
 
     @SETTINGS
     @hypothesis.given(strategies.data())
     def run(data):
-        api, _ = api_of(data.draw, keys)
+        api, _ = made(data.draw, keys)
         agree(parser, validator, data.draw(strategies.sampled_from([api, [api]])))
     run()
 
@@ -183,27 +207,28 @@ def test_files_made_of_the_schema(schema, parser):
 def test_each_key_by_itself(schema, parser):
     """Its smallest values, on top of each type of predictor that may have it."""
     validator = jsonschema.Draft7Validator(schema)
-    for path, of in leaves(schema["definitions"]["api"]):
+    for bases, path, of in [(bases, *leaf) for kind, bases in (("api", BASES), ("splitter", [SPLITTER])) for leaf in keys_of(schema, kind)]:
         @hypothesis.settings(SETTINGS, max_examples=8)
         @hypothesis.given(values(of))
         def run(value):
-            for base in BASES:
+            for base in bases:
                 if path[0] in ("predictor", "handler", "pod") and path[0] not in base:
                     continue
-                api = {"name": "a", **json.loads(json.dumps(base))}
+                api = {"name": "a", **copy_of(base)}
                 put(api, path, value)
                 agree(parser, validator, api)
         run()
 
 
-def test_files_with_a_mistake(schema, parser):
-    keys = list(leaves(schema["definitions"]["api"]))
+@KINDS
+def test_files_with_a_mistake(schema, parser, kind, made, least):
+    keys = keys_of(schema, kind)
     validator = jsonschema.Draft7Validator(schema)
 
     @SETTINGS
     @hypothesis.given(strategies.data())
     def run(data):
-        api, mine = api_of(data.draw, keys)
+        api, mine = made(data.draw, keys)
         path, _ = data.draw(strategies.sampled_from(mine))
         how = data.draw(strategies.sampled_from(["wrong", "cut", "unknown", "gone"]))
         if how == "cut":  # a value where a map belongs

@@ -61,6 +61,9 @@ def fill(url):
     client.create_bucket(Bucket="models")
     client.put_object(Bucket="models", Key="iris/model.pkl", Body=pickle.dumps(model))
     client.put_object(Bucket="models", Key="onnx/iris.onnx", Body=linear(model))
+    client.create_bucket(Bucket="cortex-examples")
+    client.put_object(Bucket="cortex-examples", Key="onnx/iris-classifier/1/iris.onnx", Body=linear(model))
+    client.put_object(Bucket="cortex-examples", Key="pytorch/iris-classifier/weights.pth", Body=pickle.dumps(model))
 
 
 @pytest.fixture(scope="module")
@@ -354,3 +357,88 @@ def test_a_class_of_the_other_block(daemon, folder, project):
     assert done.code != 0
     done.says("handler.py defines no class Handler; its classes are PythonPredictor", "PythonPredictor is what the block predictor: is for")
     daemon.admin.delete("other")
+
+
+# --- a splitter with a shadow -------------------------------------------------
+
+# As 0.31 has it: a class, a model and a recorder, whose requests are copies. The weights are a pickle here.
+SPLITTER = {
+    "cortex.yaml": """
+        - name: iris-classifier-pytorch
+          kind: RealtimeAPI
+          predictor:
+            type: python
+            path: pytorch_predictor.py
+            config:
+              model: s3://cortex-examples/pytorch/iris-classifier/weights.pth
+
+        - name: iris-classifier-onnx
+          kind: RealtimeAPI
+          predictor:
+            type: onnx
+            path: onnx_predictor.py
+            models:
+              path: s3://cortex-examples/onnx/iris-classifier/
+
+        - name: request-recorder
+          kind: RealtimeAPI
+          predictor:
+            type: python
+            path: request_recorder.py
+
+        - name: iris-classifier
+          kind: TrafficSplitter
+          apis:
+            - name: iris-classifier-onnx
+              weight: 30
+            - name: iris-classifier-pytorch
+              weight: 70
+            - name: request-recorder
+              shadow: true
+              weight: 100
+        """,
+    "onnx_predictor.py": ONNX["predictor.py"],
+    "pytorch_predictor.py": """
+        import pickle
+        import re
+
+        import boto3
+
+        labels = ["setosa", "versicolor", "virginica"]
+
+
+        class PythonPredictor:
+            def __init__(self, config):
+                bucket, key = re.match("s3://(.+?)/(.+)", config["model"]).groups()
+                self.model = pickle.loads(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+
+            def predict(self, payload):
+                names = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
+                return labels[self.model.predict([[payload[name] for name in names]])[0]]
+        """,
+    "request_recorder.py": """
+        from cortex_internal.lib.log import logger as cortex_logger
+
+
+        class PythonPredictor:
+            def __init__(self, config):
+                pass
+
+            def predict(self, payload):
+                cortex_logger.info("received payload", extra={"payload": payload})
+                return payload
+        """,
+}
+
+
+def test_a_traffic_splitter_with_a_shadow(daemon, folder, project):
+    daemon.cli("deploy", folder(project(SPLITTER)), check=0, timeout=400)
+    for _ in range(5):
+        assert daemon.admin.post("/iris-classifier", json=FLOWER).text == "setosa"
+        assert daemon.admin.post("/iris-classifier", json=LARGE).text == "virginica"
+    apis = {api["name"]: api for api in daemon.admin.api("iris-classifier")["splitter"]["apis"]}
+    assert [apis[f"iris-classifier-{name}"]["requests"] for name in ("onnx", "pytorch")] == [3, 7]
+    recorded = wait_for("all are recorded", lambda: (
+        lines := [line["line"] for line in daemon.admin.logs("request-recorder") if "received payload" in line["line"]]) and len(lines) == 10 and lines)
+    assert any("sepal_length" in line for line in recorded)
+    assert apis["request-recorder"]["copies"] == 10 and apis["request-recorder"]["dropped"] == 0

@@ -8,37 +8,10 @@ import signal
 import pytest
 import requests
 
-from soma.projects import python_api, python_project
+from soma import pipeline
+from soma.projects import predictor, python_project
+from soma.splitters import SOURCE, compared, project, shares, splitter, target, who
 from soma.waiting import wait_for
-
-
-SOURCE = """\
-import json
-import os
-import signal
-
-
-class PythonPredictor:
-    def __init__(self, config):
-        self.config = config
-
-    def predict(self, payload, query_params, headers):
-        return {"name": self.config["name"], "y": self.config.get("y", 0), "shadow": headers.get("x-soma-shadow"),
-                "payload": payload}
-"""
-
-
-def target(name, **config):
-    return python_api(name, predictor={"config": {"name": name, **config}})
-
-
-def splitter(name, *apis, **keys):
-    return {"name": name, "kind": "TrafficSplitter",
-            "apis": [dict(zip(("name", "weight", "shadow"), api)) for api in apis], **keys}
-
-
-def project(*apis):
-    return python_project(SOURCE, *apis)
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +21,35 @@ def split(daemon):
     return daemon
 
 
-def who(daemon, path, n, **keys):
-    """How many of n requests each api had, over one connection."""
-    had = collections.Counter()
-    with requests.Session() as http:
-        http.trust_env = False
-        url = f"http://127.0.0.1:{daemon.port}{path}"
-        for _ in range(n):
-            answer = http.post(url, json={}, timeout=30, **keys)
-            assert answer.status_code == 200, answer.text
-            had[answer.json()["name"]] += 1
-    return had
-
-
-def shares(daemon, name):
-    return {t["name"]: t for t in daemon.admin.api(name)["splitter"]["apis"]}
-
-
 def test_requests_are_shared_out_by_weight(split):
     """Exactly, over each hundred; the log and the admin API tell the same."""
     split.admin.deploy(project(splitter("both", ("blue", 30), ("green", 70))))
     assert who(split, "/both", 500) == {"blue": 150, "green": 350}
     assert {n: t["requests"] for n, t in shares(split, "both").items()} == {"blue": 150, "green": 350}
+
+
+def test_a_hundred_thousand_requests(split):
+    """By what came back, by what the apis counted, and by what the splitter did: each share within 1% of its weight."""
+    weights = {"few": 1, "some": 29, "most": 70}
+    source = predictor("return {'name': self.name}", init="self.name = config['name']")
+    split.admin.deploy(python_project(source, *(target(name) for name in weights)))
+    split.admin.deploy(project(splitter("many", *weights.items())))
+    had, statuses = pipeline.ask(split.port, "/many", 100000)
+    assert statuses == {200: 100000}
+    for name, weight in weights.items():
+        assert abs(had[name] - 1000 * weight) <= 10 * weight
+        assert split.admin.api(name)["requests"]["2xx"] == shares(split, "many")[name]["requests"] == had[name]
+    told = split.admin.api("many")
+    assert (told["requests"]["2xx"], told["requests"]["5xx"]) == (100000, 0) and told["latency_ms"]["p50"] > 0
+
+
+def test_a_browsers_question_is_nobodys_turn(split):
+    split.admin.deploy(project(splitter("asked", ("blue", 50), ("green", 50))))
+    for _ in range(3):
+        told = split.admin.call_data("OPTIONS", "/asked", headers={"Origin": "https://a.example", "Access-Control-Request-Method": "POST"})
+        assert told.status_code == 204 and told.headers["Access-Control-Allow-Origin"] == "*"
+        assert who(split, "/asked", 2) == {"blue": 1, "green": 1}
+    assert {n: t["requests"] for n, t in shares(split, "asked").items()} == {"blue": 3, "green": 3}
 
 
 def test_sticky_requests_stay(split):
@@ -128,14 +108,6 @@ def test_paths_below_are_not_its(split):
     assert split.admin.post("/exact/more", json={}).status_code == 404
 
 
-def compared(daemon, name, target):
-    """What was compared, once all copies were."""
-    def all_of_them():
-        t = shares(daemon, name)[target]
-        return t if t["compared"] + t["failed"] == t["copies"] else None
-    return wait_for("all copies are compared", all_of_them)
-
-
 def test_a_shadow_gets_copies_that_nobody_sees(split):
     """Answers are compared: a name and a number differ here."""
     split.admin.deploy(project(target("dark", y=1)))
@@ -149,14 +121,12 @@ def test_a_shadow_gets_copies_that_nobody_sees(split):
 
 
 def test_a_shadow_that_agrees_and_one_that_is_down(split):
-    same = SOURCE.replace('headers.get("x-soma-shadow")', "None").replace('self.config["name"]', '"x"')
-    split.admin.deploy(python_project(same, target("main"), target("twin", y=1e-9)))
+    split.admin.deploy(project(target("main", tells=False, says="x"), target("twin", tells=False, says="x", y=1e-9)))
     split.admin.deploy(project(splitter("agree", ("main", 100), ("twin", 100, True),
                                         shadow_compare={"tolerance": 0.5})))
     who(split, "/agree", 1)
     assert compared(split, "agree", "twin")["differ"] == 1  # 0 and 1e-9: nothing in common
-    failing = python_project(same.replace("        return", "        raise ValueError\n        return"), target("broken"))
-    split.admin.deploy(failing)
+    split.admin.deploy(project(target("broken", fail_every=1)))
     split.admin.deploy(project(splitter("down", ("main", 100), ("broken", 100, True))))
     assert who(split, "/down", 5) == {"x": 5}
     assert compared(split, "down", "broken")["failed"] == 5
