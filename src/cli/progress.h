@@ -35,7 +35,8 @@ struct progress {
 	int64_t requested;
 	char *watch; /* owned; it is live and watched: how it does; or NULL */
 	int64_t serves; /* it failed, and this revision goes on; 0: none does */
-	int64_t seq;	/* of the last event */
+	bool over;   /* nobody tries any more: deleted, or another took over */
+	int64_t seq; /* of the last event */
 	int64_t started_ms, ended_ms;
 
 	/* of the follower */
