@@ -161,6 +161,12 @@ struct spec {
 		uint32_t max_replica_concurrency; /* in flight per replica
 						     before 503 */
 	} scale;
+	/* What a new replica answers first, or NULL: {"requests": [{"method",
+	 * "path", "body": ANY, "body_file": a file of the project,
+	 * "content_type", "headers": {}, "times": N, "status": N, "expect":
+	 * the answer's body, "tolerance", "within_ms"}]}. What is absent was
+	 * not said. */
+	const char *warmup_json;
 	uint32_t request_timeout_ms; /* whole request, waiting included; default
 					60 s; 0: none */
 	uint32_t max_queue_length;   /* wait in the gate; 0: no limit */

@@ -226,7 +226,7 @@ static void json_is_stable_and_whole(void **state)
 		"\"batch_interval\":0},"
 		"\"batching\":{\"latency_target\":0},\"class\":"
 		"\"PythonPredictor\","
-		"\"models\":null},\"splitter\":null}";
+		"\"models\":null},\"warmup\":null,\"splitter\":null}";
 	cleanup_free char *json = NULL;
 	struct spec_set set;
 
