@@ -84,10 +84,10 @@ static void add_path(struct reader *r, const struct node *item,
 static const char *why_not(const char *name)
 {
 	static const char *const ours[] = {
-		"Host",		"Connection",	     "Content-Length",
-		"Expect",	"Transfer-Encoding", "Upgrade",
-		"TE",		"Trailer",	     "Keep-Alive",
-		"X-Soma-Warmup"};
+		"Host",	      "Connection",	   "Content-Length",
+		"Expect",     "Transfer-Encoding", "Upgrade",
+		"TE",	      "Trailer",	   "Keep-Alive",
+		"User-Agent", "X-Soma-Warmup"};
 
 	if (strcasecmp(name, "Content-Type") == 0)
 		return "is said by content_type, or is application/json";
