@@ -185,7 +185,7 @@ char *warmup_judge(const struct warmup_request *q, const struct http_told *told)
 
 	if (!told->status)
 		return mem_printf(
-			"was not answered within %s, and has within: %s",
+			"was not answered in %s, more than within: %s",
 			str_human_ms((int64_t)(told->took_ns / 1000000), after),
 			str_human_ms(q->within_ms, most));
 	why = judge_status(q, told);

@@ -156,7 +156,7 @@ def test_too_slow(daemon):
 
 def test_hanging(daemon):
     end = failure(daemon, "time.sleep(1000)", [{"body": 1, "expect": {"within": "100ms"}}], grace_period="1s")
-    assert "warm-up request 1 (POST /) was not answered within 1." in end["text"], end
+    assert "warm-up request 1 (POST /) was not answered in 1." in end["text"], end
     daemon.admin.delete("bad")
     end = failure(daemon, "time.sleep(1000)", [{"body": 1}], predictor={"start_timeout": "1500ms"}, grace_period="1s")
     assert end["text"].startswith("warm-up request 1 (POST /) was not answered: it was not ready within 1.5 s (start_timeout)"), end
