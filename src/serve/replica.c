@@ -169,7 +169,8 @@ void replica__ready(struct replica *r)
 {
 	uint64_t now = replica__now(r);
 
-	if (r->state != REPLICA_STARTING || replica__warmup_waits(r))
+	if (r->state != REPLICA_STARTING || replica__serve(r)->yielded ||
+	    replica__warmup_waits(r))
 		return;
 	uv_timer_stop(&r->timer);
 	r->state = REPLICA_READY;

@@ -33,7 +33,8 @@ static const struct warmup_request *request_of(const struct replica *r)
 static bool is_at_it(const struct replica *r)
 {
 	return r->state == REPLICA_STARTING && r->warming.on && !r->failed &&
-	       r->process && r->process->state != PROCESS_EXITED;
+	       r->process && r->process->state != PROCESS_EXITED &&
+	       !replica__serve(r)->yielded;
 }
 
 char *replica__warmup_at(const struct replica *r)

@@ -32,6 +32,16 @@ static void add_any(struct reader *r, yyjson_mut_doc *doc, yyjson_mut_val *obj,
 		yyjson_mut_obj_add(obj, yyjson_mut_str(doc, key), value);
 }
 
+static bool is_header_value(const struct node *n)
+{
+	if (n->type != NODE_SCALAR || node_is_null(n))
+		return false;
+	for (size_t i = 0; i < n->len; i++)
+		if (n->text[i] < 0x20 || n->text[i] > 0x7e)
+			return false;
+	return true;
+}
+
 static void add_file(struct reader *r, struct node *file,
 		     const struct node *type, yyjson_mut_doc *doc,
 		     yyjson_mut_val *obj)
@@ -59,6 +69,11 @@ static void add_body(struct reader *r, const struct node *item,
 			      "only beside body_file: %s",
 			      body ? "body is sent as application/json"
 				   : "there is no body");
+	if (type && !is_header_value(type))
+		problem_error(r, type, W "content_type",
+			      "expected a media type, such as image/png, "
+			      "found %s",
+			      node_shown(r, type));
 	add_any(r, doc, obj, "body", W "body", body);
 	if (file)
 		add_file(r, file, type, doc, obj);
@@ -95,16 +110,6 @@ static const char *why_not(const char *name)
 		if (strcasecmp(name, ours[i]) == 0)
 			return "is Soma's to say: remove it";
 	return NULL;
-}
-
-static bool is_header_value(const struct node *n)
-{
-	if (n->type != NODE_SCALAR || node_is_null(n))
-		return false;
-	for (size_t i = 0; i < n->len; i++)
-		if (n->text[i] < 0x20 || n->text[i] > 0x7e)
-			return false;
-	return true;
 }
 
 static bool is_header_name(const struct node *n)

@@ -32,7 +32,7 @@ BEYOND_A_SCHEMA = [
     r"paths\[\]\.name: expected letters", r"is more than \w+\.threads_per_process", r"there is server_side_batching, too",
     r"there is multi_model_reloading, too",
     # warm-up requests
-    r"there is body, too", r"only beside body_file", r"has one path: write /", r"is Soma's to say", r"is said by content_type",
+    r"there is body, too", r"only beside body_file", r"expected a media type", r"has one path: write /", r"is Soma's to say", r"is said by content_type",
     # what is in a command
     r"no shell runs the command", r"there is no program in it", r"quote is not closed", r"PORT is chosen by Soma",
     # pods

@@ -226,10 +226,32 @@ def test_one_that_fails_later_is_tried_again(own_daemon):
     assert own_daemon.admin.post("/later", json=1).text == "1"
 
 
+def test_who_comes_meanwhile_is_told(own_daemon):
+    go = own_daemon.parent / "go"
+    body = f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\nreturn 1"
+    own_daemon.admin.send(project(predictor(body, imports="import os, time"), [{"body": 1}, {"body": 2}], "told", on_cold="retry"))
+    wait_for("it is at the first", lambda: any(r["detail"] == "warm-up 1 of 2" for r in own_daemon.admin.api("told")["replicas"]), 30)
+    answer = own_daemon.admin.post("/told", json=1)
+    assert answer.status_code == 503 and answer.json()["loading"]["stage"] == "warm-up 1 of 2"
+    own_daemon.cli("get", "told", check=0).says("starting", "warm-up 1 of 2")
+    go.write_text("")
+    own_daemon.admin.wait_live("told")
+    assert own_daemon.admin.post("/told", json=1).text == "1"
+
+
+def test_one_that_is_not_wanted_leaves_in_its_warm_up(own_daemon):
+    """It has nobody's request: nothing waits for its grace_period."""
+    own_daemon.admin.send(project(predictor("time.sleep(1000)", imports="import time"), [{"body": 1}], "leaves"))
+    wait_for("it is at the first", lambda: any(r["detail"] == "warm-up 1 of 1" for r in own_daemon.admin.api("leaves")["replicas"]), 30)
+    own_daemon.admin.ok("DELETE", "/v1/apis/leaves")
+    wait_for("it is gone", lambda: own_daemon.admin.call("GET", "/v1/apis/leaves").status_code == 404, 15)
+
+
 # --- another daemon ---
 
 
-def test_a_daemon_that_dies_in_a_warm_up(own_daemon):
+@pytest.mark.parametrize("how", ["killed", "upgraded"])
+def test_another_daemon_in_a_warm_up(own_daemon, how):
     """The replica stays, and begins it again; one that has had it does not."""
     go = own_daemon.parent / "go"
     source = predictor(
@@ -239,7 +261,10 @@ def test_a_daemon_that_dies_in_a_warm_up(own_daemon):
     own_daemon.admin.send(project(source, [{"body": "first"}, {"body": "wait"}], "stays"))
     wait_for("it is at the second", lambda: any(r["detail"] == "warm-up 2 of 2" for r in own_daemon.admin.api("stays")["replicas"]), 30)
     pid = own_daemon.admin.pids("stays", None)
-    kill_daemon(own_daemon)
+    if how == "killed":
+        kill_daemon(own_daemon)
+    else:
+        own_daemon.cli("upgrade", check=0)
     wait_for("it is at it again", lambda: any((r["detail"] or "").startswith("warm-up")
                                              for r in own_daemon.admin.api("stays")["replicas"]), 30)
     assert own_daemon.admin.api("stays")["status"] == "updating"

@@ -68,6 +68,9 @@ static void bodies(void **state)
 	      {WARM("{body: 1, content_type: a/b}"),
 	       AT "3:34: iris: warmup[].content_type: only beside body_file: "
 		  "body is sent as application/json\n"},
+	      {WARM("{body_file: model.bin, content_type: \"a\\r\\nX: y\"}"),
+	       AT "3:47: iris: warmup[].content_type: expected a media type, "
+		  "such as image/png, found 'a\\x0d\\nX: y'\n"},
 	      {WARM("{content_type: a/b}"),
 	       AT "3:25: iris: warmup[].content_type: only beside body_file: "
 		  "there is no body\n"},
