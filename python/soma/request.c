@@ -113,6 +113,8 @@ static int on_headers_complete(llhttp_t *parser)
 	r->method = parser->method;
 	r->encoded = request_header(r, STR("content-encoding"), &value);
 	r->timed = request_header(r, STR("soma-timing"), &value);
+	/* Nobody's request; no client can send it through Soma. */
+	r->counted = request_header(r, STR("x-soma-warmup"), &value);
 	parser->upgrade = 0; /* not offered: the request is an ordinary one */
 	if ((parser->flags & F_CONTENT_LENGTH) &&
 	    parser->content_length > worker.max_body) {

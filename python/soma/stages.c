@@ -31,7 +31,7 @@ void stages_pre_end(struct request *r, uint64_t ns)
 {
 	n_pre--;
 	r->pre_ns = ns;
-	if (ns)
+	if (ns && !r->counted)
 		tally_pre(&done, ns);
 }
 

@@ -149,7 +149,7 @@ struct request {
 	int refuse;    /* HTTP status to refuse it with, 0: none */
 	bool timed;    /* its answer is to say when it was where, which is: */
 	bool batched;  /* its predict is a batch's */
-	bool counted;  /* STAGES has its predict */
+	bool counted;  /* STAGES has its predict, or is not to */
 	uint64_t pre_began_ns; /* by now_ns */
 	uint64_t pre_ns;       /* what pre_predict took; 0: there was none */
 	/* By now_ns, 0 before: it waits (only if timed or for a batch), has a

@@ -224,6 +224,8 @@ static void on_body(struct http_req *req, const char *body, size_t len)
 	req->on_over = on_over;
 	j->work.alone = !h->batches || !batch_rows(&j->in);
 	j->work.timed = http_req_header(req, "soma-timing").n;
+	/* A warm-up request; no client can send it through Soma. */
+	j->work.uncounted = http_req_header(req, "X-Soma-Warmup").n;
 	slots_add(&h->slots, &j->work);
 }
 

@@ -248,7 +248,7 @@ static void count_l(struct slots *s, const struct work *first, uint64_t took)
 {
 	uint32_t n = 0;
 
-	if (first->unlimited)
+	if (first->unlimited || first->uncounted)
 		return;
 	for (const struct work *w = first; w; w = w->behind)
 		n += !w->again;

@@ -63,6 +63,7 @@ struct work {
 	bool unlimited;	     /* no time limit */
 	bool alone;	     /* joins no batch; set before slots_add */
 	bool timed;	     /* set before slots_add, too */
+	bool uncounted;	     /* likewise: the tally does not have it */
 	bool again;	     /* set by run: it is to run once more, alone */
 	bool unwanted;	     /* nobody waits for it: it does not run again */
 	struct work *first;  /* of those that run in one go */

@@ -413,6 +413,8 @@ static int judge_header(struct head *h, uint32_t i, bool response)
 		if (IS("x-request-id")) {
 			h->drop[i] |= HEADER_OURS;
 			h->request_id = (int16_t)i;
+		} else if (!response && IS("x-soma-warmup")) {
+			h->drop[i] |= HEADER_OURS; /* for our own requests */
 		} else if (!response &&
 			   (IS("x-forwarded-for") || IS("x-forwarded-proto"))) {
 			h->drop[i] |= HEADER_FORWARDED;

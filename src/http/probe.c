@@ -3,8 +3,8 @@
 #include "core/sha256.h"
 #include "http/internal.h"
 
-/* One request of our own: a GET to see whether an upstream is up, or a POST
- * whose answer counts. Not through the pool: what is asked is whether it takes
+/* One request of our own: a GET to see whether an upstream is up, or one whose
+ * answer counts. Not through the pool: what is asked is whether it takes
  * new connections. */
 struct probe {
 	union http_handle h;
@@ -15,14 +15,16 @@ struct probe {
 	struct arena mem;
 	struct out out;
 	char *text; /* owned: the request */
+	size_t text_n;
 	uint64_t deadline_ms;
+	uint64_t since_ns;
 	unsigned status;
-	bool no_handle, closing;
-	struct sha256 hash; /* of the body, if that is read */
-	char digest[SHA256_HEX];
+	const char *why; /* status 0 */
+	bool late, closing;
+	struct sha256 hash; /* of the body, if that is read, ... */
+	struct buf kept;    /* ... and its first bytes */
 	void (*on_done)(void *data, unsigned status);
-	void (*on_answer)(void *data, unsigned status,
-			  const char *digest); /* or NULL */
+	void (*on_told)(void *data, const struct http_told *told); /* or NULL */
 	void *data;
 };
 
@@ -30,14 +32,34 @@ static void on_connect(uv_connect_t *connect, int status);
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 static void on_closed(uv_handle_t *h);
 
-static void finish(struct probe *p, unsigned status)
+/* why: there is no status. */
+static void finish(struct probe *p, unsigned status, const char *why)
 {
 	if (p->closing)
 		return;
 	p->closing = true;
 	p->status = status;
+	p->why = why;
 	list_remove(&p->node);
 	uv_close(&p->h.handle, on_closed);
+}
+
+static void tell(struct probe *p)
+{
+	char digest[SHA256_HEX] = "";
+	struct http_told told = {
+		.status = p->status,
+		.why = p->why,
+		.late = p->late,
+		.body = {p->kept.data, p->kept.len},
+		.size = p->in.body_bytes,
+		.digest = digest,
+		.took_ns = uv_hrtime() - p->since_ns,
+	};
+
+	if (p->status)
+		sha256_hex(&p->hash, digest);
+	p->on_told(p->data, &told);
 }
 
 static void on_closed(uv_handle_t *h)
@@ -46,11 +68,12 @@ static void on_closed(uv_handle_t *h)
 	struct http_upstream *up = p->up;
 	struct lane *lane = up->lane;
 
-	if (p->on_answer)
-		p->on_answer(p->data, p->status, p->digest);
+	if (p->on_told)
+		tell(p);
 	else
 		p->on_done(p->data, p->status);
 	sha256_fini(&p->hash);
+	buf_fini(&p->kept);
 	message_fini(&p->in);
 	arena_fini(&p->mem);
 	free(p->text);
@@ -61,31 +84,40 @@ static void on_closed(uv_handle_t *h)
 
 static bool on_piece(struct message *m, const char *p, size_t n)
 {
-	sha256_add(&CONTAINER_OF(m, struct probe, in)->hash, p, n);
+	struct probe *b = CONTAINER_OF(m, struct probe, in);
+
+	sha256_add(&b->hash, p, n);
+	buf_add(&b->kept, p, MIN(n, b->kept.max - b->kept.len));
 	return true;
 }
 
 /* All of it was there. */
 static void answered(struct probe *p)
 {
-	sha256_hex(&p->hash, p->digest);
-	finish(p, p->in.head.status);
+	finish(p, p->in.head.status, NULL);
 }
+
+static const char broken[] = "it closed the connection";
 
 static void on_flushed(struct out *o, int status)
 {
-	if (status < 0)
-		finish(CONTAINER_OF(o, struct probe, out), 0);
+	struct probe *p = CONTAINER_OF(o, struct probe, out);
+
+	/* It may have answered without having read all. */
+	if (status < 0 && !p->on_told)
+		finish(p, 0, broken);
 }
 
 static void ask(struct probe *p)
 {
-	uv_buf_t iov = uv_buf_init(p->text, (unsigned)strlen(p->text));
+	uv_buf_t iov = uv_buf_init(p->text, (unsigned)p->text_n);
 
 	if (uv_read_start(&p->h.stream, lane__alloc, on_read) < 0 ||
 	    out__write(&p->out, &iov, 1))
-		finish(p, 0);
+		finish(p, 0, broken);
 }
+
+static const char refused[] = "it accepts no connection";
 
 /* Of p what is to be asked and told is set. */
 static void begin(struct probe *p, struct http_upstream *up,
@@ -95,7 +127,9 @@ static void begin(struct probe *p, struct http_upstream *up,
 	bool connecting = false;
 
 	p->up = up;
-	p->deadline_ms = uv_now(lane->loop) + timeout_ms;
+	p->since_ns = uv_hrtime();
+	p->deadline_ms =
+		timeout_ms ? uv_now(lane->loop) + timeout_ms : UINT64_MAX;
 	arena_init(&p->mem);
 	message_init(&p->in, MESSAGE_RESPONSE);
 	p->in.on_body = on_piece;
@@ -107,7 +141,7 @@ static void begin(struct probe *p, struct http_upstream *up,
 					    &connecting) < 0) {
 		/* Something to close, so that the answer comes later. */
 		uv_tcp_init(lane->loop, &p->h.tcp);
-		finish(p, 0);
+		finish(p, 0, refused);
 		return;
 	}
 	p->h.handle.data = lane;
@@ -127,26 +161,37 @@ void http_probe(struct http_upstream *up, const char *path, uint32_t timeout_ms,
 			     "User-Agent: soma-probe\r\n"
 			     "Connection: close\r\n\r\n",
 			     path);
+	p->text_n = strlen(p->text);
 	begin(p, up, timeout_ms);
 }
 
-void http_ask(struct http_upstream *up, const char *path, const char *json,
-	      uint32_t timeout_ms,
-	      void (*on_done)(void *data, unsigned status, const char *digest),
+static bool has_length(const struct http_question *q)
+{
+	return q->body.p || strcmp(q->method, "GET") != 0;
+}
+
+void http_ask(struct http_upstream *up, const struct http_question *q,
+	      void (*on_told)(void *data, const struct http_told *told),
 	      void *data)
 {
 	struct probe *p = mem_alloc(sizeof *p);
+	struct buf b;
 
-	p->on_answer = on_done;
+	p->on_told = on_told;
 	p->data = data;
-	p->text = mem_printf("POST %s HTTP/1.1\r\nHost: localhost\r\n"
-			     "User-Agent: soma-probe\r\n"
-			     "Content-Type: application/json\r\n"
-			     "Content-Length: %zu\r\n"
-			     "Connection: close\r\n\r\n%s",
-			     path, strlen(json), json);
+	buf_init(&b, SIZE_MAX / 2);
+	buf_addf(&b,
+		 "%s %s HTTP/1.1\r\nHost: localhost\r\n"
+		 "User-Agent: soma-probe\r\nConnection: close\r\n%s",
+		 q->method, q->path, q->headers ? q->headers : "");
+	if (has_length(q))
+		buf_addf(&b, "Content-Length: %zu\r\n", q->body.n);
+	buf_adds(&b, "\r\n");
+	buf_add(&b, q->body.p, q->body.n);
+	p->text = buf_take(&b, &p->text_n);
+	buf_init(&p->kept, q->keep);
 	sha256_init(&p->hash);
-	begin(p, up, timeout_ms);
+	begin(p, up, q->timeout_ms);
 }
 
 static void on_connect(uv_connect_t *connect, int status)
@@ -156,17 +201,19 @@ static void on_connect(uv_connect_t *connect, int status)
 	if (p->closing)
 		return;
 	if (status < 0)
-		finish(p, 0);
+		finish(p, 0, refused);
 	else
 		ask(p);
 }
+
+static const char malformed[] = "its answer is no HTTP";
 
 static void on_body(struct probe *p, const char *bytes, size_t n)
 {
 	if (n || !p->in.head.chunked)
 		message_body(&p->in, bytes, n);
 	if (p->in.refuse)
-		finish(p, 0);
+		finish(p, 0, malformed);
 	else if (p->in.complete)
 		answered(p);
 }
@@ -183,7 +230,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		if (n == UV_EOF && message_eof(&p->in))
 			answered(p);
 		else
-			finish(p, 0);
+			finish(p, 0, broken);
 		return;
 	}
 	if (p->in.head_done) {
@@ -195,13 +242,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	case MESSAGE_MORE:
 		return;
 	case MESSAGE_HEAD:
-		if (p->on_answer)
+		if (p->on_told)
 			on_body(p, buf->base + used, (size_t)n - used);
 		else
-			finish(p, p->in.head.status);
+			finish(p, p->in.head.status, NULL);
 		return;
 	default:
-		finish(p, 0);
+		finish(p, 0, malformed);
 	}
 }
 
@@ -212,13 +259,16 @@ void probe__sweep(struct http_upstream *up, uint64_t now)
 	LIST_EACH (&up->probes, it, tmp) {
 		struct probe *p = LIST_ENTRY(it, struct probe, node);
 
-		if (now >= p->deadline_ms)
-			finish(p, 0);
+		if (now < p->deadline_ms)
+			continue;
+		p->late = true;
+		finish(p, 0, "its time was over");
 	}
 }
 
 void probe__close_all(struct http_upstream *up)
 {
 	while (!list_empty(&up->probes))
-		finish(LIST_ENTRY(up->probes.next, struct probe, node), 0);
+		finish(LIST_ENTRY(up->probes.next, struct probe, node), 0,
+		       broken);
 }

@@ -110,11 +110,31 @@ void http_proxy_cancel(struct http_req *req);
 void http_probe(struct http_upstream *up, const char *path, uint32_t timeout_ms,
 		void (*on_done)(void *data, unsigned status), void *data);
 
-/* A POST of JSON, likewise; the answer is read to its end. digest: the SHA-256
- * of its body, in hex, valid inside the call; "" with status 0. */
-void http_ask(struct http_upstream *up, const char *path, const char *json,
-	      uint32_t timeout_ms,
-	      void (*on_done)(void *data, unsigned status, const char *digest),
+/* A request of our own. */
+struct http_question {
+	const char *method, *path;
+	const char *headers; /* lines, each ended by CRLF; NULL: none but those
+				that HTTP needs */
+	struct str body;     /* p NULL: it has none */
+	size_t keep;	     /* bytes of the answer's body to have */
+	uint32_t timeout_ms; /* until its end; 0: for ever */
+};
+
+/* The answer, valid inside the call. */
+struct http_told {
+	unsigned status;    /* 0: no whole answer came ... */
+	const char *why;    /* ... for this reason ... */
+	bool late;	    /* ... which is that its time was over */
+	struct str body;    /* its first bytes */
+	uint64_t size;	    /* of all of it */
+	const char *digest; /* its SHA-256, in hex */
+	uint64_t took_ns;
+};
+
+/* Asks that, on a connection of its own; the answer is read to its end. All is
+ * copied. Never calls back before it returns. */
+void http_ask(struct http_upstream *up, const struct http_question *q,
+	      void (*on_told)(void *data, const struct http_told *told),
 	      void *data);
 
 #endif

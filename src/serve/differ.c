@@ -1,20 +1,94 @@
 #include "serve/differ.h"
 
 #include <math.h>
+#include <stdio.h>
 
-#include "core/json.h"
 #include "core/mem.h"
 
 enum { DEPTH_MAX = 256 };
 
 struct look {
 	double tolerance, largest;
+	struct difference *first; /* to be told; NULL: it was, or is not asked
+				     for */
 };
 
-static bool values_differ(struct look *l, yyjson_val *a, yyjson_val *b,
-			  unsigned depth);
+/* Where it looks: a member or an item of what is above. */
+struct place {
+	const struct place *up; /* NULL: all of it */
+	const char *key;	/* NULL: of a list */
+	size_t index;
+	unsigned depth;
+};
 
-static bool numbers_differ(struct look *l, yyjson_val *a, yyjson_val *b)
+static bool differ_at(struct look *l, yyjson_val *a, yyjson_val *b,
+		      const struct place *at);
+
+/* ---- telling ---- */
+
+static void put_place(struct buf *b, const struct place *at)
+{
+	if (!at->up)
+		return;
+	put_place(b, at->up);
+	if (!at->key)
+		buf_addf(b, "[%zu]", at->index);
+	else if (at->key[strspn(at->key, "abcdefghijklmnopqrstuvwxyz"
+					 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					 "0123456789_-")])
+		buf_addf(b, "[\"%s\"]", at->key);
+	else
+		buf_addf(b, ".%s", at->key);
+}
+
+/* What is longer is cut, not through the middle of a character. */
+static void put_text(char *out, size_t size, const char *text)
+{
+	size_t n = strlen(text);
+
+	if (n < size) {
+		memcpy(out, text, n + 1);
+		return;
+	}
+	for (n = size - 4; n && ((unsigned char)text[n] & 0xc0) == 0x80;)
+		n--;
+	memcpy(out, text, n);
+	memcpy(out + n, "...", 4);
+}
+
+static void put_value(char *out, size_t size, yyjson_val *v)
+{
+	cleanup_free char *text =
+		v ? json_write_val(v, NULL) : mem_strdup("nothing");
+
+	put_text(out, size, text);
+	str_tidy(out, false);
+}
+
+/* a or b may be NULL: there is none. */
+static bool tell(struct look *l, yyjson_val *a, yyjson_val *b,
+		 const struct place *at)
+{
+	struct difference *d = l->first;
+	struct buf path;
+
+	if (!d)
+		return true;
+	l->first = NULL;
+	buf_init(&path, 64 * 1024);
+	put_place(&path, at);
+	put_text(d->path, sizeof d->path, buf_cstr(&path));
+	buf_fini(&path);
+	str_tidy(d->path, false);
+	put_value(d->a, sizeof d->a, a);
+	put_value(d->b, sizeof d->b, b);
+	return true;
+}
+
+/* ---- looking ---- */
+
+static bool numbers_differ(struct look *l, yyjson_val *a, yyjson_val *b,
+			   const struct place *at)
 {
 	double x = yyjson_get_num(a), y = yyjson_get_num(b), by;
 
@@ -22,32 +96,38 @@ static bool numbers_differ(struct look *l, yyjson_val *a, yyjson_val *b)
 		return false;
 	by = fabs(x - y) / fmax(fabs(x), fabs(y));
 	l->largest = fmax(l->largest, by);
-	return by > l->tolerance;
+	return by > l->tolerance && tell(l, a, b, at);
 }
 
 /* All are looked at, for the largest difference. */
 static bool lists_differ(struct look *l, yyjson_val *a, yyjson_val *b,
-			 unsigned depth)
+			 const struct place *at)
 {
-	yyjson_val *x, *y = yyjson_arr_get_first(b);
+	yyjson_val *x = yyjson_arr_get_first(a), *y = yyjson_arr_get_first(b);
+	size_t n = yyjson_arr_size(a), m = yyjson_arr_size(b);
+	struct place in = {.up = at, .depth = at->depth + 1};
 	bool differ = false;
-	size_t i, n;
 
-	if (yyjson_arr_size(a) != yyjson_arr_size(b))
+	/* Lists of different sizes tell nothing item by item but where the
+	 * first difference is. */
+	if (n != m && !l->first)
 		return true;
-	yyjson_arr_foreach(a, i, n, x)
-	{
-		differ |= values_differ(l, x, y, depth);
+	for (; in.index < MIN(n, m); in.index++) {
+		differ |= differ_at(l, x, y, &in);
+		x = unsafe_yyjson_get_next(x);
 		y = unsafe_yyjson_get_next(y);
 	}
-	return differ;
+	if (n == m)
+		return differ;
+	return tell(l, n > m ? x : NULL, m > n ? y : NULL, &in);
 }
 
-static bool maps_differ(struct look *l, yyjson_val *a, yyjson_val *b,
-			unsigned depth)
+static bool members_differ(struct look *l, yyjson_val *a, yyjson_val *b,
+			   const struct place *at)
 {
+	struct place in = {.up = at, .depth = at->depth + 1};
+	bool differ = false;
 	yyjson_val *key, *x;
-	bool differ = yyjson_obj_size(a) != yyjson_obj_size(b);
 	size_t i, n;
 
 	yyjson_obj_foreach(a, i, n, key, x)
@@ -55,23 +135,55 @@ static bool maps_differ(struct look *l, yyjson_val *a, yyjson_val *b,
 		yyjson_val *y = yyjson_obj_getn(b, yyjson_get_str(key),
 						yyjson_get_len(key));
 
-		differ |= !y || values_differ(l, x, y, depth);
+		in.key = yyjson_get_str(key);
+		differ |= y ? differ_at(l, x, y, &in) : tell(l, x, NULL, &in);
 	}
 	return differ;
 }
 
-static bool values_differ(struct look *l, yyjson_val *a, yyjson_val *b,
-			  unsigned depth)
+static bool maps_differ(struct look *l, yyjson_val *a, yyjson_val *b,
+			const struct place *at)
 {
-	if (depth > DEPTH_MAX)
-		return true;
+	struct place in = {.up = at, .depth = at->depth + 1};
+	bool differ = members_differ(l, a, b, at);
+	yyjson_val *key, *y;
+	size_t i, n;
+
+	if (!l->first)
+		return differ || yyjson_obj_size(a) != yyjson_obj_size(b);
+	yyjson_obj_foreach(b, i, n, key, y)
+	{
+		in.key = yyjson_get_str(key);
+		if (!yyjson_obj_getn(a, in.key, yyjson_get_len(key)))
+			differ |= tell(l, NULL, y, &in);
+	}
+	/* One that is there twice. */
+	if (yyjson_obj_size(a) != yyjson_obj_size(b))
+		differ |= tell(l, a, b, at);
+	return differ;
+}
+
+static bool differ_at(struct look *l, yyjson_val *a, yyjson_val *b,
+		      const struct place *at)
+{
+	if (at->depth > DEPTH_MAX)
+		return tell(l, a, b, at);
 	if (yyjson_is_num(a) && yyjson_is_num(b))
-		return numbers_differ(l, a, b);
+		return numbers_differ(l, a, b, at);
 	if (yyjson_is_arr(a) && yyjson_is_arr(b))
-		return lists_differ(l, a, b, depth + 1);
+		return lists_differ(l, a, b, at);
 	if (yyjson_is_obj(a) && yyjson_is_obj(b))
-		return maps_differ(l, a, b, depth + 1);
-	return !yyjson_equals(a, b);
+		return maps_differ(l, a, b, at);
+	return !yyjson_equals(a, b) && tell(l, a, b, at);
+}
+
+bool values_differ(yyjson_val *a, yyjson_val *b, double tolerance,
+		   struct difference *ret)
+{
+	struct look l = {.tolerance = tolerance, .first = ret};
+	const struct place all = {.depth = 0};
+
+	return differ_at(&l, a, b, &all);
 }
 
 bool answers_differ(struct str a, struct str b, double tolerance,
@@ -80,12 +192,13 @@ bool answers_differ(struct str a, struct str b, double tolerance,
 	struct look l = {.tolerance = tolerance, .largest = *ret_largest};
 	cleanup_json yyjson_doc *x = json_parse(a.p, a.n, NULL);
 	cleanup_json yyjson_doc *y = json_parse(b.p, b.n, NULL);
+	const struct place all = {.depth = 0};
 	bool differ;
 
 	if (!x || !y)
 		return a.n != b.n || (a.n && memcmp(a.p, b.p, a.n) != 0);
-	differ = values_differ(&l, yyjson_doc_get_root(x),
-			       yyjson_doc_get_root(y), 0);
+	differ = differ_at(&l, yyjson_doc_get_root(x), yyjson_doc_get_root(y),
+			   &all);
 	*ret_largest = l.largest;
 	return differ;
 }

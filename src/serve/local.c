@@ -120,6 +120,15 @@ static void end_unknown_groups(struct local *l)
 }
 
 /* Likewise their sockets. */
+/* Its socket, or the mark that it is warm. */
+static bool is_of(const struct process *p, const char *file)
+{
+	size_t n = strlen(p->name);
+
+	return strncmp(file, p->name, n) == 0 &&
+	       (!file[n] || strcmp(file + n, PROCESS_WARM) == 0);
+}
+
 static void remove_unknown_sockets(struct local *l)
 {
 	cleanup_free char *path = mem_printf("%s/run/s", l->data_dir);
@@ -134,7 +143,7 @@ static void remove_unknown_sockets(struct local *l)
 			struct process *p =
 				LIST_ENTRY(it, struct process, link);
 
-			known = known || strcmp(p->name, entry->d_name) == 0;
+			known = known || is_of(p, entry->d_name);
 		}
 		if (!known)
 			unlinkat(l->socket_dir, entry->d_name, 0);
@@ -329,6 +338,7 @@ static void adopt(struct local *l, const struct keep_head *head,
 	l->next_id = MAX(l->next_id, head->id + 1);
 	if (access(path, F_OK) == 0)
 		p->socket = mem_take(&path);
+	process__find_warm(p);
 	if (n_fds > 0)
 		process__hear_log(p, fds[0]);
 	if (n_fds > 1)

@@ -92,6 +92,7 @@ struct process {
 	uid_t uid; /* whose word counts on it */
 	uv_poll_t notify;
 	bool notify_open;
+	bool warm;   /* private: process_keep_warm has said so */
 	char *cause; /* owned; set once it is dead, until all output is heard */
 	uint64_t peak; /* it ran out of memory: what its group had at most; 0:
 			  not known */
@@ -222,6 +223,9 @@ void process_signal(struct process *p, int signum);
 void process_run_on(struct process *p);
 void process_send(struct process *p, enum frame_type type, uint32_t arg,
 		  const char *payload);
+/* It has answered its warm-up requests: the next daemon knows that, too. */
+void process_keep_warm(struct process *p);
+bool process_is_warm(const struct process *p);
 /* What it may claim of the processors beside others, in thousandths of one. */
 void process_weigh(struct process *p, int64_t cpu_millis);
 /* Whether its predicts push others off a processor (box/pace.h). */

@@ -99,7 +99,7 @@ static void probe_later(struct replica *r)
 	uint64_t limit;
 
 	/* A replica that is gone may have outlived its revision. */
-	if (r->state != REPLICA_STARTING || !r->process ||
+	if (r->state != REPLICA_STARTING || r->warming.on || !r->process ||
 	    r->process->state == PROCESS_EXITED || replica__serve(r)->yielded)
 		return;
 	limit = r->rev->spec->predictor.start_timeout_ms;

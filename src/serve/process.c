@@ -410,6 +410,7 @@ void process_close(struct process *p)
 	p->ops = NULL;
 	if (p->socket)
 		unlink(p->socket);
+	process__forget_warm(p);
 	if (p->status_fd >= 0)
 		close(p->status_fd);
 	process__close_log(p);

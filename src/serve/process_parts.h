@@ -14,6 +14,9 @@ enum {
 		2 << 20, /* a pipe's content, and what was read before */
 };
 
+/* Behind a process's name in DATA/run/s: it is warm. */
+#define PROCESS_WARM ".warm"
+
 /* local.c */
 void local__tell(struct local *l, uint16_t type, uint64_t id, int32_t arg);
 /* Kills and removes the control group of a dead process, now or later. */
@@ -46,6 +49,11 @@ bool process__held(struct process *p, unsigned n);
 /* All is told: those that are left, and have nothing, end. */
 void local__end_left(struct local *l);
 void local__tick_left(struct local *l);
+
+/* process_warm.c */
+/* One from before: whether it is. */
+void process__find_warm(struct process *p);
+void process__forget_warm(const struct process *p);
 
 /* birth.c */
 /* A zygote has said FORKED. */

@@ -14,14 +14,22 @@
 
 enum { ANSWER_MS = 5000 };
 
-static void on_learned(void *data, unsigned status, const char *digest);
-static void on_proof(void *data, unsigned status, const char *digest);
+static void on_learned(void *data, const struct http_told *told);
+static void on_proof(void *data, const struct http_told *told);
 
 static void ask(struct replica *r,
-		void (*done)(void *data, unsigned status, const char *digest))
+		void (*done)(void *data, const struct http_told *told))
 {
+	const struct http_question q = {
+		.method = "POST",
+		.path = "/",
+		.headers = "Content-Type: application/json\r\n",
+		.body = str_of(r->rev->sample),
+		.timeout_ms = ANSWER_MS,
+	};
+
 	r->probing = true;
-	http_ask(&r->up, "/", r->rev->sample, ANSWER_MS, done, r);
+	http_ask(&r->up, &q, done, r);
 }
 
 void replica__proof_learn(struct replica *r)
@@ -33,15 +41,16 @@ void replica__proof_learn(struct replica *r)
 		ask(r, on_learned);
 }
 
-static void on_learned(void *data, unsigned status, const char *digest)
+static void on_learned(void *data, const struct http_told *told)
 {
 	struct replica *r = data;
 
 	r->probing = false;
 	if (r->state == REPLICA_GONE)
 		replica__maybe_free(r);
-	else if (status && !r->rev->answer)
-		r->rev->answer = mem_printf("%u %s", status, digest);
+	else if (told->status && !r->rev->answer)
+		r->rev->answer =
+			mem_printf("%u %s", told->status, told->digest);
 }
 
 bool replica__proof_waits(struct replica *r)
@@ -56,10 +65,11 @@ bool replica__proof_waits(struct replica *r)
 	return true;
 }
 
-static void on_proof(void *data, unsigned status, const char *digest)
+static void on_proof(void *data, const struct http_told *told)
 {
 	struct replica *r = data;
-	cleanup_free char *answer = mem_printf("%u %s", status, digest);
+	cleanup_free char *answer =
+		mem_printf("%u %s", told->status, told->digest);
 
 	r->probing = false;
 	if (r->state == REPLICA_GONE) {
@@ -78,10 +88,11 @@ static void on_proof(void *data, unsigned status, const char *digest)
 		return;
 	}
 	zygote_blame(&r->rev->zygote,
-		     status ? "a forked replica answers the model's sample "
-			      "otherwise than one that was started"
-			    : "a forked replica does not answer the model's "
-			      "sample",
+		     told->status
+			     ? "a forked replica answers the model's sample "
+			       "otherwise than one that was started"
+			     : "a forked replica does not answer the model's "
+			       "sample",
 		     false);
 	r->spurned = true;
 	process_signal(r->process, SIGKILL);

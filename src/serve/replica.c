@@ -101,7 +101,7 @@ void replica_start(struct replica *r)
 	r->started_ns = uv_hrtime();
 	r->tier = COLD_PROCESS;
 	r->thawed_ns = 0;
-	r->stopped = r->yielding = false;
+	r->stopped = r->yielding = r->warming.over = false;
 	r->yield_ns = 0;
 	work_begin(&r->work, false);
 	set_text(&r->detail, NULL);
@@ -147,6 +147,7 @@ void replica_adopt(struct replica *r, struct process *p, int port)
 	r->state = REPLICA_STARTING;
 	r->spawned_at = r->heard_at = replica__now(r);
 	r->proved = true; /* the last daemon may have seen it */
+	r->warming.over = process_is_warm(p);
 	work_begin(&r->work, true);
 	if (replica__open_upstream(r, &err)) {
 		log_warn(LOG_F(F_S("replica", r->id)),
@@ -175,7 +176,8 @@ void replica__ready(struct replica *r)
 	uint64_t now = replica__now(r);
 
 	/* A probe may still come back when the next daemon has asked, too. */
-	if (r->state != REPLICA_STARTING || replica__serve(r)->yielded)
+	if (r->state != REPLICA_STARTING || replica__serve(r)->yielded ||
+	    replica__warmup_waits(r))
 		return;
 	uv_timer_stop(&r->timer);
 	r->state = REPLICA_READY;
@@ -242,7 +244,7 @@ static void on_frame(struct process *p, const struct frame *f,
 	r->pings = 0;
 	switch (f->type) {
 	case FRAME_LOADING:
-		if (r->state != REPLICA_STARTING)
+		if (r->state != REPLICA_STARTING || r->warming.on)
 			break;
 		free(r->detail);
 		r->detail = told_loading(payload);
@@ -352,13 +354,15 @@ static void on_timer_closed(uv_handle_t *handle)
 void replica__maybe_free(struct replica *r)
 {
 	if (r->state != REPLICA_GONE || r->timer_open || r->up_closing ||
-	    r->probing || r->probe_open || r->look || r->in_flight)
+	    r->probing || r->warming.asking || r->probe_open || r->look ||
+	    r->in_flight)
 		return;
 	assert(!r->up_open && !r->process && list_empty(&r->mourners));
 	free(r->id);
 	free(r->last_exit);
 	free(r->detail);
 	free(r->failed);
+	free(r->warming.body);
 	free(r);
 }
 
@@ -367,11 +371,12 @@ static bool ran_out(const char *cause)
 	return strcmp(cause, PROCESS_RAN_OUT) == 0;
 }
 
-/* Whoever kills it from outside has reasons of their own. */
-static bool was_its_own(const char *cause)
+/* Whoever kills it from outside, or has no memory for it, has reasons of their
+ * own. */
+static bool was_ended_by_others(const char *cause)
 {
-	return strncmp(cause, "signal 9 ", 9) != 0 &&
-	       strncmp(cause, "signal 15 ", 10) != 0 && !ran_out(cause);
+	return strncmp(cause, "signal 9 ", 9) == 0 ||
+	       strncmp(cause, "signal 15 ", 10) == 0 || ran_out(cause);
 }
 
 /* A fork that has answered nothing: whether that may be because it is one. What
@@ -382,7 +387,7 @@ static bool was_bad_fork(const struct replica *r, const char *cause)
 		return false;
 	if (r->failed)
 		return r->tier == COLD_ZYGOTE_INIT;
-	return was_its_own(cause);
+	return !was_ended_by_others(cause);
 }
 
 /* peak: the memory that it had at most; 0: not known. */
@@ -403,6 +408,9 @@ static void died(struct replica *r, const char *cause, bool launched,
 	assert(r->state != REPLICA_GONE);
 	uv_timer_stop(&r->timer);
 	replica__probe_stop(r);
+	if (!was_ended_by_others(cause))
+		replica__warmup_blame(r, cause);
+	replica__warmup_end(r);
 	if (r->failed)
 		said = mem_strdup(r->failed);
 	if (ran_out(cause)) {
@@ -436,7 +444,7 @@ static void died(struct replica *r, const char *cause, bool launched,
 		was_ready ? (int64_t)(r->ready_at - r->spawned_at) : 0);
 	r->restarts++;
 	a->restarts++;
-	if (was_ready && was_its_own(cause))
+	if (was_ready && !was_ended_by_others(cause))
 		rollout_died(rev, r->last_exit);
 	if (!was_ready)
 		r->unready++;
@@ -502,11 +510,16 @@ void replica__too_slow(struct replica *r)
 {
 	uint32_t limit = r->rev->spec->predictor.start_timeout_ms;
 	const char *path = r->rev->spec->predictor.readiness_path;
+	cleanup_free char *at = replica__warmup_at(r);
 	char after[32];
 
 	free(r->failed);
 	str_human_ms(limit, after);
-	if (replica__is_ours(r))
+	if (at)
+		r->failed = mem_printf("%s was not answered: it was not ready "
+				       "within %s (start_timeout)",
+				       at, after);
+	else if (replica__is_ours(r))
 		r->failed = mem_printf("it was not ready within %s "
 				       "(start_timeout), the last step: %s",
 				       after, r->detail ? r->detail : "none");

@@ -120,6 +120,18 @@ struct replica {
 	bool timer_open;
 	unsigned probe_ms;
 	bool probing;
+	/* private: warming.c */
+	struct warming {
+		bool on;	    /* it is asked its warm-up requests */
+		bool over;	    /* its process has answered them all */
+		bool asking;	    /* one is on its way */
+		bool told;	    /* an event says how far it is ... */
+		uint64_t told_at;   /* ... since then (uv_now) */
+		unsigned nth, time; /* from 0: which, and how often it was */
+		const char *broken; /* why that has no answer; or NULL */
+		char *body;	    /* owned: from its file; or NULL */
+		size_t n;
+	} warming;
 	uv_tcp_t probe;
 	uv_connect_t probe_req;
 	bool probe_open;

@@ -6,6 +6,9 @@
 #include "serve/replica_parts.h"
 #include "serve/swap.h"
 
+/* One that is warmed up has no request of anybody's to finish. */
+enum { WARMING_GRACE_MS = 1000 };
+
 static void on_grace(uv_timer_t *timer);
 
 static void stop_process(struct replica *r)
@@ -36,6 +39,8 @@ void replica_leave(struct replica *r, uint32_t grace_ms)
 
 	if (was >= REPLICA_DRAINING)
 		return;
+	if (r->warming.on)
+		grace_ms = MIN(grace_ms, (uint32_t)WARMING_GRACE_MS);
 	uv_timer_stop(&r->timer);
 	replica__run_on(r);
 	r->grace_until = replica__now(r) + grace_ms;
@@ -116,7 +121,7 @@ static void overdue(struct replica *r)
 	struct revision *rev = r->rev;
 
 	r->overdue = r->stuck ? "it was stuck" : "its grace_period was over";
-	if (!r->stuck)
+	if (!r->stuck && !r->warming.on)
 		api_event(rev->api, rev->number, "replica_exit", r->id, NULL,
 			  "its grace_period was over, with %u requests in "
 			  "flight; it is ended",

@@ -1,6 +1,6 @@
 /* replica_parts.h: what the files of a replica share: its life (replica.c), its
  * start (launch.c), its probes (probe.c), being frozen (freeze.c), and how it
- * leaves (replica_leave.c). */
+ * leaves (replica_leave.c). What it answers first is warming.c's. */
 #ifndef SERVE_REPLICA_PARTS_H
 #define SERVE_REPLICA_PARTS_H
 
@@ -77,6 +77,17 @@ char *launch__config(const struct revision *rev, const char *id, uint32_t slots,
 void replica__proof_learn(struct replica *r);
 /* It has said READY: whether it is to show first that it answers alike. */
 bool replica__proof_waits(struct replica *r);
+
+/* warming.c. It would be ready: whether it has to answer warm-up requests
+ * first; those begin then. */
+bool replica__warmup_waits(struct replica *r);
+/* The request that it is at: "warm-up request 1 (POST /)"; NULL: it is at none;
+ * free() it. */
+char *replica__warmup_at(const struct replica *r);
+/* It has ended while it was at one, by its own doing. */
+void replica__warmup_blame(struct replica *r, const char *cause);
+/* It has ended. */
+void replica__warmup_end(struct replica *r);
 
 /* probe.c: asks a command, ever less often, until it is ready or too slow. */
 void replica__probe_first(struct replica *r);

@@ -34,6 +34,7 @@ struct revision *revision_create(struct api *api, int64_t number,
 	rev->number = number;
 	rev->spec = &rev->set.specs[0];
 	schedule_init(&rev->schedule, rev->spec->scale.schedule_json);
+	warmup_init(&rev->warmup, rev->spec->warmup_json);
 	/* As this Soma writes it: one that knows more keys than the one that
 	 * kept it sees no change in that. */
 	rev->spec_json = spec_to_json(rev->spec);
@@ -57,6 +58,7 @@ void revision_free(struct revision *rev)
 	model_set_fini(&rev->models);
 	list_remove(&rev->link);
 	schedule_fini(&rev->schedule);
+	warmup_fini(&rev->warmup);
 	spec_set_fini(&rev->set);
 	free(rev->spec_json);
 	free(rev->project);

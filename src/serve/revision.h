@@ -14,6 +14,7 @@
 #include "serve/model_warm.h"
 #include "serve/replica.h"
 #include "serve/schedule.h"
+#include "serve/warmup.h"
 #include "serve/zygote.h"
 #include "spec/spec.h"
 
@@ -61,6 +62,7 @@ struct revision {
 	uint64_t disk_ns; /* uv_hrtime: its environment has been built, or its
 			     models fetched, since; 0: all was there */
 	struct schedule schedule; /* of its spec */
+	struct warmup warmup;	  /* likewise */
 	struct list replicas;	  /* the wanted ones, by index and number */
 	struct list gone;	  /* leaving ones */
 	struct replica_past past; /* of one that gave way; for the next */

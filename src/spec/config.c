@@ -49,7 +49,7 @@ static yyjson_mut_val *convert_number(struct config *c, struct node *n,
 	else if (is_not_finite(n->text))
 		problem_error(c->r, n, path,
 			      "JSON has no %s: quote it, and convert it in "
-			      "your class",
+			      "your code",
 			      node_shown(c->r, n));
 	else if (node_int(n, &i))
 		return yyjson_mut_sint(c->doc, i);
@@ -58,7 +58,7 @@ static yyjson_mut_val *convert_number(struct config *c, struct node *n,
 	else if (is_integer(n->text))
 		problem_error(c->r, n, path,
 			      "integer %s does not fit into 64 bits: quote it, "
-			      "and convert it in your class",
+			      "and convert it in your code",
 			      node_shown(c->r, n));
 	else if (node_float(n, &f))
 		return yyjson_mut_real(c->doc, f);
@@ -124,6 +124,14 @@ static yyjson_mut_val *convert(struct config *c, struct node *n,
 			yyjson_mut_arr_add_val(list, item);
 	}
 	return list;
+}
+
+yyjson_mut_val *value_to_json(struct reader *r, const char *path,
+			      struct node *n, yyjson_mut_doc *doc)
+{
+	struct config c = {.r = r, .path = path, .doc = doc};
+
+	return convert(&c, n, path);
 }
 
 /* Names of an engine's, and what it can be told with. */

@@ -70,9 +70,12 @@ const char *document_kind(struct arena *a, const struct key *k)
 		return counted(a, k, "list of percentages");
 	case KEY_JSON:
 		return "map of anything";
+	case KEY_ANY:
+		return "anything";
 	case KEY_OPTIONS:
 		return "map of texts, numbers and booleans";
 	case KEY_ENV:
+	case KEY_HEADERS:
 		return "map of texts";
 	case KEY_COMMAND:
 		return "list of texts, or text";

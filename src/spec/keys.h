@@ -16,8 +16,10 @@ enum key_type {
 	KEY_TOKENS,   /* the same: "*", or names of HTTP's */
 	KEY_PERCENTS, /* list of percentages, each larger than the one before */
 	KEY_JSON,     /* any map, handed on as JSON */
+	KEY_ANY,      /* any value, read with the list that it is in */
 	KEY_OPTIONS,  /* the same, of texts, numbers and booleans alone */
 	KEY_ENV,      /* map of texts and {from_secret: name} */
+	KEY_HEADERS,  /* map of HTTP headers, read as KEY_ANY is */
 	KEY_COMMAND,  /* list of texts, or one text that is split */
 	KEY_STRING,   /* any text */
 	KEY_NAME,     /* an api's name */
@@ -121,10 +123,10 @@ const struct key *key_meant(const char *parent, const char *name, bool *here);
 const char *key_refusal(const struct key *k, const char *word);
 
 /* private: the parts of the table, and fields that are no keys */
-extern const struct key keys_api[], keys_predictor[], keys_pod[], keys_kinds[],
-	keys_derived[];
-extern const size_t keys_api_n, keys_predictor_n, keys_pod_n, keys_kinds_n,
-	keys_derived_n;
+extern const struct key keys_api[], keys_predictor[], keys_pod[], keys_warmup[],
+	keys_kinds[], keys_derived[];
+extern const size_t keys_api_n, keys_predictor_n, keys_pod_n, keys_warmup_n,
+	keys_kinds_n, keys_derived_n;
 extern const struct key_refusal key_refusals[];
 extern const size_t key_refusals_n;
 

@@ -123,6 +123,7 @@ const struct key keys_derived[] = {
 	 AT(predictor.klass), .words = "PythonPredictor ONNXPredictor Handler"},
 	{"predictor.models", KEY_JSON, WORKS, "soma", RT, CLASSES,
 	 AT(predictor.models_json)},
+	{"warmup", KEY_JSON, WORKS, "soma", RT, 0, AT(warmup_json)},
 	{"splitter", KEY_JSON, WORKS, "soma", KIND_SPLITTER, 0, AT(split_json)},
 };
 const size_t keys_derived_n = ARRAY_LEN(keys_derived);

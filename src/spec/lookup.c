@@ -11,8 +11,11 @@ struct part {
 };
 
 static const struct part parts[] = {
-	{keys_api, &keys_api_n},	 {keys_predictor, &keys_predictor_n},
-	{keys_pod, &keys_pod_n},	 {keys_kinds, &keys_kinds_n},
+	{keys_api, &keys_api_n},
+	{keys_predictor, &keys_predictor_n},
+	{keys_pod, &keys_pod_n},
+	{keys_warmup, &keys_warmup_n},
+	{keys_kinds, &keys_kinds_n},
 	{keys_derived, &keys_derived_n}, /* fields only */
 };
 

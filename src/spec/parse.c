@@ -115,6 +115,9 @@ static void read_value(struct reader *r, const struct key *k, struct node *n,
 	case KEY_PERCENTS:
 		canary_read_steps(r, k, n);
 		break;
+	case KEY_ANY:
+	case KEY_HEADERS:
+		break; /* warmup.c */
 	case KEY_LIST:
 		read_list(r, k, n, spec, warned);
 		break;

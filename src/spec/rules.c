@@ -120,6 +120,7 @@ void rules_api(struct reader *r, struct node *api, struct spec *spec)
 	check_update(r, api);
 	check_memory(r, api, spec);
 	check_cors(r, api, spec);
+	rules__warmup(r, api, spec);
 	rules_fill(spec);
 	if (!spec->endpoint && spec->name)
 		spec->endpoint =

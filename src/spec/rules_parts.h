@@ -14,6 +14,9 @@ bool rules__is_soma_file(const struct reader *r);
 /* autoscaling.schedule (schedule.c); max_replicas is known. */
 void rules__schedule(struct reader *r, struct node *api, struct spec *spec);
 
+/* warmup (warmup.c); the type of the predictor is known. */
+void rules__warmup(struct reader *r, struct node *api, struct spec *spec);
+
 /* How many replicas there are. */
 void rules__scale(struct reader *r, struct node *api, struct spec *spec);
 

@@ -14,6 +14,7 @@
 	"(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|\xc2\xb5s|ms|s|m|h))*$"
 #define DECIMAL "([0-9]+(\\.[0-9]*)?|\\.[0-9]+)"
 #define SHARE "0*((100|[1-9]?[0-9])%|[0-9]{1,4}|10000)"
+#define TOKEN "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 #define VARIABLE "^(?!CORTEX_|SOMA_)[A-Za-z_][A-Za-z0-9_.-]*$"
 
 enum { PATH_LEN = 1024 };
@@ -178,6 +179,16 @@ static yyjson_mut_val *environment(struct schema *s)
 	return v;
 }
 
+static yyjson_mut_val *headers(struct schema *s)
+{
+	yyjson_mut_val *value = any_text(s, true), *v = map_of(s, value);
+
+	yyjson_mut_obj_add_str(s->doc, value, "pattern", "^[ -~]*$");
+	yyjson_mut_obj_add_val(s->doc, v, "propertyNames",
+			       pattern_up_to(s, TOKEN, 100));
+	return v;
+}
+
 static yyjson_mut_val *command(struct schema *s)
 {
 	yyjson_mut_val *list = typed(s, "array");
@@ -243,14 +254,17 @@ static yyjson_mut_val *of_type(struct schema *s, const struct key *k)
 	case KEY_TOKENS: {
 		yyjson_mut_val *item = any_text(s, false);
 
-		yyjson_mut_obj_add_str(s->doc, item, "pattern",
-				       "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
+		yyjson_mut_obj_add_str(s->doc, item, "pattern", TOKEN);
 		return list_of(s, k, item);
 	}
 	case KEY_PERCENTS:
 		return list_of(s, k, integer(s, 1, 99));
 	case KEY_JSON:
 		return map_of(s, NULL);
+	case KEY_ANY:
+		return yyjson_mut_obj(s->doc);
+	case KEY_HEADERS:
+		return headers(s);
 	case KEY_OPTIONS:
 		return map_of(s, any_text(s, true));
 	case KEY_ENV:

@@ -171,6 +171,12 @@ struct spec {
 					 serves meanwhile */
 		uint32_t watch_ms;    /* that it is watched; 0: it is not */
 	} update;
+	/* What a new replica answers first, or NULL: {"requests": [{"method",
+	 * "path", "body": ANY, "body_file": a file of the project,
+	 * "content_type", "headers": {}, "times": N, "status": N, "expect":
+	 * the answer's body, "tolerance", "within_ms"}]}. What is absent was
+	 * not said. */
+	const char *warmup_json;
 	uint32_t request_timeout_ms; /* whole request, waiting included; default
 					60 s; 0: none */
 	uint32_t max_queue_length;   /* wait in the gate; 0: no limit */

@@ -24,8 +24,7 @@ static bool is_origin(const char *s)
 	return *host;
 }
 
-/* A token of RFC 9110. */
-static bool is_token(const char *s)
+bool texts_is_token(const char *s)
 {
 	for (const char *p = s; *p; p++)
 		if (!isalnum((unsigned char)*p) &&
@@ -38,7 +37,7 @@ static bool item_is_good(const struct key *k, const char *s)
 {
 	if (k->type == KEY_STRINGS || strcmp(s, "*") == 0)
 		return true;
-	return k->type == KEY_ORIGINS ? is_origin(s) : is_token(s);
+	return k->type == KEY_ORIGINS ? is_origin(s) : texts_is_token(s);
 }
 
 static const char *item_name(const struct key *k)

@@ -3,6 +3,7 @@
 #ifndef SPEC_VALUE_H
 #define SPEC_VALUE_H
 
+#include "core/json.h"
 #include "spec/keys.h"
 #include "spec/tree.h"
 
@@ -37,9 +38,17 @@ void value_read_env(struct reader *r, const struct key *k, struct node *n,
 		    struct spec *spec);
 void value_read_command(struct reader *r, const struct key *k, struct node *n,
 			struct spec *spec);
+/* Any value as JSON; NULL: a problem is reported. Where one is in a list or a
+ * map inside, that is left out. */
+yyjson_mut_val *value_to_json(struct reader *r, const char *path,
+			      struct node *n, yyjson_mut_doc *doc);
+
 /* KEY_JSON and KEY_OPTIONS */
 void value_read_config(struct reader *r, const struct key *k, struct node *n,
 		       struct spec *spec);
+
+/* A token of HTTP's (texts.c): a method, a header's name. */
+bool texts_is_token(const char *s);
 
 /* Lists of texts (texts.c). Where k has no field they are checked only. */
 void texts_read(struct reader *r, const struct key *k, struct node *n,

@@ -21,6 +21,7 @@ VALUES = {
     "image": "quay.io/x", "shm_size": "64Mi", "shm": "64Mi", "base_packages": "none", "cache_size": 1, "disk_cache_size": 2, "batching": "auto",
     "multi_model_reloading": {"path": "s3://bucket/a"}, "cors": {"max_age": "1h"}, "update_strategy": {"max_surge": 1},
     "monitoring": {"model_type": "regression"}, "liveness_probe": {"tcp_socket": {"port": 8080}}, "pre_stop": {"exec": {"command": ["a"]}},
+    "method": "PUT", "expect": {"status": 200},
     "exec": {"command": ["a"]}, "http_get": {"port": 8080}, "tcp_socket": {"port": 8080},
 }
 PLACES = {"path": "s3://bucket/a", "cache_size": 1, "disk_cache_size": 2}
@@ -32,6 +33,7 @@ BESIDE = {
     "predictor.multi_model_reloading": {"predictor.multi_model_reloading": PLACES},
     "handler.multi_model_reloading": {"handler.multi_model_reloading": PLACES},
     "liveness_probe.http_get": {"pod.containers[].liveness_probe.http_get": {"port": 8080}},
+    "warmup[].content_type": {"warmup[].body_file": "a.bin"},
     "pre_stop.http_get": {"pod.containers[].pre_stop.http_get": {"port": 8080}},
     **{f"{probe}.{key}": {f"pod.containers[].{probe}.tcp_socket": {"port": 8080}} for probe in ("readiness_probe", "liveness_probe")
        for key in ("initial_delay_seconds", "timeout_seconds", "period_seconds", "success_threshold", "failure_threshold")},

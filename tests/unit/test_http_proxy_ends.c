@@ -498,12 +498,29 @@ static void test_probe(void **state)
 
 /* Questions */
 
-static char answer_digest[80];
+static struct http_told told_last;
+static char answer_digest[80], answer_body[80];
 
-static void on_answered(void *data, unsigned status, const char *digest)
+static void on_answered(void *data, const struct http_told *told)
 {
-	on_probed(data, status);
-	snprintf(answer_digest, sizeof answer_digest, "%s", digest);
+	on_probed(data, told->status);
+	told_last = *told;
+	snprintf(answer_digest, sizeof answer_digest, "%s", told->digest);
+	snprintf(answer_body, sizeof answer_body, "%.*s", (int)told->body.n,
+		 told->body.p ? told->body.p : "");
+}
+
+static void ask_up(const char *body)
+{
+	const struct http_question q = {
+		.method = "POST",
+		.path = "/",
+		.body = str_of(body),
+		.keep = 2,
+		.timeout_ms = 5000,
+	};
+
+	http_ask(&kit->up, &q, on_answered, NULL);
 }
 
 static void test_ask(void **state)
@@ -527,7 +544,7 @@ static void test_ask(void **state)
 	probes = 0;
 	kit_upstream();
 	for (unsigned i = 0; i < ARRAY_LEN(heads); i++) {
-		http_ask(&kit->up, "/", "{\"x\":1}", 5000, on_answered, NULL);
+		ask_up("{\"x\":1}");
 		up = up_accept();
 		ear = new_ear();
 		hear(up, ear, "Content-Length: 7\r\n");
@@ -538,12 +555,14 @@ static void test_ask(void **state)
 		UNTIL(probes == i + 1);
 		assert_int_equal(probe_status, 200);
 		assert_string_equal(answer_digest, yes);
+		assert_string_equal(answer_body, "ye");
+		assert_int_equal(told_last.size, 3);
 		if (i != 2)
 			close(up);
 		free(ear);
 	}
 	/* It ends in the middle. */
-	http_ask(&kit->up, "/", "{}", 5000, on_answered, NULL);
+	ask_up("{}");
 	up = up_accept();
 	ear = new_ear();
 	hear(up, ear, "{}");
@@ -552,6 +571,48 @@ static void test_ask(void **state)
 	UNTIL(probes == 4);
 	assert_int_equal(probe_status, 0);
 	assert_string_equal(answer_digest, "");
+	assert_string_equal(told_last.why, "it closed the connection");
+	free(ear);
+}
+
+/* Without a body, with headers; an answer that has none, and none at all. */
+static void test_ask_in_other_words(void **state)
+{
+	struct http_question q = {.method = "GET",
+				  .path = "/a?b",
+				  .headers = "X-A: b\r\n",
+				  .timeout_ms = 5000};
+	struct ear *ear;
+	int up;
+
+	(void)state;
+	probes = 0;
+	kit_upstream();
+	for (unsigned i = 0; i < 2; i++) {
+		q.method = i ? "PUT" : "GET";
+		http_ask(&kit->up, &q, on_answered, NULL);
+		up = up_accept();
+		ear = new_ear();
+		hear(up, ear,
+		     i ? "Content-Length: 0\r\n\r\n" : "X-A: b\r\n\r\n");
+		assert_non_null(strstr(ear->text, " /a?b HTTP/1.1\r\n"));
+		say(up, "HTTP/1.1 204 No Content\r\n\r\n");
+		UNTIL(probes == i + 1);
+		assert_int_equal(probe_status, 204);
+		assert_int_equal(told_last.size, 0);
+		close(up);
+		free(ear);
+	}
+	q.timeout_ms = 150;
+	http_ask(&kit->up, &q, on_answered, NULL);
+	up = up_accept();
+	ear = new_ear();
+	hear(up, ear, "\r\n\r\n");
+	UNTIL(probes == 3);
+	assert_int_equal(probe_status, 0);
+	assert_true(told_last.late);
+	assert_true(told_last.took_ns >= UINT64_C(100000000));
+	close(up);
 	free(ear);
 }
 
@@ -574,6 +635,7 @@ int main(void)
 		TEST(test_backlog),
 		TEST(test_probe),
 		TEST(test_ask),
+		TEST(test_ask_in_other_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,7 +229,7 @@ static void json_is_stable_and_whole(void **state)
 		"\"batch_interval\":0},"
 		"\"batching\":{\"latency_target\":0},\"class\":"
 		"\"PythonPredictor\","
-		"\"models\":null}}";
+		"\"models\":null},\"warmup\":null}";
 	cleanup_free char *json = NULL;
 	struct spec_set set;
 
