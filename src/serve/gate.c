@@ -172,7 +172,7 @@ static bool free_place(struct waiter *w, uint64_t over_ns)
 	if (!had)
 		return false;
 	w->replica->placed--;
-	if (over_ns)
+	if (over_ns && w->replica->state != REPLICA_GONE)
 		replica_held(w->replica, over_ns - w->sent_ns, w->ahead);
 	return true;
 }

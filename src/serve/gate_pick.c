@@ -118,9 +118,9 @@ static bool is_failure(const struct waiter *w, enum http_proxy_end end)
 void gate__count(const struct waiter *w, const struct replica *r,
 		 enum http_proxy_end end)
 {
-	/* These never were with it, or nobody knows how they would have ended.
-	 */
-	if (end != PROXY_GONE && end != PROXY_NO_CONNECT &&
+	/* One that is gone may have outlived its revision. Others never were
+	 * with it, or nobody knows how they would have ended. */
+	if (r->state != REPLICA_GONE && end != PROXY_GONE && end != PROXY_NO_CONNECT &&
 	    end != PROXY_NOT_BEGUN)
 		rollout_answered(r->rev, is_failure(w, end));
 }

@@ -93,14 +93,19 @@ void replica_yield(struct replica *r, bool yielding)
 
 void replica_idle(struct replica *r)
 {
-	if (r->in_flight || r->elders || r->rev->api->serve->yielded)
+	if (r->in_flight || r->elders)
+		return;
+	/* It waited for this, and may have outlived its revision. */
+	if (r->state == REPLICA_GONE) {
+		replica__maybe_free(r);
+		return;
+	}
+	if (replica__serve(r)->yielded)
 		return;
 	if (r->yielding)
 		swap_wake(replica__serve(r));
 	if (r->state == REPLICA_DRAINING)
 		stop_process(r);
-	else
-		replica__maybe_free(r); /* if it is gone, and waited for this */
 }
 
 void replica_elders(struct replica *r, unsigned n, unsigned placed)
