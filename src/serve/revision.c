@@ -380,6 +380,9 @@ static void check_live(struct revision *rev)
 
 	if (rev->leaving || !is_whole(rev))
 		return;
+	/* It serves until another can, and is good no more. */
+	if (rev->state == REVISION_FAILED && rev != a->want)
+		return;
 	rev->state = REVISION_LIVE;
 	revision__set_message(rev, NULL);
 	if (first)
