@@ -215,6 +215,8 @@ void api_delete(struct api *a)
 	api_is_busy(a);
 	route(a, NULL);
 	gate_end(a);
+	/* It ends with the others. */
+	a->rollout.prior = NULL;
 	LIST_EACH (&a->revisions, it, tmp) {
 		struct revision *rev = LIST_ENTRY(it, struct revision, link);
 

@@ -298,7 +298,8 @@ static void tick_watch(struct api *a)
 
 void rollout_tick(struct api *a)
 {
-	if (a->serve->stopping || a->serve->yielded || !a->serve->loaded)
+	if (a->serve->stopping || a->serve->yielded || !a->serve->loaded ||
+	    a->deleting)
 		return;
 	if (a->rollout.worse)
 		go_back(a);

@@ -1,5 +1,6 @@
 """How a new revision takes over: beside the old one, one by one, in its place; and how one that is no good goes again."""
 
+import concurrent.futures
 import os
 import time
 
@@ -18,7 +19,9 @@ FIXED = {"min_replicas": 3, "max_replicas": 3}
 def begin_anew(request):
     yield
     if "daemon" in request.fixturenames:
-        request.getfixturevalue("daemon").admin.delete("api")
+        admin = request.getfixturevalue("daemon").admin
+        if any(a["name"] == "api" for a in admin.apis()):
+            admin.delete("api")
 
 
 def replicas(daemon, name="api"):
@@ -55,6 +58,7 @@ def failed_with(daemon, revision, name="api", timeout=60):
 
 
 SLOW = "import time; time.sleep(0.5)"
+SLOWER = "import time; time.sleep(3)"
 
 
 @pytest.mark.parametrize("surge,unavailable,most,fewest", [(1, 0, 4, 3), (0, 1, 3, 2), ("34%", "34%", 5, 2), ("auto", "auto", 6, 3)])
@@ -117,10 +121,10 @@ def test_memory_for_two_of_two():
         daemon.admin.deploy(tight("old", replicas=2))
         with Asked(daemon, pause=0.01) as asked:
             wait_for("answers", lambda: len(asked.order) > 20)
-            assert daemon.admin.send(tight("new", replicas=2, init=SLOW)).status_code == 200
+            assert daemon.admin.send(tight("new", replicas=2, init=SLOWER)).status_code == 200
             seen = watch_places(daemon, is_live(daemon, 2))
             wait_for("answers of the new one", lambda: asked.order[-20:] == ["new"] * 20)
-        assert asked.failed == [] and asked.slowest < 0.4, "nobody waits for a start"
+        assert asked.failed == [] and asked.slowest < 3, "nobody waits for a start"
         assert max(old + new for old, new in seen) <= 2, seen
         assert (1, 1) in seen
 
@@ -215,7 +219,7 @@ def test_one_whose_first_calls_crash_goes_again(daemon):
     assert set(asked.order) == {"old"} and len(asked.failed) < 100
     assert "failed" in why or "ended" in why
     assert set(old) <= set(daemon.admin.pids("api")), "they had been kept"
-    wait_for("it is gone", lambda: {r for r, _ in replicas(daemon)} == {1} or print(replicas(daemon)))
+    wait_for("it is gone", lambda: {r for r, _ in replicas(daemon)} == {1})
     api = daemon.admin.api("api")
     assert (api["status"], api["revision"], api["rolled_back"]["revision"]) == ("live", 1, 2)
     assert revisions(daemon)[2]["state"] == "failed" and revisions(daemon)[1]["state"] == "live"
@@ -277,6 +281,20 @@ def test_a_deploy_ends_the_watch(daemon):
         daemon.admin.deploy(project(word, update_strategy={"watch": "10m"}))
     wait_for("the first one is gone", lambda: {r for r, _ in replicas(daemon)} == {2, 3})
     assert daemon.admin.api("api")["watch"]["before"]["revision"] == 2
+
+
+def test_deleted_while_it_is_watched(daemon):
+    """And the replica that is kept has a request, which outlives that of the new one."""
+    long = predictor("import time; time.sleep(payload.get('s', 0)); return 'old'")
+    daemon.admin.deploy(project("old", source=long))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(daemon.admin.post, "/api", json={"s": 2})
+        wait_for("it is there", lambda: daemon.admin.api("api")["in_flight"] == 1)
+        daemon.admin.deploy(project("new"))
+        pid = daemon.daemon_pid
+        daemon.admin.delete("api")
+        assert held.result().text == "old"
+    assert daemon.daemon_pid == pid
 
 
 # ---- what `soma deploy` says ----
