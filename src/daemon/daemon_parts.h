@@ -17,8 +17,10 @@ struct daemon {
 	struct admin admin;
 	struct gateway gateway;
 	struct http_server data, control;
-	struct http_server pass; /* of a daemon that has yielded to this one */
-	bool data_open, control_open, pass_open;
+	struct http_server pass;  /* of a daemon that has yielded to this one */
+	struct http_server calls; /* once it has yielded itself */
+	char *calls_path;
+	bool data_open, control_open, pass_open, calls_open;
 	int listeners[KEEP_LISTENERS];
 	uv_timer_t lag, cut;
 	uv_signal_t term, intr, hup;
@@ -33,7 +35,7 @@ struct daemon {
 		uv_timer_t linger; /* of the admin API's connections */
 		uint64_t until;	   /* uv_now: of the wait for a calm moment, or
 				      of the grace */
-		bool asked, done, over;
+		bool asked, done, over, ended;
 		bool ending;		/* told to stop since */
 		struct http_req *asker; /* of `soma upgrade`; or NULL */
 		unsigned held; /* at replicas, when it was looked last */
@@ -57,12 +59,16 @@ int take_over_check(const char *data_dir);
  * daemon any more. */
 int take_over_wait(int keeper_fd);
 
+/* calls.c: from the yield on, until the last connection is over. */
+void calls_open(struct daemon *d);
+void calls_end(struct daemon *d);
+
 /* yield.c */
 void yield_init(struct daemon *d);
 void yield_close(struct daemon *d);
 /* KEEP_STOP for one that has yielded. */
 void yield_stop(struct daemon *d);
-/* One of its servers has closed. */
+/* One of its servers has closed, or has nothing to do. */
 void yield_maybe_over(struct daemon *d);
 
 #endif

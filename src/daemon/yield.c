@@ -56,6 +56,7 @@ static void yield(struct daemon *d)
 	http_server_leave(&d->pass, daemon__on_pass_closed);
 	http_server_drain(&d->control, daemon__on_control_closed);
 	logfile_flush(&d->gateway.access);
+	calls_open(d);
 	serve_yield(&d->serve, on_store_left, d);
 	uv_timer_start(&d->yield.timer, on_timer, 0, HOLDS_MS);
 }
@@ -122,6 +123,8 @@ static void on_cut(uv_timer_t *timer)
 		http_server_cut(&d->data);
 	if (d->pass_open)
 		http_server_cut(&d->pass);
+	if (d->calls_open)
+		http_server_cut(&d->calls);
 }
 
 /* What is unanswered is told, and has a moment to read that. */
@@ -143,6 +146,7 @@ static void on_timer(uv_timer_t *timer)
 		return;
 	}
 	d->yield.held = serve_yield_tick(&d->serve);
+	yield_maybe_over(d);
 	logfile_flush(&d->gateway.access);
 	if (!d->yield.over && uv_now(&d->loop) >= d->yield.until)
 		end_grace(d);
@@ -176,7 +180,12 @@ static void on_log_closed(struct logfile *f)
 
 void yield_maybe_over(struct daemon *d)
 {
-	if (!d->data_open && !d->pass_open && !d->control_open)
+	if (d->data_open || d->pass_open || d->control_open || d->yield.ended)
+		return;
+	/* Calls that were taken over end there. */
+	calls_end(d);
+	d->yield.ended = !d->calls_open;
+	if (d->yield.ended)
 		gateway_close(&d->gateway, on_log_closed);
 }
 

@@ -23,7 +23,7 @@ bool http_req_may_swap(const struct http_req *req)
 static bool may_park(const struct conn *c)
 {
 	return c->req && c->lost && !c->cut && !c->parked &&
-	       c->state == CONN_WAIT && !server__ends(c->server) &&
+	       c->state == CONN_WAIT && !c->server->draining &&
 	       c->server->n_parked < PARKED_MAX &&
 	       http_req_may_swap(&c->req->pub);
 }

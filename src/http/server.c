@@ -237,7 +237,6 @@ void http_server_leave(struct http_server *s,
 	s->leaving = true;
 	s->on_closed = on_server_closed;
 	uv_close(&l->h.handle, on_listener_closed);
-	park__end_all(s);
 }
 
 bool server__ends(const struct http_server *s)

@@ -319,6 +319,15 @@ static void maybe_end(struct keeper *k)
 		end(k, k->exit_code);
 }
 
+/* It had no time to. */
+static void unlink_calls(const struct keeper *k, pid_t pid)
+{
+	cleanup_free char *path = mem_printf("%s/run/s/" KEEP_CALLS_NAME "%d",
+					     k->opts->data_dir, (int)pid);
+
+	unlink(path);
+}
+
 /* One that had yielded has ended: what it had at replicas is over. */
 static void retired_exited(struct keeper *k, struct tenant *t)
 {
@@ -326,6 +335,7 @@ static void retired_exited(struct keeper *k, struct tenant *t)
 
 	if (!t)
 		return;
+	unlink_calls(k, t->pid);
 	log_info(LOG_F(F_I("pid", (int64_t)t->pid)),
 		 "the daemon from before the upgrade has ended");
 	tenant_free(t);

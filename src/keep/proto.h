@@ -59,6 +59,8 @@ enum { KEEP_HOLDS_SHIFT = 16, KEEP_HOLDS_MOST = 2047 };
 enum keep_listener { KEEP_DATA = 0, KEEP_ADMIN = 1, KEEP_PASS = 2 };
 enum { KEEP_LISTENERS = 3 };
 #define KEEP_PASS_NAME ".pass"
+/* And, with its pid behind, one at which it is asked for calls that it runs. */
+#define KEEP_CALLS_NAME ".calls-"
 
 /* SPAWN's descriptors, in this order; the first two say that one is there. */
 enum keep_spawn_flags {

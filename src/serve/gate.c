@@ -48,6 +48,11 @@ static void to_state(struct waiter *w, enum waiter_state state)
 	}
 }
 
+void gate__answered(struct waiter *w)
+{
+	to_state(w, ANSWERED);
+}
+
 void gate__fail(struct waiter *w, int code, const char *cause, const char *text)
 {
 	to_state(w, ANSWERED);
@@ -289,7 +294,7 @@ static void send_to(struct waiter *w, struct replica *r)
 		.ours = ask.name,
 		.add = &ask,
 		.n_add = w->timing && replica__is_ours(r),
-		.not_begun = STR("soma-not-begun"),
+		.not_begun = STR(GATE_NOT_BEGUN),
 		.on_head = on_head,
 		.on_held = on_held,
 		.on_end = on_proxy_end,
@@ -455,10 +460,9 @@ static void wait_for_room(struct waiter *w, const struct revision *rev)
 	}
 }
 
-void gate_accept(struct api *a, struct http_req *req, struct str rest)
+static struct waiter *new_waiter(struct api *a, struct http_req *req)
 {
 	struct waiter *w = arena_zalloc(req->arena, sizeof *w);
-	struct revision *rev = gate_serving(a);
 
 	w->req = req;
 	w->api = a;
@@ -467,6 +471,14 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 	req->user = w;
 	req->on_over = on_over;
 	a->gate.in_flight++;
+	return w;
+}
+
+void gate_accept(struct api *a, struct http_req *req, struct str rest)
+{
+	struct waiter *w = new_waiter(a, req);
+	struct revision *rev = gate_serving(a);
+
 	if (!rev || ending(a)) {
 		gate__turn_away(w);
 		return;
@@ -476,6 +488,26 @@ void gate_accept(struct api *a, struct http_req *req, struct str rest)
 	w->target = target_of(req, rest);
 	if (!gate__joins(w))
 		gate__go(w, req->start_ns);
+}
+
+void gate_find_call(struct api *a, struct http_req *req)
+{
+	struct revision *rev = a ? gate_serving(a) : NULL;
+	struct waiter *w;
+
+	if (!rev || ending(a)) {
+		gate__not_here(req);
+		return;
+	}
+	w = new_waiter(a, req);
+	w->asks = true;
+	if (!gate__admit(w, rev->spec))
+		return;
+	w->target = target_of(req, req->path);
+	if (!gate__joins(w)) {
+		to_state(w, ANSWERED);
+		gate__not_here(req);
+	}
 }
 
 void gate__go(struct waiter *w, uint64_t now_ns)
@@ -515,7 +547,7 @@ static void expire(struct api *a)
 		heap_remove(due, first);
 		if (w->state == MOURNING) {
 			gate__died(w, NULL);
-		} else if (w->state == SENT) {
+		} else if (w->state == SENT || w->state == ASKING) {
 			/* When its answer is already on its way the cancel has
 			 * nothing to do. */
 			w->reached = true;

@@ -56,6 +56,12 @@ struct revision *gate_serving(const struct api *a);
 /* Takes the request: it will be answered, by a replica or by an error.
  * rest: what follows the endpoint in its path. */
 void gate_accept(struct api *a, struct http_req *req, struct str rest);
+/* To a daemon that has yielded, from the one that serves: whether it runs this
+ * call, in which case req has its answer. a may be NULL, where there is no such
+ * api. Which it is the header GATE_CALL_API says. */
+#define GATE_CALL_API "soma-call-api"
+#define GATE_NOT_BEGUN "soma-not-begun"
+void gate_find_call(struct api *a, struct http_req *req);
 /* A replica got room, or became ready: sends on what waits. */
 void gate_flush(struct api *a);
 /* Its first replica is ready: it was loaded for all who wait. */

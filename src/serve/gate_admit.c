@@ -43,8 +43,8 @@ bool gate__admit(struct waiter *w, const struct spec *spec)
 			   " is 0)");
 		return false;
 	}
-	if (!balance_admit(a->gate.in_flight - 1, replicas,
-			   spec->scale.max_replica_concurrency)) {
+	if (!w->asks && !balance_admit(a->gate.in_flight - 1, replicas,
+				       spec->scale.max_replica_concurrency)) {
 		gate__overload(
 			w, arena_printf(mem,
 					"'%s' has %u requests in flight, as "

@@ -5,7 +5,9 @@
  * without one (http_req.keep). One whose answer has begun is over, as far as
  * this goes.
  */
+#include "serve/elders.h"
 #include "serve/gate_parts.h"
+#include "serve/serve.h"
 #include "serve/wish.h"
 
 enum { BODY_MAX = 1024 * 1024 };
@@ -37,6 +39,19 @@ static void make(struct waiter *w)
 	w->req->keep = true;
 }
 
+/* By a daemon that has yielded: whoever comes to us is newer. */
+static bool was_passed_on(const struct waiter *w)
+{
+	return str_eq(w->req->peer, STR("unix"));
+}
+
+static void too_old(struct waiter *w)
+{
+	gate__fail(w, E_CONFLICT, NULL,
+		   "the same call has come once more, and its answer goes "
+		   "there (" WISH_KEY ")");
+}
+
 /* Of those who ask for it the last counts. */
 static void take_over(struct waiter *first, struct waiter *w)
 {
@@ -55,28 +70,133 @@ static void take_over(struct waiter *first, struct waiter *w)
 				 w->req->start_ns / 1000000 + w->limit_ms);
 	}
 	if (http_req_swap(first->req, w->req))
-		gate__fail(w, E_CONFLICT, NULL,
-			   "the same call has come once more, and its answer "
-			   "goes there (" WISH_KEY ")");
+		too_old(w);
 }
 
-static void on_body(struct http_req *req, const char *body, size_t len)
-{
-	struct waiter *w = req->user, *first;
+static void join(struct waiter *w);
 
-	if (w->state != JOINING)
-		return; /* its time is over */
-	w->body = (struct str){body, len};
-	first = map_get(&w->api->gate.calls, w->key.p);
+void gate__not_here(struct http_req *req)
+{
+	http_reply_header(req, GATE_NOT_BEGUN, "1");
+	http_reply_error(req, E_UNAVAILABLE, "this call does not run here");
+}
+
+/* ---- calls that a daemon runs which has yielded ---- */
+
+static void on_told_head(struct http_req *req, unsigned status, bool stream,
+			 void *data)
+{
+	struct waiter *w = data;
+
+	(void)req;
+	(void)status;
+	(void)stream;
+	heap_remove(&w->api->gate.due, &w->due);
+	w->stage = STAGE_ANSWER;
+}
+
+/* That one was killed, with what it had of the call. */
+static void on_elder_died(struct waiter *w)
+{
+	w->elder->gone = true;
+	if (w->aws_key)
+		gate__fail(w, E_UPSTREAM, NULL,
+			   "the daemon from before an upgrade ended while it "
+			   "had this call");
+	else
+		join(w);
+}
+
+static void on_told(struct http_req *req, enum http_proxy_end end, void *data)
+{
+	struct waiter *w = data;
+
+	(void)req;
+	w->state = JOINING;
+	switch (end) {
+	case PROXY_DONE:
+	case PROXY_GONE:
+	case PROXY_CUT:
+		w->left = end == PROXY_GONE;
+		w->cut = end == PROXY_CUT;
+		gate__answered(w);
+		break;
+	case PROXY_CANCELED:
+		gate__timed_out(w);
+		break;
+	case PROXY_DIED:
+		on_elder_died(w);
+		break;
+	case PROXY_NO_CONNECT:
+		w->elder->gone = true;
+		join(w);
+		break;
+	case PROXY_NOT_BEGUN:
+	case PROXY_BAD_RESPONSE:
+		join(w);
+		break;
+	}
+}
+
+/* Whether one is asked, of those that were not yet. */
+static bool ask_elder(struct waiter *w)
+{
+	const struct http_header api = {STR(GATE_CALL_API),
+					str_of(w->api->name)};
+	const struct http_proxy_opts opts = {
+		.target = w->target,
+		.add = &api,
+		.n_add = 1,
+		.not_begun = STR(GATE_NOT_BEGUN),
+		.on_head = on_told_head,
+		.on_end = on_told,
+		.data = w,
+	};
+
+	w->elder = elders_next(&w->api->serve->elders, w->elder);
+	if (!w->elder)
+		return false;
+	w->state = ASKING;
+	http_proxy(w->req, &w->elder->up, &opts);
+	return true;
+}
+
+/* ---- once its body is here ---- */
+
+static void join(struct waiter *w)
+{
+	struct waiter *first = map_get(&w->api->gate.calls, w->key.p);
+
 	if (first && http_req_may_swap(first->req) &&
 	    str_eq(first->body, w->body)) {
-		take_over(first, w);
+		/* Its client may have left that daemon, and be here. */
+		if (!w->asks && was_passed_on(w) && !was_passed_on(first))
+			too_old(w);
+		else
+			take_over(first, w);
 		return;
 	}
+	if (w->asks) {
+		gate__answered(w);
+		gate__not_here(w->req);
+		return;
+	}
+	if (!first && ask_elder(w))
+		return;
 	w->state = SENT; /* in no list */
 	if (!first)
 		make(w);
 	gate__go(w, uv_hrtime());
+}
+
+static void on_body(struct http_req *req, const char *body, size_t len)
+{
+	struct waiter *w = req->user;
+
+	if (w->state != JOINING)
+		return; /* its time is over */
+	w->body = (struct str){body, len};
+	join(w);
 }
 
 bool gate__joins(struct waiter *w)

@@ -15,7 +15,8 @@
  *                           |          |  \-> MOURNING -> 502 with the cause
  *                           +- timeout +----> 503, 504
  */
-enum waiter_state { QUEUED, SENT, MOURNING, JOINING, ANSWERED };
+/* ASKING: JOINING goes on at a daemon that has yielded. */
+enum waiter_state { QUEUED, SENT, MOURNING, JOINING, ASKING, ANSWERED };
 
 struct waiter {
 	struct heap_node due; /* in gate.due while it is unanswered: the end of
@@ -45,8 +46,10 @@ struct waiter {
 	bool lease;   /* counted in gate.leases */
 	bool held;    /* its answer came while it had no client */
 	bool is_call; /* in gate.calls, by `key` */
-	bool left;    /* its client went away from `stage` */
-	bool cut;     /* its replica broke off in the middle of the answer */
+	bool asks;    /* of a call that may be here: it makes none */
+	struct elder *elder; /* ASKING: whom; JOINING: who has none of it */
+	bool left;	     /* its client went away from `stage` */
+	bool cut; /* its replica broke off in the middle of the answer */
 	enum gate_stage stage;
 	uint64_t said_at; /* events: uv_now of the last comment */
 	uint64_t sent_ns; /* uv_hrtime */
@@ -73,10 +76,14 @@ bool gate__may_wait(struct waiter *w, const struct spec *spec);
 /* Whether its body is awaited first: it may be a call that is there already. It
  * goes on by itself then. */
 bool gate__joins(struct waiter *w);
+/* Answers who asks of a call. */
+void gate__not_here(struct http_req *req);
 /* It is over. */
 void gate__call_over(struct waiter *w);
 
-/* gate.c: to a replica, or to wait for one. */
+/* gate.c: it is answered, or over. */
+void gate__answered(struct waiter *w);
+/* To a replica, or to wait for one. */
 void gate__go(struct waiter *w, uint64_t now_ns);
 
 /* gate_lease.c: both may be called again. */

@@ -35,7 +35,7 @@ struct queue_rate gate_rate(const struct api *a)
 		rate.answers += r->answers;
 		rate.for_ns = MIN(rate.for_ns,
 				  (now - r->ready_at) * UINT64_C(1000000));
-		busy_ns += n * r->service_ns;
+		busy_ns += n * replica_steady_ns(r);
 	}
 	if (rate.slots) {
 		rate.service_ns = busy_ns / rate.slots;

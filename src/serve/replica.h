@@ -74,7 +74,8 @@ struct replica {
 	uint32_t released;   /* those whose stream has given it back since */
 	uint32_t room;	     /* 0: no limit */
 	uint64_t service_ns; /* of one request in a slot; 0: not known */
-	uint64_t answers;    /* that this was measured with */
+	uint64_t steady_ns;  /* the same, by many more answers */
+	uint64_t answers;    /* that these were measured with */
 	uint64_t alone_ns;   /* without a limit: balance_alone, ... */
 	double together;     /* ... and balance_at_once; 0: not known */
 	struct work work;    /* of its slots, as it says */
@@ -164,6 +165,9 @@ uint32_t replica_slots(const struct replica *r);
 /* The same, with all of a batch for those that batch; of one without a limit as
  * many as answers tell. 1 or more. */
 uint32_t replica_at_once(const struct replica *r);
+/* How long a request holds a slot, for who asks how long many will: a halt of
+ * the machine is no measure. 0: not known. */
+uint64_t replica_steady_ns(const struct replica *r);
 /* Whether a request's place is free again with the head of its answer, unless
  * that is a stream: predict is over then. A command may compute on, and says
  * so only by ending its answer. */

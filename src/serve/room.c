@@ -5,7 +5,7 @@
 #include "policy/balance.h"
 #include "serve/replica_parts.h"
 
-enum { BATCH_AT_FIRST = 8 };
+enum { BATCH_AT_FIRST = 8, STEADY_ANSWERS = 256 };
 
 static const struct spec *spec_of(const struct replica *r)
 {
@@ -101,6 +101,21 @@ void replica_held(struct replica *r, uint64_t took_ns, uint32_t ahead)
 	scale_on_held(r->rev->api, balance_service(0, took_ns, ahead, at_once));
 }
 
+/* Where answers take microseconds, one halt of a second is as much as all that
+ * the quick mean remembers. */
+static void learn_steady(struct replica *r, uint64_t one_ns)
+{
+	int64_t more = (int64_t)one_ns - (int64_t)r->steady_ns;
+	int64_t n = (int64_t)MIN(r->answers, (uint64_t)STEADY_ANSWERS);
+
+	r->steady_ns = (uint64_t)((int64_t)r->steady_ns + more / n);
+}
+
+uint64_t replica_steady_ns(const struct replica *r)
+{
+	return MIN(r->service_ns, r->steady_ns);
+}
+
 void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 {
 	uint32_t slots = replica_slots(r);
@@ -118,6 +133,7 @@ void replica_answered(struct replica *r, uint64_t took_ns, uint32_t ahead)
 		return;
 	r->answers++;
 	r->service_ns = balance_service(r->service_ns, took_ns, ahead, slots);
+	learn_steady(r, balance_service(0, took_ns, ahead, slots));
 	if (r->slots)
 		set_room(r);
 }

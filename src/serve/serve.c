@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "core/mem.h"
 #include "loop/log.h"
+#include "serve/elders.h"
 #include "serve/weigh.h"
 
 enum {
@@ -155,7 +156,10 @@ int serve_open(struct serve *s, int keeper_fd, struct err *err)
 	scale_clock_open(s);
 	swap_open(s);
 	uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
-	return local_open(&s->local, s->loop, s->data_dir, keeper_fd, err);
+	if (local_open(&s->local, s->loop, s->data_dir, keeper_fd, err))
+		return err->code;
+	elders_find(&s->elders, &s->local, s->lane);
+	return 0;
 }
 
 /* ---- what is there from before ---- */
@@ -461,7 +465,8 @@ static void step_stopping(struct serve *s)
 		if (!p->closing)
 			process_signal(p, SIGKILL);
 	}
-	if (!list_empty(&s->local.processes) || !on_stopped)
+	if (!list_empty(&s->local.processes) || !on_stopped ||
+	    !elders_close(&s->elders))
 		return;
 	s->on_stopped = NULL;
 	on_stopped(s);

@@ -36,6 +36,7 @@ struct serve {
 	struct map reserved; /* endpoints of changes on their way to the disk */
 	struct map secrets;  /* name to struct secret */
 	struct environments environments;
+	struct list elders; /* struct elder */
 	struct models models;
 	uint64_t models_size;	  /* bytes that they may have on the disk, 0: no
 				     limit; the owner's, as warm_limit */

@@ -9,13 +9,15 @@ import random
 
 import pytest
 
-from soma import procs, projects
+from soma import projects
 from soma.steady import Steady, project
+from soma.upgrades import daemons
 from soma.waiting import wait_for
 
 SEED = int(os.environ.get("SOMA_TEST_SEED", "20261128"))
 FEW, MANY = 40, 200  # streams
-SETTLE_S, SETTLE_LONG_S = 1.5, 8
+# For how many seconds it is found out what the machine sustains, and calls a second at most.
+SHORT, LONG = (1.5, 1000), (8, 5000)
 
 
 class Changes:
@@ -36,9 +38,9 @@ class Changes:
         self.daemon.cli("upgrade", check=0, timeout=120).says("upgraded from")
         assert self.daemon.daemon_pid != old
 
-    def run(self, capsys, settle_s, n, change, name):
+    def run(self, capsys, pace, n, change, name):
         with self.load:
-            can = self.load.settle(settle_s)
+            can = self.load.settle(*pace)
             self.load.more(self.load.sent)
             calm = self.load.report()
             self.load.say("mark")
@@ -68,9 +70,13 @@ def changes(own_daemon, tmp_path):
     return make
 
 
-def roll_outs(changes, capsys, settle_s, n, streams):
+def one_is_left(daemon):
+    wait_for("those that have yielded have ended", lambda: daemons(daemon) == [daemon.daemon_pid], 30)
+
+
+def roll_outs(changes, capsys, pace, n, streams):
     under = changes(streams)
-    told = under.run(capsys, settle_s, n, under.roll_out, "roll-outs")
+    told = under.run(capsys, pace, n, under.roll_out, "roll-outs")
     assert told["revisions"] == n + 1
     for name in ("call", "stream"):
         wait_for("only the last revision is left", lambda name=name: len(under.daemon.admin.pids(name, None)) == 2, 90)
@@ -78,33 +84,53 @@ def roll_outs(changes, capsys, settle_s, n, streams):
         assert under.daemon.admin.api(name)["restarts"] == 0
 
 
-def upgrades(changes, capsys, settle_s, n, streams):
+def in_turns(changes, capsys, pace, n, streams):
+    """The revisions that leave have streams of one daemon after the other."""
+    under = changes(streams)
+
+    def both():
+        under.roll_out()
+        under.upgrade()
+    told = under.run(capsys, pace, n, both, "roll-outs and upgrades")
+    assert told["revisions"] == n + 1
+    one_is_left(under.daemon)
+
+
+def upgrades(changes, capsys, pace, n, streams):
     under = changes(streams)
     pids = {name: under.daemon.admin.pids(name) for name in ("call", "stream")}
-    under.run(capsys, settle_s, n, under.upgrade, "upgrades")
+    under.run(capsys, pace, n, under.upgrade, "upgrades")
     for name, were in pids.items():
         wait_for("the replicas are known", lambda name=name: len(under.daemon.admin.pids(name)) == 2, 30)
         assert under.daemon.admin.pids(name) == were
-    mark = f"--data {under.daemon.data} "
-    wait_for("those that have yielded have ended", lambda: [
-        p for p in procs.children(under.daemon.keeper_pid) if mark in procs.command_line(p)] == [under.daemon.daemon_pid], 30)
+    one_is_left(under.daemon)
 
 
-def test_3_roll_outs(changes, capsys):
-    roll_outs(changes, capsys, SETTLE_S, 3, FEW)
+def test_roll_outs(changes, capsys):
+    roll_outs(changes, capsys, SHORT, 2, FEW)
 
 
-def test_3_upgrades(changes, capsys):
-    upgrades(changes, capsys, SETTLE_S, 3, FEW)
+def test_upgrades(changes, capsys):
+    upgrades(changes, capsys, SHORT, 2, FEW)
+
+
+def test_roll_outs_and_upgrades_in_turns(changes, capsys):
+    in_turns(changes, capsys, SHORT, 2, FEW)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_100_roll_outs(changes, capsys):
-    roll_outs(changes, capsys, SETTLE_LONG_S, 100, MANY)
+    roll_outs(changes, capsys, LONG, 100, MANY)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_20_upgrades(changes, capsys):
-    upgrades(changes, capsys, SETTLE_LONG_S, 20, MANY)
+    upgrades(changes, capsys, LONG, 20, MANY)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_20_of_both_in_turns(changes, capsys):
+    in_turns(changes, capsys, LONG, 20, MANY)

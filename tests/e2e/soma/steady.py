@@ -15,7 +15,7 @@ BUILD = pathlib.Path(os.environ.get("SOMA_BUILD", BIN.parent))
 PROGRAM = BUILD / "tests/load/steady"
 BUSY_CLIENTS = 32
 BEHIND_US = 20000
-SHARE, MOST = 0.7, 5000  # of what the machine can, and calls a second
+SHARE = 0.7  # of what the machine can
 
 SOURCE = """import time
 
@@ -77,14 +77,14 @@ class Steady:
         self.say("report")
         return json.loads(self.process.stdout.readline())
 
-    def settle(self, for_s):
-        """Finds what the machine sustains, with the streams there; from then on that share of it is asked."""
+    def settle(self, for_s, most):
+        """Finds what the machine sustains, with the streams there; from then on that share of it is asked, or so many calls a second."""
         self.say(f"clients {BUSY_CLIENTS}")
         time.sleep(for_s / 2)  # until it is in its stride
         before, since = self.report()["right"], time.monotonic()
         time.sleep(for_s)
         can = (self.report()["right"] - before) / (time.monotonic() - since)
-        self.sent = max(1, int(min(MOST, can * SHARE)))
+        self.sent = max(1, int(min(most, can * SHARE)))
         self.say(f"rate {self.sent}")
         self.say("mark")
         return can
