@@ -15,8 +15,8 @@ from soma.projects import PYTHON, probe_api, probe_project
 from soma.splitters import compared, project, shares, splitter, target, who
 from soma.waiting import seconds, wait_for
 
-COPIES_MAX = 64  # at once
-SLOW_S = 1.0     # generous, where an answer takes milliseconds
+COPIES_MAX = 64      # at once
+SLOW_S = seconds(1)  # generous, where an answer takes milliseconds
 
 
 @pytest.fixture(scope="module")
