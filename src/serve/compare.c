@@ -6,7 +6,7 @@
 
 enum {
 	AT_ONCE_MAX = 64 * 1024, /* bytes of both */
-	ON_POOL_MAX = 2,	 /* comparisons: others want it, too */
+	ON_POOL_MAX = 2,	 /* comparisons at once: others want it, too */
 };
 
 static bool on_piece(struct message *m, const char *p, size_t n)
@@ -112,37 +112,64 @@ static void over(struct copy *c)
 	shadow__free(c);
 }
 
+static void to_pool(struct copy *c);
+
 static void on_look(uv_work_t *work)
 {
 	look(CONTAINER_OF(work, struct copy, work));
 }
 
+/* The first of those that wait. */
+static void next(struct serve *s)
+{
+	struct list *it, *tmp;
+
+	LIST_EACH (&s->copies, it, tmp) {
+		struct copy *c = LIST_ENTRY(it, struct copy, link);
+
+		if (!c->waits)
+			continue;
+		to_pool(c);
+		return;
+	}
+}
+
 static void on_looked(uv_work_t *work, int status)
 {
 	struct copy *c = CONTAINER_OF(work, struct copy, work);
+	struct serve *s = c->serve;
 
-	c->serve->comparing--;
+	s->comparing--;
 	if (status)
 		shadow__free(c); /* never begun */
 	else
 		over(c);
+	next(s);
 }
 
-void shadow__compare(struct copy *c, struct splitter_counts *n)
+static void to_pool(struct copy *c)
 {
 	struct serve *s = c->serve;
 
+	c->waits = s->comparing >= ON_POOL_MAX;
+	if (c->waits)
+		return;
+	if (uv_queue_work(s->loop, &c->work, on_look, on_looked)) {
+		shadow__free(c);
+		return;
+	}
+	s->comparing++;
+}
+
+void shadow__compare(struct copy *c)
+{
 	/* What came late is cut off, whatever it looks like. */
 	if (!c->ended)
 		buf_reset(&c->answer);
-	if (c->main.len + c->answer.len <= AT_ONCE_MAX) {
-		look(c);
-		over(c);
-	} else if (s->comparing < ON_POOL_MAX &&
-		   uv_queue_work(s->loop, &c->work, on_look, on_looked) == 0) {
-		s->comparing++;
-	} else {
-		n->not_compared++;
-		shadow__free(c);
+	if (c->main.len + c->answer.len > AT_ONCE_MAX) {
+		to_pool(c);
+		return;
 	}
+	look(c);
+	over(c);
 }

@@ -2,6 +2,8 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "core/mem.h"
 
@@ -90,11 +92,15 @@ static bool tell(struct look *l, yyjson_val *a, yyjson_val *b,
 static bool numbers_differ(struct look *l, yyjson_val *a, yyjson_val *b,
 			   const struct place *at)
 {
-	double x = yyjson_get_num(a), y = yyjson_get_num(b), by;
+	double x = yyjson_get_num(a), y = yyjson_get_num(b), by, most;
 
+	/* Integers may be more exact than what they are compared as. */
 	if (x == y)
-		return false;
-	by = fabs(x - y) / fmax(fabs(x), fabs(y));
+		return l->tolerance <= 0 && yyjson_is_int(a) &&
+		       yyjson_is_int(b) && !yyjson_equals(a, b) &&
+		       tell(l, a, b, at);
+	most = fmax(fabs(x), fabs(y));
+	by = fabs(x / most - y / most); /* x - y may be no number */
 	l->largest = fmax(l->largest, by);
 	return by > l->tolerance && tell(l, a, b, at);
 }
@@ -141,8 +147,9 @@ static bool members_differ(struct look *l, yyjson_val *a, yyjson_val *b,
 	return differ;
 }
 
-static bool maps_differ(struct look *l, yyjson_val *a, yyjson_val *b,
-			const struct place *at)
+/* The first difference is to be told. */
+static bool tell_of_maps(struct look *l, yyjson_val *a, yyjson_val *b,
+			 const struct place *at)
 {
 	struct place in = {.up = at, .depth = at->depth + 1};
 	bool differ = members_differ(l, a, b, at);
@@ -160,6 +167,106 @@ static bool maps_differ(struct look *l, yyjson_val *a, yyjson_val *b,
 	/* One that is there twice. */
 	if (yyjson_obj_size(a) != yyjson_obj_size(b))
 		differ |= tell(l, a, b, at);
+	return differ;
+}
+
+/* Members by their keys; those of one key in their order. */
+static int by_key(const void *a, const void *b)
+{
+	yyjson_val *const *x = a, *const *y = b;
+	size_t n = yyjson_get_len(*x), m = yyjson_get_len(*y);
+	int by = memcmp(yyjson_get_str(*x), yyjson_get_str(*y), MIN(n, m));
+
+	if (by)
+		return by;
+	if (n != m)
+		return n < m ? -1 : 1;
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Keys, sorted; free() it. */
+static yyjson_val **keys_of(yyjson_val *map)
+{
+	size_t i, n, size = yyjson_obj_size(map);
+	yyjson_val **keys = mem_grow(NULL, (size + 1) * sizeof(yyjson_val *));
+	yyjson_val *key, *val;
+
+	yyjson_obj_foreach(map, i, n, key, val)
+	{
+		(void)val;
+		keys[i] = key;
+	}
+	qsort(keys, size, sizeof *keys, by_key);
+	return keys;
+}
+
+static bool same_key(yyjson_val *a, yyjson_val *b)
+{
+	return yyjson_get_len(a) == yyjson_get_len(b) &&
+	       memcmp(yyjson_get_str(a), yyjson_get_str(b),
+		      yyjson_get_len(a)) == 0;
+}
+
+/* As they come in most answers. */
+static bool same_order(yyjson_val *a, yyjson_val *b)
+{
+	yyjson_val *key, *val;
+	yyjson_obj_iter other;
+	size_t i, n;
+
+	yyjson_obj_iter_init(b, &other);
+	yyjson_obj_foreach(a, i, n, key, val)
+	{
+		(void)val;
+		if (!same_key(key, yyjson_obj_iter_next(&other)))
+			return false;
+	}
+	return true;
+}
+
+static bool pairs_differ(struct look *l, yyjson_val *a, yyjson_val *b,
+			 const struct place *at)
+{
+	struct place in = {.up = at, .depth = at->depth + 1};
+	yyjson_val *key, *x;
+	yyjson_obj_iter other;
+	bool differ = false;
+	size_t i, n;
+
+	yyjson_obj_iter_init(b, &other);
+	yyjson_obj_foreach(a, i, n, key, x)
+	{
+		yyjson_val *y =
+			yyjson_obj_iter_get_val(yyjson_obj_iter_next(&other));
+
+		(void)key;
+		differ |= differ_at(l, x, y, &in);
+	}
+	return differ;
+}
+
+/* To look each up would take the square of their number. */
+static bool maps_differ(struct look *l, yyjson_val *a, yyjson_val *b,
+			const struct place *at)
+{
+	struct place in = {.up = at, .depth = at->depth + 1};
+	size_t size = yyjson_obj_size(a);
+	cleanup_free yyjson_val **x = NULL;
+	cleanup_free yyjson_val **y = NULL;
+	bool differ = false;
+
+	if (l->first)
+		return tell_of_maps(l, a, b, at);
+	if (size != yyjson_obj_size(b))
+		return true;
+	if (same_order(a, b))
+		return pairs_differ(l, a, b, at);
+	x = keys_of(a);
+	y = keys_of(b);
+	for (size_t i = 0; i < size; i++)
+		differ |= !same_key(x[i], y[i]) ||
+			  differ_at(l, yyjson_obj_iter_get_val(x[i]),
+				    yyjson_obj_iter_get_val(y[i]), &in);
 	return differ;
 }
 

@@ -165,13 +165,11 @@ static void write_request(struct copy *c, const struct http_req *req,
 static void on_closed(uv_handle_t *h)
 {
 	struct copy *c = h->data;
-	struct splitter_counts *n;
 
 	if (--c->handles)
 		return;
-	n = counts_of(c);
-	if (n)
-		shadow__compare(c, n);
+	if (counts_of(c))
+		shadow__compare(c);
 	else
 		shadow__free(c);
 }

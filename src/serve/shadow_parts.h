@@ -28,6 +28,7 @@ struct copy {
 	bool to_head; /* HEAD: no answer has a body */
 	struct buf body, request;
 	struct buf answer, main; /* raw; full: too long */
+	bool waits;		 /* to be compared on the pool */
 	bool main_gone;		 /* the client's request did not end well */
 	bool ended;		 /* the shadow's answer did, within its time */
 	/* What came of the comparison. */
@@ -37,7 +38,7 @@ struct copy {
 };
 
 /* Its connection is closed. Compares, counts and frees it, now or later. */
-void shadow__compare(struct copy *c, struct splitter_counts *n);
+void shadow__compare(struct copy *c);
 void shadow__free(struct copy *c);
 
 #endif

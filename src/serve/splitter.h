@@ -26,7 +26,7 @@ struct splitter_counts {
 			      main answer was not */
 	uint64_t compared; /* of the others, those that were compared, ... */
 	uint64_t not_compared; /* ... and those that were not: too long, coded,
-				  the client's was cut, too many at once */
+				  the client's was cut */
 	uint64_t differ;       /* of these */
 	double largest;	       /* relative difference of two numbers */
 };

@@ -15,8 +15,8 @@ from soma.projects import PYTHON, probe_api, probe_project
 from soma.splitters import compared, project, shares, splitter, target, who
 from soma.waiting import seconds, wait_for
 
-COPIES_MAX = 64  # at once
-SLOW_S = 1.0     # generous, where an answer takes milliseconds
+COPIES_MAX = 64      # at once
+SLOW_S = seconds(1)  # generous, where an answer takes milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +136,12 @@ def test_large_answers_are_compared_too(split):
         assert (t["compared"], t["differ"], t["largest_difference"]) == (1, differ, differ)
     assert split.admin.post("/same", json={"text": "x" * (900 << 10)}).status_code == 200
     assert compared(split, "same", "twin")["compared"] == 2
+    many = [threading.Thread(target=split.admin.post, args=("/other",), kwargs={"json": numbers}) for _ in range(10)]
+    for thread in many:
+        thread.start()
+    for thread in many:
+        thread.join()
+    assert compared(split, "other", "off")["compared"] == 11
     half = {"text": "é" * (400 << 10)}  # as JSON of Python's six times as long
     assert split.admin.post("/same", data=('{"text":"%s"}' % half["text"]).encode(),
                             headers={"Content-Type": "application/json"}).status_code == 200
