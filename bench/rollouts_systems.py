@@ -17,6 +17,7 @@ from kit.peers import Server
 HERE = APPS / "rollouts"
 WORKERS = 2
 GRACE_S = 60
+RAY_START_S = 300  # it starts some ten processes, which takes long where others are at work
 
 NGINX = """
 worker_processes 1;
@@ -316,7 +317,7 @@ class RayServe(System):
             if self.server.process.poll() is not None:
                 raise RuntimeError(f"{self.name} has ended:\n{self.server.log()}")
             return (self.home / f"done-{self.version}").exists()
-        zero.until(f"version {self.version} runs", runs, 0.02)
+        zero.until(f"version {self.version} runs", runs, 0.02, RAY_START_S)
 
     def replicas(self):
         return {pid for pid in self.server.pids() if any(re.search("ServeReplica", word) for word in machine.command_line(pid))}
