@@ -305,7 +305,7 @@ class RayServe(System):
         self.port, self.home = peers.free_port(), self.folder()
         python = peers.install_environment("ray") / "bin/python"
         self.server = Server(self.name, [python, "rayserve.py", self.port], self.port, cwd=self.home, core=machine.ALL_CORES,
-                             env={"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_raylet_start_wait_time_s": "120", "PYTHONDONTWRITEBYTECODE": "1"})
+                             env={"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "PYTHONDONTWRITEBYTECODE": "1"})
         self.servers = [self.server]
         started.append(self.server)
         self.server.launch()

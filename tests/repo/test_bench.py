@@ -294,8 +294,11 @@ def test_the_page_of_rollouts():
     assert rows_of(lines)[theirs[0]][:2] == ["3", "0"] and rows_of(lines)[upgrade][7] == "3.0 (3.0–3.0)"
     # Who fails requests may have less memory.
     assert "does not hold" not in "\n".join(lines)
+    assert "left out" not in "\n".join(lines)
+    told["left_out"] = {theirs[-1]: "it timed out"}
     told["rollouts"][ours] = one_change(cut=1, peak_mib=251.0, change_us=[1500, 9001])
-    assert "\n".join(rollouts.render(told)).count("**does not hold**") == 3
+    lines = "\n".join(rollouts.render(told))
+    assert lines.count("**does not hold**") == 3 and f"{theirs[-1]} was left out" in lines
 
 
 def test_a_change_is_taken_apart():
