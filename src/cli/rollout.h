@@ -34,7 +34,7 @@ struct rollout {
 	size_t n_replicas;
 	int64_t requested;
 	int64_t serves; /* it failed, and this revision goes on; 0: none does */
-	bool over;	/* nobody tries any more: deleted, or another took over */
+	bool over;   /* nobody tries any more: deleted, or another took over */
 	int64_t seq; /* of the last event */
 	int64_t started_ms, ended_ms;
 
