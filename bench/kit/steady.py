@@ -26,6 +26,7 @@ class Steady:
     def __enter__(self):
         self.process = subprocess.Popen(machine.pinned(machine.LOAD_CORE, [sys.executable, "-m", "kit.steady", json.dumps(self.todo)]), cwd=BENCH,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()  # its first request is due
         return self
 
     def __exit__(self, kind, *_):
@@ -72,6 +73,7 @@ class _Load:
 
     async def _arrive(self):
         due, x = time.perf_counter() + LEAD_S, 0
+        print(flush=True)
         while not self.ending.is_set():
             while (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(max(0, wait - SPIN_S))

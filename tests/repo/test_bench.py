@@ -314,8 +314,14 @@ def test_a_change_is_taken_apart():
 
 @pytest.fixture
 def echoes():
-    """A server that answers like those of the roll-outs; `.break_next` cuts the next stream, `.refuse` the next request."""
+    """A server that answers like those of the roll-outs; what is in `.to_cut` is taken by a stream that is cut then, in `.to_refuse` by a request."""
     import http.server
+
+    def taken(things):
+        try:
+            return things.pop()  # by one thread
+        except IndexError:
+            return False
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -326,14 +332,14 @@ def echoes():
                 self.send_response(200)
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
-                cut, server.break_next = server.break_next, False
+                cut = taken(server.to_cut)
                 for i in range(told["stream"] // (2 if cut else 1)):
                     line = f"7 {i}\n"
                     self.wfile.write(f"{len(line):x}\r\n{line}\r\n".encode())
                 self.wfile.write(b"" if cut else b"0\r\n\r\n")
                 self.close_connection = cut
                 return
-            refused, server.refuse = server.refuse, False
+            refused = taken(server.to_refuse)
             body = json.dumps({"y": told["x"] + 1, "version": 7}).encode()
             self.send_response(503 if refused else 200)
             self.send_header("Content-Length", str(len(body)))
@@ -344,7 +350,7 @@ def echoes():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads, server.break_next, server.refuse = True, False, False
+    server.daemon_threads, server.to_cut, server.to_refuse = True, [], []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -354,7 +360,8 @@ def echoes():
 
 
 def test_a_steady_load_tells_what_came_of_it(echoes):
-    echoes.break_next = echoes.refuse = True
+    echoes.to_cut.append(True)
+    echoes.to_refuse.append(True)
     with Steady(echoes.server_port, "/", 100, 2, 10) as load:
         time.sleep(1.5)
     bad = [r for r in load.told["requests"] if r[2] != 200]
