@@ -25,11 +25,11 @@ def weights():
     return path
 
 
-def until(what, condition, pause_s=0.002):
-    deadline = time.monotonic() + PATIENCE_S
+def until(what, condition, pause_s=0.002, patience_s=PATIENCE_S):
+    deadline = time.monotonic() + patience_s
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise RuntimeError(f"not within {PATIENCE_S} s: {what}")
+            raise RuntimeError(f"not within {patience_s} s: {what}")
         time.sleep(pause_s)
     return value
 

@@ -23,7 +23,7 @@ from soma.waiting import seconds, wait_for
 SEED = int(os.environ.get("SOMA_TEST_SEED", "20261128"))
 DISK = ["blob", "project", "commit"]
 BUILD = ["env_start", "env_output", "env_ready"]
-EVENTS = ["deploy", "replica_start", "replica_loading", "replica_ready", "live", "replica_exit"]
+EVENTS = ["deploy", "replica_start", "replica_loading", "replica_ready", "live", "leaving"]
 
 
 def kill(*pids):
@@ -81,7 +81,7 @@ class Rounds:
         self.target.allowed = {self.at, new}
         path = projects.write(self.d.parent / "project", rollout.version(new, environment=moment in BUILD))
         nth = self.rng.randrange(1, 3) if str(moment).startswith("replica_") else 1
-        at = Moment(self.d, self.old, moment, nth, lambda: self.strike(victim))
+        at = Moment(self.d, self.old, self.old_pids, moment, nth, lambda: self.strike(victim))
         at.start()
         self.said = None
         deploying = threading.Thread(target=self._deploy, args=(path,))
@@ -90,7 +90,6 @@ class Rounds:
         if at.is_alive() and self.said.code == 0:
             wait_for("the moment, or the end of it all", lambda: not at.is_alive() or rollout.whole(self.d, 5), 30)
         at.end()
-        at.join()
         self.kills += at.came
         self.check(victim, moment, new)
 

@@ -28,9 +28,12 @@ import neighbour  # noqa: E402
 import pull  # noqa: E402
 import replay  # noqa: E402
 import replicas  # noqa: E402
+import rollouts  # noqa: E402
+import rollouts_systems  # noqa: E402
 import swap  # noqa: E402
 import weights  # noqa: E402
 from kit import disk, machine, peers, results, zero  # noqa: E402
+from kit.steady import Steady  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +272,122 @@ def test_the_page_of_replicas():
     told = {name: {"1": [{"all": 30.0, "each": 20.0}], "100": [{"all": 228.0, "each": 2.2}]} for name in (replicas.SOMA, replicas.PRELOAD, replicas.PLAIN)}
     lines = replicas.render({"counts": [1, 100], "mib": told})
     assert rows_of(lines)[replicas.SOMA] == ["30 (30–30)", "228 (228–228)", "2.2 (2.2–2.2)", "2.00 (2.00–2.00)"]
+
+
+def one_change(**other):
+    of = {"failed": 0, "cut": 0, "wrong": 0, "quiet_us": [1000, 2000], "change_us": [1500, 3000], "last_old_s": 2.5, "over_s": 3.0,
+          "before_mib": 100.0, "peak_mib": 250.0}
+    return [{**of, **other}]
+
+
+def test_the_page_of_rollouts():
+    ours, *theirs = (system.name for system in rollouts_systems.SYSTEMS)
+    upgrade, *others = (system.name for system in rollouts_systems.GATEWAYS)
+    nothing = {rollouts_systems.Nothing.name: one_change(change_us=[1000, 2000], peak_mib=100.0)}
+    told = {"load": {"rate": 200, "streams": 20, "chunks": 40},
+            "rollouts": {ours: one_change(), **{name: one_change(failed=3, peak_mib=120.0) for name in theirs[:1]},
+                         **{name: one_change(change_us=[1500, 9000]) for name in theirs[1:]}, **nothing},
+            "gateways": {upgrade: one_change(), **{name: one_change() for name in others}, **nothing}}
+    lines = rollouts.render(told)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith(f"| {ours} |")]
+    assert rows == [[ours, "0", "0", "1.0 (1.0–1.0)", "2.0 (2.0–2.0)", "0.5 (0.5–0.5)", "1.0 (1.0–1.0)", "3", "2.5 (2.5–2.5)", "150 (150–150)", "100 (100–100)"]]
+    assert rows_of(lines)[theirs[0]][:2] == ["3", "0"] and rows_of(lines)[upgrade][7] == "3.0 (3.0–3.0)"
+    # Who fails requests may have less memory.
+    assert "does not hold" not in "\n".join(lines)
+    assert "left out" not in "\n".join(lines)
+    told["left_out"] = {theirs[-1]: "it timed out"}
+    told["rollouts"][ours] = one_change(cut=1, peak_mib=251.0, change_us=[1500, 9001])
+    lines = "\n".join(rollouts.render(told))
+    assert lines.count("**does not hold**") == 3 and f"{theirs[-1]} was left out" in lines
+
+
+def test_a_change_is_taken_apart():
+    """Times are of requests by when they were due; what the old version still answers counts to its end."""
+    requests = [[0.0, 0.1, 200, 1], [5.0, 5.002, 200, 1], [9.0, 9.001, 200, 1], [10.1, 10.3, 200, 1], [10.2, 10.21, 200, 2], [10.6, None, 502, None],
+                [10.7, None, 0, None], [10.8, 10.9, 200, 2], [14.0, 14.5, 200, 2]]
+    told = {"requests": requests, "streams": [[9.0, 11.0, True, 1], [9.5, 10.5, False, None], [11.0, 13.0, True, 2]], "unfinished": 0}
+    got = rollouts._sort(told, 10.0, 13.0, 1)
+    assert {key: got[key] for key in ("failed", "cut", "wrong", "requests", "streams")} == {"failed": 2, "cut": 1, "wrong": 0, "requests": 9, "streams": 3}
+    assert got["last_old_s"] == pytest.approx(1.0) and got["over_s"] == pytest.approx(3.0)
+    assert got["quiet_us"] == [2000, 1000] and got["change_us"] == [200000, 10000, 100000]
+
+
+@pytest.fixture
+def echoes():
+    """A server that answers like those of the roll-outs; what is in `.to_cut` is taken by a stream that is cut then, in `.to_refuse` by a request."""
+    import http.server
+
+    def taken(things):
+        try:
+            return things.pop()  # by one thread
+        except IndexError:
+            return False
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if "stream" in told:
+                self.send_response(200)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                cut = taken(server.to_cut)
+                for i in range(told["stream"] // (2 if cut else 1)):
+                    line = f"7 {i}\n"
+                    self.wfile.write(f"{len(line):x}\r\n{line}\r\n".encode())
+                self.wfile.write(b"" if cut else b"0\r\n\r\n")
+                self.close_connection = cut
+                return
+            refused = taken(server.to_refuse)
+            body = json.dumps({"y": told["x"] + 1, "version": 7}).encode()
+            self.send_response(503 if refused else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.to_cut, server.to_refuse = True, [], []
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_steady_load_tells_what_came_of_it(echoes):
+    echoes.to_cut.append(True)
+    echoes.to_refuse.append(True)
+    with Steady(echoes.server_port, "/", 100, 2, 10) as load:
+        time.sleep(1.5)
+    bad = [r for r in load.told["requests"] if r[2] != 200]
+    assert len(load.told["requests"]) > 50 and [r[2] for r in bad] == [503]
+    assert all(r[0] <= r[1] and r[3] == 7 for r in load.told["requests"] if r not in bad)
+    assert [s[3] for s in load.told["streams"] if not s[2]] == [None] and len(load.told["streams"]) > 5
+    assert all(s[3] == 7 for s in load.told["streams"] if s[2]) and load.told["unfinished"] == 0
+
+
+def test_a_steady_load_where_nobody_listens():
+    with Steady(free_port(), "/", 50, 1, 10) as load:
+        time.sleep(0.5)
+    assert load.told["requests"] and all(r[2] == 0 for r in load.told["requests"]) and not any(s[2] for s in load.told["streams"])
+
+
+def test_the_reaper_has_what_makes_itself_a_daemon(tmp_path):
+    """It stays the parent, ends with the last of them, and passes SIGTERM on."""
+    script = f"(setsid sh -c 'sleep 60 & echo $! > {tmp_path}/pid; wait' &) ; exit 0"
+    process = subprocess.Popen([sys.executable, ROOT / "bench/kit/reaper.py", "sh", "-c", script])
+    deadline = time.monotonic() + 10
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert int((tmp_path / "pid").read_text()) in machine.tree(process.pid)
+    process.terminate()
+    process.wait(10)
 
 
 def test_the_page_of_a_replay():

@@ -60,26 +60,36 @@ class Moment(threading.Thread):
     """Calls `then` once, at a moment of the rollout that follows revision `old`.
 
     A moment is the type of an event (the n-th), a name of MARKS (something on
-    the disk), or seconds from now.
+    the disk), "leaving" (the first of `pids` has ended), or seconds from now.
     """
 
     MARKS = {"blob": "blobs", "project": "projects", "commit": "state.db-wal"}
 
-    def __init__(self, daemon, old, moment, nth, then):
-        super().__init__()
-        self.daemon_, self.old, self.moment, self.nth, self.then = daemon, old, moment, nth, then
-        self.came, self.ending = False, threading.Event()
+    def __init__(self, daemon, old, pids, moment, nth, then):
+        super().__init__(daemon=True)
+        self.daemon_, self.old, self.pids, self.moment, self.nth, self.then = daemon, old, pids, moment, nth, then
+        self.came, self.ending, self.lock = False, threading.Event(), threading.Lock()
         self.before = {mark: self._look(mark) for mark in self.MARKS}
 
     def run(self):
         if isinstance(self.moment, float):
-            self.came = not self.ending.wait(self.moment)
+            there = not self.ending.wait(self.moment)
         elif self.moment in self.MARKS:
-            self.came = self._mark()
+            there = self._mark()
+        elif self.moment == "leaving":
+            there = self._leaving()
         else:
-            self.came = self._event()
+            there = self._event()
+        with self.lock:
+            self.came = there and not self.ending.is_set()
         if self.came:
             self.then()
+
+    def _leaving(self):
+        while all(map(procs.alive, self.pids)):
+            if self.ending.wait(0.001):
+                return False
+        return True
 
     def _look(self, mark):
         path = self.daemon_.data / self.MARKS[mark]
@@ -115,7 +125,11 @@ class Moment(threading.Thread):
         return False
 
     def end(self):
-        self.ending.set()
+        """It comes now or never; what it does has been done then."""
+        with self.lock:
+            self.ending.set()
+        if self.came:
+            self.join()
 
 
 def whole(daemon, timeout=60):
