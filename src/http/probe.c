@@ -21,7 +21,8 @@ struct probe {
 	unsigned status;
 	const char *why; /* status 0 */
 	bool late, closing;
-	struct sha256 hash; /* of the body, if that is read, ... */
+	bool hashing;
+	struct sha256 hash; /* of the body, ... */
 	struct buf kept;    /* ... and its first bytes */
 	void (*on_done)(void *data, unsigned status);
 	void (*on_told)(void *data, const struct http_told *told); /* or NULL */
@@ -57,7 +58,7 @@ static void tell(struct probe *p)
 		.took_ns = uv_hrtime() - p->since_ns,
 	};
 
-	if (p->status)
+	if (p->status && p->hashing)
 		sha256_hex(&p->hash, digest);
 	p->on_told(p->data, &told);
 }
@@ -86,7 +87,8 @@ static bool on_piece(struct message *m, const char *p, size_t n)
 {
 	struct probe *b = CONTAINER_OF(m, struct probe, in);
 
-	sha256_add(&b->hash, p, n);
+	if (b->hashing)
+		sha256_add(&b->hash, p, n);
 	buf_add(&b->kept, p, MIN(n, b->kept.max - b->kept.len));
 	return true;
 }
@@ -190,7 +192,9 @@ void http_ask(struct http_upstream *up, const struct http_question *q,
 	buf_add(&b, q->body.p, q->body.n);
 	p->text = buf_take(&b, &p->text_n);
 	buf_init(&p->kept, q->keep);
-	sha256_init(&p->hash);
+	p->hashing = q->digest;
+	if (q->digest)
+		sha256_init(&p->hash);
 	begin(p, up, q->timeout_ms);
 }
 

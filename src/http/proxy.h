@@ -117,6 +117,7 @@ struct http_question {
 				that HTTP needs */
 	struct str body;     /* p NULL: it has none */
 	size_t keep;	     /* bytes of the answer's body to have */
+	bool digest;	     /* of all of it is wanted */
 	uint32_t timeout_ms; /* until its end; 0: for ever */
 };
 
@@ -127,7 +128,7 @@ struct http_told {
 	bool late;	    /* ... which is that its time was over */
 	struct str body;    /* its first bytes */
 	uint64_t size;	    /* of all of it */
-	const char *digest; /* its SHA-256, in hex */
+	const char *digest; /* its SHA-256 in hex, or "" */
 	uint64_t took_ns;
 };
 

@@ -119,7 +119,6 @@ static void end_unknown_groups(struct local *l)
 	cgroup_list_free(names, n);
 }
 
-/* Likewise their sockets. */
 /* Its socket, or the mark that it is warm. */
 static bool is_of(const struct process *p, const char *file)
 {
@@ -129,6 +128,7 @@ static bool is_of(const struct process *p, const char *file)
 	       (!file[n] || strcmp(file + n, PROCESS_WARM) == 0);
 }
 
+/* Those of nobody, likewise. */
 static void remove_unknown_sockets(struct local *l)
 {
 	cleanup_free char *path = mem_printf("%s/run/s", l->data_dir);

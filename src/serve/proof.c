@@ -25,6 +25,7 @@ static void ask(struct replica *r,
 		.path = "/",
 		.headers = "Content-Type: application/json\r\n",
 		.body = str_of(r->rev->sample),
+		.digest = true,
 		.timeout_ms = ANSWER_MS,
 	};
 

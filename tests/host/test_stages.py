@@ -102,3 +102,13 @@ def test_how_long_a_request_was_where_is_said_to_who_asks(serve, more, word):
     parts = dict(p.split("=") for p in h.predict({"x": [1]}, headers={"soma-timing": "1"}).headers["soma-timing"].split())
     assert list(parts) == [word, "predict"]
     assert 200000 <= int(parts["predict"]) < 300000 and int(parts[word]) < 100000
+
+
+def test_warm_up_requests_are_not_counted(serve):
+    h = echo(serve, 100)
+    for _ in range(3):
+        assert h.predict({"x": [1]}, headers={"X-Soma-Warmup": "1"}).json() == {"x": [1]}
+    assert all(p.get("calls", 0) == p.get("requests", 0) == 0 for p in frames(h))
+    assert h.predict({"x": [1]}).json() == {"x": [1]}
+    last = frames(h)[-1]
+    assert (last["calls"], last["requests"], last["sizes"]) == (1, 1, [1]) and last["calls_ns"] < 0.2e9

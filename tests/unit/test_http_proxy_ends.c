@@ -517,6 +517,7 @@ static void ask_up(const char *body)
 		.path = "/",
 		.body = str_of(body),
 		.keep = 2,
+		.digest = true,
 		.timeout_ms = 5000,
 	};
 

@@ -164,3 +164,13 @@ def test_how_long_a_request_was_where_is_said_to_who_asks(serve):
     parts = dict(p.split("=") for p in answer.headers["soma-timing"].split())
     assert set(parts) == {"ready", "predict"}
     assert 200000 <= int(parts["predict"]) < 280000 and 200000 <= int(parts["ready"]) < 350000
+
+
+def test_warm_up_requests_are_not_counted(serve):
+    w = serve(SLEEPS)
+    for _ in range(3):
+        assert w.predict({"x": 1, "sleep": 0.1}, headers={"X-Soma-Warmup": "1"}).json() == 1
+    assert all(p.get("calls", 0) == p.get("requests", 0) == 0 for _, p in frames(w))
+    assert w.predict({"x": 1}).json() == 1
+    last = frames(w)[-1][1]
+    assert (last["calls"], last["requests"], last["sizes"]) == (1, 1, [1]) and last["calls_ns"] < 0.1e9
