@@ -120,7 +120,7 @@ void gate__count(const struct waiter *w, const struct replica *r,
 {
 	/* One that is gone may have outlived its revision. Others never were
 	 * with it, or nobody knows how they would have ended. */
-	if (r->state != REPLICA_GONE && end != PROXY_GONE && end != PROXY_NO_CONNECT &&
-	    end != PROXY_NOT_BEGUN)
+	if (r->state != REPLICA_GONE && end != PROXY_GONE &&
+	    end != PROXY_NO_CONNECT && end != PROXY_NOT_BEGUN)
 		rollout_answered(r->rev, is_failure(w, end));
 }

@@ -287,13 +287,13 @@ static void config_that_is_no_json(void **state)
 		  "or decimal: quote it, or write it without the leading "
 		  "zero\n" AT
 		  "2:54: iris: predictor.config.b[0]: JSON has no '.inf': "
-		  "quote it, and convert it in your class\n" AT
+		  "quote it, and convert it in your code\n" AT
 		  "2:68: iris: predictor.config.c.d: JSON has no '-.NaN': "
-		  "quote it, and convert it in your class\n"},
+		  "quote it, and convert it in your code\n"},
 	      {PY("config: {a: 18446744073709551616}"),
 	       AT "2:45: iris: predictor.config.a: integer "
 		  "'18446744073709551616' does not fit into 64 bits: quote "
-		  "it, and convert it in your class\n"},
+		  "it, and convert it in your code\n"},
 	      {PY("config: {a: 1, a: 2}"),
 	       AT "2:48: iris: key 'a' is given twice: first at line 2\n"},
 	      {PY("config: {? [a] : 2}"),
