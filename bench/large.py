@@ -34,6 +34,7 @@ TOKENS, LARGEST_TOKENS = 8, 3
 TRIES = 6        # requests at once, until both replicas of an api have answered
 FLOOR = 8 << 30  # bytes that the disk is measured by, where a file is larger
 PATIENCE_S = 3600
+DISTINCT = 100   # logits that are not all the same
 
 
 def is_here():
@@ -143,6 +144,10 @@ class Models:
         self.soma.call(f"/v1/apis/{name}/scale", {"replicas": replicas})
         zero.until(f"{name} has {replicas} replicas", lambda: (a := self.api(name))["ready"] == replicas == len(a["replicas"]), 0.1)
 
+    def delete(self, name):
+        self.soma.call(f"/v1/apis/{name}", method="DELETE")
+        zero.until(f"{name} is gone", lambda: name not in [a["name"] for a in self.soma.call("/v1/apis")["apis"]], 0.1)
+
 
 # --- looking -----------------------------------------------------------------
 
@@ -190,7 +195,7 @@ def _plain(models, name, threads):
 
 def compare(name, ours, theirs):
     """The largest difference, as a part of the largest logit."""
-    if len(ours) != len(theirs) or len(set(theirs)) < 100 or not all(x - x == 0 for x in ours + theirs):
+    if len(ours) != len(theirs) or len(set(theirs)) < DISTINCT or not all(x - x == 0 for x in ours + theirs):
         raise RuntimeError(f"{name}: {len(ours)} logits beside {len(theirs)}, or too many that are the same, or some that are no numbers")
     return max(abs(a - b) for a, b in zip(ours, theirs)) / max(abs(x) for x in theirs)
 
@@ -198,12 +203,25 @@ def compare(name, ours, theirs):
 # --- each for itself ---------------------------------------------------------
 
 
+def _alone(models, name, ours):
+    """(what Transformers alone makes of it, None). Where it cannot, which only the largest is allowed: (None, why not)."""
+    try:
+        return _plain(models, name, ours["threads"]), None
+    except RuntimeError as e:
+        if name not in largest():
+            raise
+        why = [line for line in str(e).splitlines() if line.strip()][-1]
+        return None, re.sub(r" from file <[^>]*>", "", why)
+
+
 def _one(models, name, tokens):
     first, first_s = models.ask(name, logits=True)
-    _, again_s = models.ask(name, logits=True)
-    plain = _plain(models, name, first["threads"])
-    row = {"pull_s": models.pulled_s(name), "start": first["start"], "first_s": first_s, "again_s": again_s, "plain_s": plain["load_s"] + plain["first_s"],
-           "off": compare(name, first["logits"], plain["logits"]), "n_logits": len(first["logits"]),
+    again, again_s = models.ask(name, logits=True)
+    plain, why = _alone(models, name, first)
+    right = plain["logits"] if plain else again["logits"]
+    row = {"pull_s": models.pulled_s(name), "start": first["start"], "first_s": first_s, "again_s": again_s,
+           "plain_s": plain["load_s"] + plain["first_s"] if plain else None, "alone": why,
+           "off": compare(name, first["logits"], right), "n_logits": len(first["logits"]),
            "bytes": sum(path.stat().st_size for path in models.tree(name).iterdir()), "weights": models.weights(name).stat().st_size}
     if not models.is_filled_in(name):
         before, (answer, _) = _paged_in(), models.ask(name, tokens=tokens, options={"min_length": 0, "num_beams": 1})
@@ -213,7 +231,7 @@ def _one(models, name, tokens):
     row["memory"] = _memory(models.pids(name))
     rounds.progress(f"{name}: pulled in {row['pull_s']:.0f} s, {first_s:.1f} s ({row['start']}), again {again_s:.2f} s, {row.get('tokens_per_s', 0):.2f} "
                     f"tokens/s, logits off by {row['off']:.1g}")
-    return row, plain["logits"]
+    return row, right
 
 
 def _each(models, told, tokens):
@@ -295,16 +313,18 @@ def _largest(models, told):
     # Soma's own words; there are none where it fits.
     told["largest_words"] = [text for _, text in models.events("t5-11b", "model_ready") if "of memory" in text]
     _each(models, told, LARGEST_TOKENS)
-    weights = models.weights("t5-11b")
-    # Nobody may have it mapped while the disk is measured.
-    models.scale("t5-11b", 0)
-    told["fio"] = {}
-    for how in ("direct", "buffered"):
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights"
+        os.link(models.weights("t5-11b"), weights)
+        # Nobody may have it mapped while the disk is measured, and what waits to be forked has.
+        models.delete("t5-11b")
+        told["fio"] = {}
+        for how in ("direct", "buffered"):
+            disk.drop(weights)
+            told["fio"][how] = disk.fio(weights, how == "direct", FLOOR)
         disk.drop(weights)
-        told["fio"][how] = disk.fio(weights, how == "direct", FLOOR)
-    disk.drop(weights)
-    summed = floor("map", weights)
-    told["fio"]["mapped"] = weights.stat().st_size / (summed["ms"] / 1e3)
+        summed = floor("map", weights)
+        told["fio"]["mapped"] = weights.stat().st_size / (summed["ms"] / 1e3)
 
 
 def need(what, size):

@@ -13,7 +13,8 @@ def verdicts(told):
     """[(what is to hold, whether it does)]"""
     found = []
     for name, row in told["models"].items():
-        found.append((f"{name}: {row['n_logits']} logits are those of Transformers alone, but for {CLOSE:.0e} of the largest", row["off"] <= CLOSE))
+        whose = "of Transformers alone" if not row.get("alone") else "that it gives when it is asked again"
+        found.append((f"{name}: {row['n_logits']} logits are those {whose}, but for {CLOSE:.0e} of the largest", row["off"] <= CLOSE))
     if together := told.get("together"):
         found.append(("a request to each of the four at once: right answers, and nobody had to go for another", together["stay"] and together["off"] <= CLOSE))
     if twice := told.get("twice"):
@@ -31,7 +32,7 @@ def _rows(told):
     for name, row in told["models"].items():
         speed = f"{row['tokens_per_s']:.3g}" if "tokens_per_s" in row else ""
         read = f"{row['read_per_token'] / 1e9:.2f}" if "read_per_token" in row else ""
-        rows.append([name, _gb(row["bytes"]), f"{row['pull_s']:.0f}", f"{row['first_s']:.1f}", f"{row['again_s']:.2f}", f"{row['plain_s']:.1f}", speed, read,
+        rows.append([name, _gb(row["bytes"]), f"{row['pull_s']:.0f}", f"{row['first_s']:.1f}", f"{row['again_s']:.2f}", "-" if row.get("alone") else f"{row['plain_s']:.1f}", speed, read,
                      f"{row['memory']['files']:.1f}", f"{row['memory']['own']:.2f}", f"{row['off']:.1g}"])
     return rows
 
@@ -53,7 +54,7 @@ def _largest(told):
     return ["", f"T5-11B, {_gb(row['bytes'])} GB in 32 bits: deployed in {told['largest_deploy_s']:.0f} s, {row['tokens_per_s']:.3f} tokens/s, {least / 1e9:.1f} GB read for each. "
             "The disk gives the file at " + ", ".join(f"{floor[how] / 1e9:.2f} GB/s {word}" for how, word in words.items()) + "; so many bytes alone would "
             "allow " + ", ".join(f"{floor[how] / least:.3f}" for how in words) + " tokens/s.",
-            *(f"Soma: \"{text}\"." for text in told["largest_words"])]
+            *(f"Soma: \"{text}\"." for text in told["largest_words"]), *([f"Transformers alone cannot open it here: {row['alone']}."] if row.get("alone") else [])]
 
 
 def render(told):

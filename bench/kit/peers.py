@@ -229,11 +229,11 @@ class Soma(Server):
         if done.returncode:
             raise RuntimeError(f"soma deploy failed:\n{done.stdout}{done.stderr}{self.log()}")
 
-    def call(self, path, body=None, raw=False):
-        """The admin API's answer to a GET; with a body, to a POST. raw: as text."""
+    def call(self, path, body=None, raw=False, method=None):
+        """The admin API's answer to a GET; with a body, to a POST, or to `method`. raw: as text."""
         token = (self.home / "data/admin.token").read_text().strip()
         request = urllib.request.Request(self.admin + path, headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-                                         data=None if body is None else json.dumps(body).encode())
+                                         data=None if body is None else json.dumps(body).encode(), method=method)
         try:
             with urllib.request.urlopen(request, timeout=START_S) as answer:
                 text = answer.read()

@@ -512,13 +512,14 @@ def test_the_page_of_a_pull():
 
 def test_the_page_of_weights():
     ms = {weights.SOMA: [500.0], weights.MAP: [500.0], weights.PEERS["torch"]: [1000.0]}
-    told = {"size": 4 << 30, "ms": {"cold": {name: [2 * v[0]] for name, v in ms.items()}, "warm": ms}, "open_ms": {weights.SOMA: [1.0, 1.5], weights.MAP: [0], weights.PEERS["torch"]: [3.0]}, "failed": {weights.PEERS["fastsafetensors"]: "it\nhas no GPU"},
-            "fio": {"direct": [5e9], "buffered": [4.294967296e9]}, "copy": [10e9],
+    told = {"size": 4 << 30, "ms": {"cold": {**{name: [2 * v[0]] for name, v in ms.items()}, weights.FIO: [900.0]}, "warm": ms}, "open_ms": {weights.SOMA: [1.0, 1.5], weights.MAP: [0], weights.PEERS["torch"]: [3.0], weights.FIO: [0]}, "failed": {weights.PEERS["fastsafetensors"]: "it\nhas no GPU"},
+            "direct": [5e9], "copy": [10e9],
             "second": [{"ms": 600.0, "read": 0, "private": 1 << 20, "tables": 8 << 20}]}
     lines = weights.render(told)
     assert rows_of(lines)[weights.SOMA] == ["1.2 (1.0–1.5)", "1000 (1000–1000)", "4.29", "500 (500–500)", "8.59", "1.00"]
-    assert rows_of(lines)[weights.PEERS["torch"]][-1] == "2.00" and "Soma's cold load is 1.00 of" in lines[-5]
+    assert rows_of(lines)[weights.PEERS["torch"]][-1] == "2.00" and "Soma's cold load is as fast as 0.90 fios" in lines[-5]
     assert "warm it takes 1.00 of the time of a bare `mmap`, and 0.50 of that of `torch.load(mmap=True)`" in lines[-5] and rows_of(lines)[weights.MAP][0] == ""
+    assert rows_of(lines)[weights.FIO] == ["", "900 (900–900)", "4.77", "", "", ""]
     assert "0 bytes were read from the disk, and it has 1.0 (1.0–1.0) MiB of private memory more, and 8.0 (8.0–8.0) MiB of page tables" in lines[-3] and lines[-1].endswith("has no GPU")
 
 
@@ -550,6 +551,10 @@ def test_the_page_of_large_models():
     for wrong in ({"pss": 12.6e9}, {"written": 4096}, {"rss": [0, 6.1e9]}):
         worse = {**told, "twice": {**told["twice"], "of": {"gpt2-xl": {**of, **wrong}}}}
         assert "\n".join(large.render(worse)).count("**does not hold**") == 1
+    alone = {**told, "models": {"t5-11b": {**told["models"]["t5-11b"], "plain_s": None, "alone": "RuntimeError: unable to mmap"}}}
+    text = "\n".join(large.render(alone))
+    assert rows_of(large.render(alone))["t5-11b"][4] == "-" and "Transformers alone cannot open it here: RuntimeError: unable to mmap." in text
+    assert "are those that it gives when it is asked again" in text
     without = {key: value for key, value in told.items() if key not in ("deploy_s", "together", "twice")}
     assert "does not hold" not in "\n".join(large.render(without))
 
