@@ -2,21 +2,21 @@
  * next step, stays, or goes back because more of its requests fail.
  *
  * It goes back when two things are so beyond chance: more of its requests fail
- * than of the others' in the same step, by Fisher's exact test, one-sided
- * (R. A. Fisher, Statistical Methods for Research Workers, 5th ed., 1934,
- * 21.02), and more than are put up with in any case, by the exact binomial
- * tail (C. J. Clopper, E. S. Pearson, Biometrika 26, 1934). The numbers are
- * looked at again and again as they grow, and each look might be wrong: the
- * k-th of a step has its part, 1 / (k (k + 1)), of the step's, and each of n
- * steps its part, 1 / n, of CANARY_ALPHA (spending, as in K. K. G. Lan, D. L.
- * DeMets, Biometrika 70, 1983, here by the plain sum of all parts). So a canary
- * that is as good as the others goes back by mistake in CANARY_ALPHA of all
- * ramps at most, however long they take. */
+ * than of the others' in the same step, by Fisher's exact test (chance.h),
+ * and more than are put up with in any case, by the exact binomial tail. The
+ * numbers are looked at again and again as they grow, and each look might be
+ * wrong: the k-th of a step has its part, 1 / (k (k + 1)), of the step's, and
+ * each of n steps its part, 1 / n, of CANARY_ALPHA (spending, as in K. K. G.
+ * Lan, D. L. DeMets, Biometrika 70, 1983, here by the plain sum of all parts).
+ * So a canary that is as good as the others goes back by mistake in
+ * CANARY_ALPHA of all ramps at most, however long they take. */
 #ifndef POLICY_CANARY_H
 #define POLICY_CANARY_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "policy/chance.h"
 
 #define CANARY_ALPHA 0.01
 
@@ -27,14 +27,10 @@ struct canary_plan {
 	double max_errors;     /* share of them that may fail in any case */
 };
 
-struct canary_side {
-	uint64_t requests, errors;
-};
-
 /* Of the step that it is in. All 0 to begin with. */
 struct canary {
 	uint32_t step; /* from 0 */
-	struct canary_side its, others;
+	struct chance_sample its, others;
 	uint32_t looks;	    /* that were taken */
 	uint64_t next_look; /* as soon as it has so many requests */
 };
@@ -61,12 +57,5 @@ void canary_add(struct canary *c, bool its, bool failed);
  * CANARY_ON it is in the next step already. */
 struct canary_verdict canary_decide(const struct canary_plan *plan,
 				    struct canary *c, uint64_t in_step_ms);
-
-/* That as many or more of the errors of both sides are among its requests, if
- * who fails is chance. */
-double canary_fisher(struct canary_side its, struct canary_side others);
-/* That as many or more of its requests fail, if each does with probability p.
- */
-double canary_binomial(struct canary_side its, double p);
 
 #endif

@@ -1,12 +1,8 @@
 /* watch.h: whether a new version fails more of its requests than the one before
  * it did.
  *
- * Both are samples: e failed of n, and E of N before. If the new one were no
- * worse, the failed ones would be spread over all n + N by chance, and the
- * probability that e or more of them are the new one's is the tail of the
- * hypergeometric distribution (Fisher's exact test, one-sided; R. A. Fisher,
- * "The Design of Experiments", 1935). That is small where the new one is worse:
- * below `alarm` it is said to be.
+ * It is, where as many failures by chance are too improbable: Fisher's exact
+ * test of both samples (chance.h).
  *
  * It is asked again with each failure. So that all askings together raise a
  * false alarm with no more than WATCH_ALARM, the kth failure may have
@@ -23,6 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "policy/chance.h"
+
 #define WATCH_ALARM 0.01
 enum {
 	WATCH_ASSUMED = 100,
@@ -31,16 +29,12 @@ enum {
 	WATCH_DEATHS = 3,
 };
 
-struct watch_count {
-	uint64_t requests, failed;
-};
-
 /* Counts one; what is long ago fades. */
-void watch_add(struct watch_count *c, bool failed);
+void watch_add(struct chance_sample *c, bool failed);
 /* The probability of that many failures, or more, if now were no worse. */
-double watch_chance(const struct watch_count *now,
-		    const struct watch_count *before);
-bool watch_is_worse(const struct watch_count *now,
-		    const struct watch_count *before);
+double watch_chance(const struct chance_sample *now,
+		    const struct chance_sample *before);
+bool watch_is_worse(const struct chance_sample *now,
+		    const struct chance_sample *before);
 
 #endif

@@ -70,7 +70,7 @@ static void read_plan(struct ramp *r, yyjson_val *canary)
 /* ---- what outlives the daemon ---- */
 
 static void put_side(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *name,
-		     struct canary_side side)
+		     struct chance_sample side)
 {
 	yyjson_mut_val *v = yyjson_mut_obj_add_obj(doc, o, name);
 
@@ -113,10 +113,10 @@ static uint64_t count(yyjson_val *obj, const char *key)
 	return (uint64_t)MAX(json_int(obj, key, 0), (int64_t)0);
 }
 
-static struct canary_side side_of(yyjson_val *o, const char *name)
+static struct chance_sample side_of(yyjson_val *o, const char *name)
 {
 	yyjson_val *v = yyjson_obj_get(o, name);
-	struct canary_side side = {count(v, "requests"), count(v, "errors")};
+	struct chance_sample side = {count(v, "requests"), count(v, "errors")};
 
 	side.errors = MIN(side.errors, side.requests);
 	return side;
@@ -176,7 +176,7 @@ void ramp_begin(struct api *a, struct splitter *sp, yyjson_val *canary)
 		list_push_back(&a->serve->ramps, &r->link);
 }
 
-static double percent(struct canary_side s)
+static double percent(struct chance_sample s)
 {
 	return s.requests ? 100 * (double)s.errors / (double)s.requests : 0;
 }

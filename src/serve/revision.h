@@ -71,7 +71,7 @@ struct revision {
 	struct measure measure; /* what they take, ... */
 	uint32_t at_once;	/* ... requests that one serves; 0: not known */
 	uint64_t begun_at;
-	struct watch_count count; /* of its requests, since the daemon is */
+	struct chance_sample count; /* of its requests, since the daemon is */
 	unsigned deaths; /* of replicas that were ready, while watched */
 };
 

@@ -291,7 +291,7 @@ static void tick_watch(struct api *a)
 		  "ends",
 		  (unsigned long long)rev->count.requests,
 		  str_human_ms(rev->spec->update.watch_ms, whole),
-		  (unsigned long long)rev->count.failed,
+		  (unsigned long long)rev->count.errors,
 		  (long long)a->rollout.prior->number);
 	rollout_drop_prior(a);
 }
@@ -360,7 +360,7 @@ bool rollout_give_way(struct serve *s)
 /* ---- the watch ---- */
 
 /* What it is compared with; NULL: it is not watched. */
-static const struct watch_count *count_before(const struct revision *rev)
+static const struct chance_sample *count_before(const struct revision *rev)
 {
 	const struct api *a = rev->api;
 
@@ -378,7 +378,7 @@ static int64_t number_before(const struct api *a)
 
 void rollout_answered(struct revision *rev, bool failed)
 {
-	const struct watch_count *before;
+	const struct chance_sample *before;
 	struct api *a = rev->api;
 
 	watch_add(&rev->count, failed);
@@ -388,9 +388,9 @@ void rollout_answered(struct revision *rev, bool failed)
 	a->rollout.worse = mem_printf(
 		"%llu of its first %llu requests failed, and %llu of the last "
 		"%llu of revision %lld",
-		(unsigned long long)rev->count.failed,
+		(unsigned long long)rev->count.errors,
 		(unsigned long long)rev->count.requests,
-		(unsigned long long)before->failed,
+		(unsigned long long)before->errors,
 		(unsigned long long)before->requests,
 		(long long)number_before(a));
 	/* The tick does it: the caller stands on a replica. */
@@ -422,10 +422,10 @@ static void put_part(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *key,
 }
 
 static void put_count(yyjson_mut_doc *doc, yyjson_mut_val *o,
-		      const struct watch_count *c)
+		      const struct chance_sample *c)
 {
 	yyjson_mut_obj_add_uint(doc, o, "requests", c->requests);
-	yyjson_mut_obj_add_uint(doc, o, "failed", c->failed);
+	yyjson_mut_obj_add_uint(doc, o, "failed", c->errors);
 }
 
 static void put_rollout(const struct api *a, yyjson_mut_doc *doc,

@@ -28,13 +28,13 @@ struct serve;
 
 /* In an api, zeroed. */
 struct rollout {
-	struct rollout_step step;  /* private: what policy said last */
-	bool stepping;		   /* private */
-	uint64_t held_at;	   /* private: uv_now: those who wait do so for
-				      the new one alone, since */
-	struct revision *prior;	   /* borrowed: in the api's; or NULL */
-	uint64_t watch_until;	   /* uv_now: of the prior */
-	struct watch_count before; /* the prior's, when the watch began */
+	struct rollout_step step; /* private: what policy said last */
+	bool stepping;		  /* private */
+	uint64_t held_at;	  /* private: uv_now: those who wait do so for
+				     the new one alone, since */
+	struct revision *prior;	  /* borrowed: in the api's; or NULL */
+	uint64_t watch_until;	  /* uv_now: of the prior */
+	struct chance_sample before; /* the prior's, when the watch began */
 	char *worse; /* owned: why the new one is to go, or NULL */
 };
 

@@ -27,47 +27,47 @@ static void near(double is, double want)
 /* Fisher's tea: three of four is 17 of 70, four of four 1 of 70. */
 static void fisher_is_exact(void **state)
 {
-	struct canary_side tea = {4, 3}, rest = {4, 1};
+	struct chance_sample tea = {4, 3}, rest = {4, 1};
 
 	(void)state;
-	near(canary_fisher(tea, rest), 17.0 / 70);
-	near(canary_fisher((struct canary_side){4, 4},
-			   (struct canary_side){4, 0}),
+	near(chance_fisher(tea, rest), 17.0 / 70);
+	near(chance_fisher((struct chance_sample){4, 4},
+			   (struct chance_sample){4, 0}),
 	     1.0 / 70);
 	/* 5 of 20 beside 2 of 80: sum of C(20,k) C(80,7-k) / C(100,7). */
-	near(canary_fisher((struct canary_side){20, 5},
-			   (struct canary_side){80, 2}),
+	near(chance_fisher((struct chance_sample){20, 5},
+			   (struct chance_sample){80, 2}),
 	     (15504.0 * 3160 + 38760.0 * 80 + 77520.0) / 16007560800.0);
-	near(canary_fisher((struct canary_side){1, 1},
-			   (struct canary_side){1000000, 0}),
+	near(chance_fisher((struct chance_sample){1, 1},
+			   (struct chance_sample){1000000, 0}),
 	     1.0 / 1000001);
-	assert_true(canary_fisher((struct canary_side){10, 0}, rest) >= 1);
-	assert_true(canary_fisher(tea, (struct canary_side){0, 0}) >= 1);
+	assert_true(chance_fisher((struct chance_sample){10, 0}, rest) >= 1);
+	assert_true(chance_fisher(tea, (struct chance_sample){0, 0}) >= 1);
 }
 
 static void binomial_is_exact(void **state)
 {
 	(void)state;
-	near(canary_binomial((struct canary_side){3, 2}, 0.25),
+	near(chance_binomial((struct chance_sample){3, 2}, 0.25),
 	     3 * 0.0625 * 0.75 + 0.015625);
-	near(canary_binomial((struct canary_side){10, 10}, 0.5), 1.0 / 1024);
-	assert_true(canary_binomial((struct canary_side){10, 0}, 0) >= 1);
-	assert_true(canary_binomial((struct canary_side){10, 1}, 0) <= 0);
-	assert_true(canary_binomial((struct canary_side){100, 1}, 0.5) >= 1);
+	near(chance_binomial((struct chance_sample){10, 10}, 0.5), 1.0 / 1024);
+	assert_true(chance_binomial((struct chance_sample){10, 0}, 0) >= 1);
+	assert_true(chance_binomial((struct chance_sample){10, 1}, 0) <= 0);
+	assert_true(chance_binomial((struct chance_sample){100, 1}, 0.5) >= 1);
 }
 
 /* Large numbers are neither slow nor no numbers. */
 static void many_requests(void **state)
 {
-	const struct canary_side its = {1000000000, 30000000},
-				 others = {4000000000, 80000000};
-	double p = canary_fisher(its, others);
+	const struct chance_sample its = {1000000000, 30000000},
+				   others = {4000000000, 80000000};
+	double p = chance_fisher(its, others);
 
 	(void)state;
 	assert_true(p >= 0 && p < 1e-100);
-	p = canary_fisher((struct canary_side){1000000000, 20000100}, others);
+	p = chance_fisher((struct chance_sample){1000000000, 20000100}, others);
 	assert_true(p > 0.1 && p < 0.6);
-	p = canary_binomial((struct canary_side){1000000000, 20000100}, 0.02);
+	p = chance_binomial((struct chance_sample){1000000000, 20000100}, 0.02);
 	assert_true(p > 0.3 && p < 0.6);
 }
 

@@ -13,14 +13,14 @@
 
 static double chance(uint64_t e, uint64_t n, uint64_t failed, uint64_t of)
 {
-	const struct watch_count now = {n, e}, before = {of, failed};
+	const struct chance_sample now = {n, e}, before = {of, failed};
 
 	return watch_chance(&now, &before);
 }
 
 static bool worse(uint64_t e, uint64_t n, uint64_t failed, uint64_t of)
 {
-	const struct watch_count now = {n, e}, before = {of, failed};
+	const struct chance_sample now = {n, e}, before = {of, failed};
 
 	return watch_is_worse(&now, &before);
 }
@@ -80,7 +80,7 @@ static void false_alarms(void **state)
 		unsigned alarms = 0;
 
 		for (int run = 0; run < RUNS; run++) {
-			struct watch_count now = {0}, before = {0};
+			struct chance_sample now = {0}, before = {0};
 			bool alarm = false;
 
 			for (int k = 0; k < REQUESTS; k++)
@@ -112,8 +112,8 @@ static void soon(void **state)
 		uint64_t sum = 0;
 
 		for (int run = 0; run < RUNS; run++) {
-			const struct watch_count before = {known[i], 0};
-			struct watch_count now = {0};
+			const struct chance_sample before = {known[i], 0};
+			struct chance_sample now = {0};
 
 			do {
 				watch_add(&now, dice() < 0.2);
@@ -129,7 +129,7 @@ static void soon(void **state)
 
 static void what_is_long_ago_fades(void **state)
 {
-	struct watch_count c = {0};
+	struct chance_sample c = {0};
 
 	(void)state;
 	for (int i = 0; i < 1000000; i++)
@@ -137,7 +137,7 @@ static void what_is_long_ago_fades(void **state)
 	for (int i = 0; i < 200000; i++)
 		watch_add(&c, false);
 	assert_true(c.requests <= 20001);
-	assert_true(c.failed < 100);
+	assert_true(c.errors < 100);
 }
 
 int main(void)

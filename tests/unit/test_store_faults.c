@@ -225,7 +225,7 @@ static void what_cannot_be_read_is_named(void **state)
 	db__close(&db);
 	refuse(f, E_CONFLICT,
 	       "state.db was written by a newer Soma (schema 7, this one "
-	       "knows 3)");
+	       "knows 4)");
 
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(db__open(&db, f->dir, &err), 0);
