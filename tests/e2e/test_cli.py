@@ -202,7 +202,7 @@ def test_logs_follow_until_ctrl_c(shown):
 
 
 def test_refresh(daemon):
-    daemon.admin.deploy(projects.probe_project(projects.probe_api("again", update_strategy={"watch": "0s"})))
+    daemon.admin.deploy(projects.probe_project(projects.probe_api("again")))
     pid = daemon.admin.pids("again")[0]
     daemon.cli("refresh", "again", check=0).says("updating again (RealtimeAPI)")
     wait_for("another replica", lambda: daemon.admin.pids("again") not in ([], [pid])

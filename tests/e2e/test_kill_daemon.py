@@ -96,8 +96,7 @@ def test_killed_during_a_deploy(own_daemon):
     targets = [Target("cmd", False, True)]
 
     def project(version):
-        files = projects.probe_project(projects.probe_api("cmd", retry="safe", predictor={"env": {"VERSION": version}},
-                                                          update_strategy={"watch": "1s"}))
+        files = projects.probe_project(projects.probe_api("cmd", retry="safe", predictor={"env": {"VERSION": version}}))
         return {**files, "big.bin": os.urandom(200_000), "version": str(version)}
 
     d.admin.deploy(project(0))

@@ -15,19 +15,18 @@ from soma.waiting import wait_for
 
 
 def version(number, name="cmd", **keys):
-    return projects.probe_project(projects.probe_api(name, predictor={"env": {"VERSION": str(number)}},
-                                                     update_strategy={"watch": "0s"}, **keys))
+    return projects.probe_project(projects.probe_api(name, predictor={"env": {"VERSION": str(number)}}, **keys))
 
 
 def test_ten_updates_under_load(daemon):
     """Every request is answered, by one revision or the next."""
     daemon.admin.deploy(version(0, autoscaling={"min_replicas": 2}))
-    daemon.admin.deploy(python_project(predictor("return payload"), python_api("py", autoscaling={"min_replicas": 2}, update_strategy={"watch": "0s"})))
+    daemon.admin.deploy(python_project(predictor("return payload"), python_api("py", autoscaling={"min_replicas": 2})))
     with Load(daemon.port, [Target("cmd", False, False), Target("py", True, False)]) as load:
         for i in range(1, 6):
             daemon.admin.deploy(version(i, autoscaling={"min_replicas": 2}))
             daemon.admin.deploy(python_project(predictor(f"{i}\nreturn payload"),
-                                               python_api("py", autoscaling={"min_replicas": 2}, update_strategy={"watch": "0s"})))
+                                               python_api("py", autoscaling={"min_replicas": 2})))
             wait_for("answers", lambda n=load.answered: load.answered > n + 50)
     assert load.wrong == [] and load.refused == []
     assert daemon.admin.get("/cmd/env").json()["VERSION"] == "5"

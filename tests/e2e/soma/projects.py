@@ -23,10 +23,14 @@ def yaml_value(value):
     return json.dumps(value)
 
 
+# What an update replaces ends at once, unless a test is about the watch.
+UNWATCHED = {"watch": "0s"}
+
+
 def probe_api(name="probe", **keys):
     """A config entry of a command api that runs probe.py."""
     predictor = {"type": "command", "command": [PYTHON, "probe.py"], **keys.pop("predictor", {})}
-    return {"name": name, "predictor": predictor, **keys}
+    return {"name": name, "predictor": predictor, "update_strategy": UNWATCHED, **keys}
 
 
 def probe_project(*apis):
@@ -35,7 +39,7 @@ def probe_project(*apis):
 
 
 def python_api(name="echo", path="predictor.py", **keys):
-    return {"name": name, "predictor": {"type": "python", "path": path, **keys.pop("predictor", {})}, **keys}
+    return {"name": name, "predictor": {"type": "python", "path": path, **keys.pop("predictor", {})}, "update_strategy": UNWATCHED, **keys}
 
 
 def predictor(body, init="pass", imports=""):

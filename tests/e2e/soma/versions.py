@@ -11,7 +11,8 @@ from .projects import predictor, python_api, python_project
 
 def project(word, name="api", init="pass", source=None, **keys):
     """A predictor that answers with its version's name; init: what it does first."""
-    keys = {"autoscaling": {"min_replicas": 1, "max_replicas": 8, "keep_idle": "10m"}, **keys}
+    keys = {"autoscaling": {"min_replicas": 1, "max_replicas": 8, "keep_idle": "10m"},
+            "update_strategy": {"watch": "30s"}, **keys}
     return python_project(source or predictor(f"return {word!r}", init=init), python_api(name, **keys))
 
 
