@@ -214,7 +214,7 @@ static yyjson_mut_val *quantity(struct schema *s, const struct key *k)
 						  : "^" SHARE "$"),
 			      integer(s, 0, 10000));
 	return either(s, pattern(s, "^" DECIMAL "([kKMGTP]|[KMGTP]i|m)?$"),
-		      number(s, k, "integer", 1, 1e15));
+		      number(s, k, "number", 1, 1e15));
 }
 
 static yyjson_mut_val *path(struct schema *s, const struct key *k)

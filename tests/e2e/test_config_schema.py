@@ -33,6 +33,8 @@ BEYOND_A_SCHEMA = [
     r"there is multi_model_reloading, too",
     # warm-up requests
     r"there is body, too", r"only beside body_file", r"expected a media type", r"has one path: write /", r"is Soma's to say", r"is said by content_type",
+    # what it is told by that is not there: which of several keys there are
+    r"(predictor|handler)\.type: required key is missing",
     # what is in a command
     r"no shell runs the command", r"there is no program in it", r"quote is not closed", r"PORT is chosen by Soma",
     # pods
