@@ -100,6 +100,12 @@ static char stored[] =
 	"{\"name\":\"dark\",\"weight\":10,\"shadow\":true}],"
 	"\"tolerance\":1e-06,\"canary\":{\"api\":\"green\",\"steps\":[5]}}}";
 
+static char stored_two[] =
+	"{\"name\":\"split\",\"splitter\":{\"apis\":["
+	"{\"name\":\"blue\",\"weight\":60,\"shadow\":false},"
+	"{\"name\":\"red\",\"weight\":40,\"shadow\":false}],"
+	"\"tolerance\":1e-06}}";
+
 static void the_spec_has_the_weights_and_no_canary(void **state)
 {
 	cleanup_free char *json = NULL, *who = NULL;
@@ -155,7 +161,7 @@ static void whom_it_is_about(void **state)
 		struct err err = {0};
 
 		init(&f, three, n);
-		f.rev.spec_json = stored;
+		f.rev.spec_json = n == 4 ? stored : stored_two;
 		ramp.target = &f.targets[2];
 		f.splitter.ramp = n == 4 ? &ramp : NULL;
 		assert_int_equal(
