@@ -280,7 +280,12 @@ def test_another_daemon_in_a_warm_up(own_daemon, how):
 def test_a_command_keeps_that_it_is_warm(own_daemon):
     own_daemon.admin.deploy(projects.probe_project(projects.probe_api("cmd", warmup=[{"path": "/count"}])))
     pid = own_daemon.admin.pids("cmd")
+
+    def asked():
+        return sum(t.startswith("warm-up") for t in texts(own_daemon, "cmd", "replica_loading"))
+
+    assert asked() == 1
     kill_daemon(own_daemon)
     wait_for("it is there", lambda: own_daemon.admin.pids("cmd") == pid)
     assert os.listdir(own_daemon.data / "run/s") and not texts(own_daemon, "cmd", "replica_exit")
-    assert sum(t.startswith("warm-up") for t in texts(own_daemon, "cmd", "replica_loading")) == 1
+    assert asked() <= 1  # what was told last may not have been on the disk
