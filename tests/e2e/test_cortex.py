@@ -432,6 +432,8 @@ SPLITTER = {
 
 
 def test_a_traffic_splitter_with_a_shadow(daemon, folder, project):
+    if any(api["name"] == "iris-classifier" for api in daemon.admin.apis()):
+        daemon.admin.delete("iris-classifier")  # another test's, and of another kind
     daemon.cli("deploy", folder(project(SPLITTER)), check=0, timeout=400)
     for _ in range(5):
         assert daemon.admin.post("/iris-classifier", json=FLOWER).text == "setosa"

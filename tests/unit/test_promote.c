@@ -100,11 +100,10 @@ static char stored[] =
 	"{\"name\":\"dark\",\"weight\":10,\"shadow\":true}],"
 	"\"tolerance\":1e-06,\"canary\":{\"api\":\"green\",\"steps\":[5]}}}";
 
-static char stored_two[] =
-	"{\"name\":\"split\",\"splitter\":{\"apis\":["
-	"{\"name\":\"blue\",\"weight\":60,\"shadow\":false},"
-	"{\"name\":\"red\",\"weight\":40,\"shadow\":false}],"
-	"\"tolerance\":1e-06}}";
+static char stored_two[] = "{\"name\":\"split\",\"splitter\":{\"apis\":["
+			   "{\"name\":\"blue\",\"weight\":60,\"shadow\":false},"
+			   "{\"name\":\"red\",\"weight\":40,\"shadow\":false}],"
+			   "\"tolerance\":1e-06}}";
 
 static void the_spec_has_the_weights_and_no_canary(void **state)
 {
