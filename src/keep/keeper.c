@@ -364,6 +364,7 @@ static void daemon_exited(struct keeper *k, pid_t pid, int status)
 		retired_exited(k, tenant_by_pid(&k->retired, pid));
 		return;
 	}
+	unlink_calls(k, pid);
 	tenant_free(mem_take(&k->daemon));
 	if (k->state == STOPPING) {
 		k->exit_code = code > 0 ? 1 : 0;
