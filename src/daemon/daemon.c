@@ -216,7 +216,7 @@ void daemon__on_pass_closed(struct http_server *s)
 	maybe_finish(d);
 }
 
-static void on_cut(uv_timer_t *timer)
+void daemon__on_cut(uv_timer_t *timer)
 {
 	struct daemon *d = timer->data;
 
@@ -224,6 +224,8 @@ static void on_cut(uv_timer_t *timer)
 		http_server_cut(&d->data);
 	if (d->pass_open)
 		http_server_cut(&d->pass);
+	if (d->calls_open)
+		http_server_cut(&d->calls);
 	if (d->control_open)
 		http_server_cut(&d->control);
 }
@@ -237,7 +239,7 @@ static void on_stopped(struct serve *s)
 	d->served = true;
 	if (d->control_open)
 		http_server_drain(&d->control, daemon__on_control_closed);
-	uv_timer_start(&d->cut, on_cut,
+	uv_timer_start(&d->cut, daemon__on_cut,
 		       settings_number(&d->settings, SETTING_STOP_TIMEOUT), 0);
 	maybe_finish(d);
 }

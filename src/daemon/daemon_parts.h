@@ -49,6 +49,7 @@ struct daemon {
 /* daemon.c */
 void daemon__on_data_closed(struct http_server *s);
 void daemon__on_control_closed(struct http_server *s);
+void daemon__on_cut(uv_timer_t *timer);
 void daemon__on_pass_closed(struct http_server *s);
 
 /* take_over.c */

@@ -115,18 +115,6 @@ static void on_yield(struct local *l)
 
 /* ---- after it ---- */
 
-static void on_cut(uv_timer_t *timer)
-{
-	struct daemon *d = timer->data;
-
-	if (d->data_open)
-		http_server_cut(&d->data);
-	if (d->pass_open)
-		http_server_cut(&d->pass);
-	if (d->calls_open)
-		http_server_cut(&d->calls);
-}
-
 /* What is unanswered is told, and has a moment to read that. */
 static void end_grace(struct daemon *d)
 {
@@ -134,7 +122,7 @@ static void end_grace(struct daemon *d)
 	log_warn(LOG_F(F_I("connections", d->data.n_conns)),
 		 "upgrade_grace is over: ending what is left");
 	serve_yield_end(&d->serve);
-	uv_timer_start(&d->cut, on_cut, TOLD_MS, 0);
+	uv_timer_start(&d->cut, daemon__on_cut, TOLD_MS, 0);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -154,7 +142,7 @@ static void on_timer(uv_timer_t *timer)
 	if (d->yield.ending && !d->yield.held && !d->yield.over) {
 		d->yield.over = true;
 		uv_timer_start(
-			&d->cut, on_cut,
+			&d->cut, daemon__on_cut,
 			settings_number(&d->settings, SETTING_STOP_TIMEOUT), 0);
 	}
 }
