@@ -116,10 +116,7 @@ void api_want(struct api *a, struct revision *rev, int64_t updated_ms)
 		route(a, rev->spec->endpoint);
 	scale_begin(a);
 	/* First, so that an environment they share stays in use. */
-	if (rollout_is_on(a))
-		rollout_step(a);
-	else
-		revision_step(rev);
+	rollout_step_of(rev);
 	/* One that never was live has nothing to hand over. */
 	if (old && !was_live) {
 		if (old->state == REVISION_UPDATING)

@@ -399,7 +399,6 @@ void revision_step(struct revision *rev)
 	/* What is there of it stays, and nothing else is to come. */
 	if (rollout_is_prior(rev))
 		return;
-
 	if (rev->leaving || rev->stepping || rev->api->serve->stopping ||
 	    rev->api->serve->yielded || !rev->api->serve->loaded)
 		return;
@@ -485,10 +484,7 @@ void revision_on_ready(struct revision *rev, struct replica *r)
 	check_live(rev);
 	gate_flush(rev->api);
 	scale_on_ready(rev->api, r);
-	if (rollout_is_on(rev->api))
-		rollout_step(rev->api);
-	else
-		revision_step(rev);
+	rollout_step_of(rev);
 }
 
 void revision_on_exit(struct revision *rev, struct replica *r,
@@ -513,10 +509,7 @@ void revision_on_gone(struct revision *rev)
 	swap_wake(rev->api->serve);
 	if (!rev->leaving) {
 		/* It may have made room for another. */
-		if (rollout_is_on(rev->api))
-			rollout_step(rev->api);
-		else
-			revision_step(rev);
+		rollout_step_of(rev);
 		return;
 	}
 	if (!rev->in_leave && list_empty(&rev->replicas) &&

@@ -175,6 +175,14 @@ void rollout_step(struct api *a)
 		gate_flush(a);
 }
 
+void rollout_step_of(struct revision *rev)
+{
+	if (rollout_is_on(rev->api))
+		rollout_step(rev->api);
+	else
+		revision_step(rev);
+}
+
 unsigned rollout_places(const struct revision *rev, unsigned n)
 {
 	const struct rollout_step *step = &rev->api->rollout.step;

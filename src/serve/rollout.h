@@ -45,6 +45,8 @@ bool rollout_is_on(const struct api *a);
 void rollout_look(struct api *a);
 /* One step of both revisions. Safe to call at any time. */
 void rollout_step(struct api *a);
+/* One step of that revision; of both while a rollout is on. */
+void rollout_step_of(struct revision *rev);
 /* Some time has gone by. */
 void rollout_tick(struct api *a);
 /* How many places the revision may have, of the n that are asked for. */
